@@ -1,0 +1,38 @@
+# Two commands: `make course` and `make test`. Everything else is a convenience around them.
+PYTHON ?= python3
+VENV := .venv
+COURSE := $(VENV)/bin/course
+SAMPLE := build/sample
+
+.PHONY: course test lab setup lock slow clean
+.DEFAULT_GOAL := course
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + " (choose another with: make PYTHON=python3.11)")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+course: setup  ## build the labs, grade a sample class, print the gradebook, write build/report/index.html
+	$(COURSE) build
+	$(VENV)/bin/python tests/sample_class.py $(SAMPLE)
+	$(COURSE) grade --all --submissions $(SAMPLE)
+	$(COURSE) gradebook
+	$(COURSE) report
+
+test: setup  ## every test
+	$(VENV)/bin/python -m pytest
+
+slow: setup  ## the exhaustive tests, minutes long
+	$(VENV)/bin/python -m pytest -m slow
+
+lab: setup  ## open JupyterLab on the notebooks
+	$(VENV)/bin/jupyter lab --notebook-dir notebooks
+
+lock: setup  ## rewrite constraints.txt from what is installed
+	$(VENV)/bin/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,1 @@
+"""Builds the labs from their sources and grades submissions honestly; see docs/architecture.md."""

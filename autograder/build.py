@@ -1,0 +1,95 @@
+"""From a lab's source to its release, with nbgrader's own GenerateAssignment.
+
+``solutions/<lab>/<lab>.py`` -> ``build/source/<lab>/<lab>.ipynb`` (instructor, ignored by git)
+-> ``notebooks/<lab>/<lab>.ipynb`` (student, committed).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import ClearSolutions
+from traitlets.config import Config
+
+from autograder.errors import CourseError
+from autograder.lab import Lab
+
+
+class NamedStub(ClearSolutions):
+    """nbgrader's ClearSolutions with a stub that names the exercise it stands for."""
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        self.code_stub = {"python": f'# YOUR CODE HERE\nraise NotImplementedError("{name}")'}
+        return super().preprocess_cell(cell, resources, cell_index)
+
+
+PREPROCESSORS = [NamedStub if p is ClearSolutions else p for p in GenerateAssignment.preprocessors.default_args[0]]
+
+
+def write_instructor_notebook(lab: Lab, folder: Path) -> Path:
+    """Writes ``folder/<lab>/<lab>.ipynb`` with answers and hidden checks."""
+    path = Path(folder) / lab.name / f"{lab.name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(lab.instructor_notebook, path)
+    return path
+
+
+def release_bytes(lab: Lab) -> bytes:
+    """The released notebook as it stands in a file. The same source always gives the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_instructor_notebook(lab, Path(folder) / "source")
+        courses = CourseDirectory(
+            root=folder, source_directory="source", release_directory="release", assignment_id=lab.name
+        )
+        converter = GenerateAssignment(
+            coursedir=courses, no_database=True, preprocessors=PREPROCESSORS, config=Config(), log=_silent_log()
+        )
+        # without a database there is no place to save the cells to; the gradebook does that when it meets the lab
+        converter.preprocessors = [p for p in PREPROCESSORS if p.__name__ != "SaveCells"]
+        try:
+            converter.start()
+        except Exception as error:
+            raise CourseError(f"{lab.source} cannot be released: {error}") from error
+        return (Path(folder) / "release" / lab.name / f"{lab.name}.ipynb").read_bytes()
+
+
+@functools.cache
+def release(lab: Lab) -> NotebookNode:
+    """The released notebook. Do not change it in place: copy."""
+    return nbformat.reads(release_bytes(lab).decode("utf-8"), as_version=4)
+
+
+def release_path(lab: Lab) -> Path:
+    return lab.root / "notebooks" / lab.name / f"{lab.name}.ipynb"
+
+
+def build(lab: Lab) -> bool:
+    """Builds a lab's instructor and student notebooks. Returns whether the student's one changed."""
+    write_instructor_notebook(lab, lab.root / "build" / "source")
+    path, new = release_path(lab), release_bytes(lab)
+    if path.is_file() and path.read_bytes() == new:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(new)
+    return True
+
+
+def is_current(lab: Lab) -> bool:
+    """Whether the committed release equals a fresh build, byte for byte."""
+    path = release_path(lab)
+    return path.is_file() and path.read_bytes() == release_bytes(lab)
+
+
+def _silent_log() -> logging.Logger:
+    """nbgrader tells every step to its log; its errors reach us as exceptions."""
+    log = logging.getLogger("autograder.nbgrader")
+    log.setLevel(logging.CRITICAL)
+    return log

@@ -1,0 +1,204 @@
+"""The untrusted side: runs a student's answers and calls them when the examiner asks.
+
+Nothing here holds a hidden check, an expected value or a score. What this process says is a claim that the examiner
+takes as plain data.
+
+Requests (dicts) and replies:
+
+- ``{"do": "run", "cell": id, "source": text}``: runs a cell. Reply ``{"value": None}``.
+- ``{"do": "names", "names": [...]}``: ``{"value": {name: value or Handle}}`` of those that exist.
+- ``{"do": "withhold", "entries": [...]}``: see `withhold`.
+- ``{"do": "call", "target": Handle, "args": [...], "kwargs": {...}}``: calls it. Reply
+  ``{"value": result, "changed": {number: array}}`` with the tensors among the arguments that the call changed in place.
+- ``{"do": "get", "target": Handle, "name": attribute}``: ``{"value": ...}``.
+- ``{"do": "probe", "source": text, "name": function, "args": [...], "kwargs": {...}}``: defines the examiner's function
+  beside the answers and calls it.
+
+Every reply has ``"output"``, what was printed meanwhile (its end), and instead of ``"value"`` may have ``"error"``:
+type, builtin base types, message, and the lines of the student's cells it passed through.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot  # noqa: F401  imported here so that the fork server has it
+import numpy as np
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
+from autograder.withhold import load_course_utils, withhold
+
+ROOT = Path.cwd()  # where the server was started
+OUTPUT_LIMIT = 10_000  # characters kept of what a cell or call prints
+
+load_course_utils()
+
+
+def child(connection: socket.socket) -> None:
+    """The forked child's whole life."""
+    _prepare_process()
+    Candidate(Wire(connection)).serve()
+
+
+class Candidate:
+    """Answers requests until the wire closes."""
+
+    def __init__(self, wire: Wire):
+        self.wire = wire
+        self.shell = _shell()
+        self.objects: list[Any] = []  # handle number -> object
+        self.generators: dict[int, tuple[bytes, torch.Generator]] = {}
+        self.busy = False
+        signal.signal(signal.SIGINT, self._interrupted)
+
+    def _interrupted(self, *_: Any) -> None:
+        """The examiner's way to end a call that hangs. One that comes too late is ignored."""
+        if self.busy:
+            raise KeyboardInterrupt("the time limit was reached")
+
+    def serve(self) -> None:
+        while True:
+            try:
+                decoder = Decoder(self._resolve)
+                request = decoder.unpack(self.wire.receive())
+            except Closed:
+                return
+            self.wire.send(self._reply(request, decoder.arrays))
+
+    def _reply(self, request: dict, arrays: list) -> bytes:
+        output = _Tail()
+        reply: dict[str, Any] = {}
+        try:
+            self.busy = True
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                reply = self._do(request, arrays)
+            self.busy = False
+            return Encoder(self._reference).pack(reply | {"output": output.text()})
+        except BaseException as error:
+            self.busy = False
+            return Encoder().pack({"error": _describe(error), "output": output.text()})
+
+    def _do(self, request: dict, arrays: list) -> dict[str, Any]:
+        match request["do"]:
+            case "withhold":
+                withhold(request["entries"])
+                return {"value": None}
+            case "run":
+                self._run(request["source"], request["cell"])
+                return {"value": None}
+            case "names":
+                known = self.shell.user_ns
+                return {"value": {name: known[name] for name in request["names"] if name in known}}
+            case "get":
+                return {"value": getattr(request["target"], request["name"])}
+            case "call":
+                return self._call(request["target"], request, arrays)
+            case "probe":
+                self._run(request["source"], f"probe {request['name']}")
+                return self._call(self.shell.user_ns.pop(request["name"]), request, arrays)
+        raise WireError(f"unknown request {request['do']!r}")
+
+    def _run(self, source: str, name: str) -> None:
+        result = self.shell.run_cell(source, cell_id=name)
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            raise error
+
+    def _call(self, target: Any, request: dict, arrays: list) -> dict[str, Any]:
+        before = [a.copy() if isinstance(a, np.ndarray) else a.clone() for a in arrays]
+        value = target(*request["args"], **request["kwargs"])
+        changed = {n: a for n, (a, b) in enumerate(zip(arrays, before, strict=True)) if _bytes(a) != _bytes(b)}
+        return {"value": value, "changed": changed}
+
+    def _reference(self, value: Any) -> Handle:
+        """What is not data stays here, and goes over the wire as a number."""
+        self.objects.append(value)
+        return Handle(len(self.objects) - 1, type(value).__name__)
+
+    def _resolve(self, reference: Handle | GeneratorState) -> Any:
+        if isinstance(reference, Handle):
+            return self.objects[reference.number]
+        # The same generator of the examiner's is the same one here, so that it moves on from call to call, unless the
+        # examiner has reseeded its own since.
+        state, known = self.generators.get(reference.number, (None, None))
+        if state != reference.state:
+            known = torch.Generator()
+            known.set_state(torch.frombuffer(bytearray(reference.state), dtype=torch.uint8))
+            self.generators[reference.number] = (reference.state, known)
+        return known
+
+
+class _Tail(io.StringIO):
+    """Keeps the end of what is written, so that a flood of prints cannot fill the memory."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text[-OUTPUT_LIMIT:])
+        if self.tell() > 4 * OUTPUT_LIMIT:
+            end = self.text()
+            self.seek(0)
+            self.truncate()
+            super().write(end)
+        return written
+
+    def text(self) -> str:
+        return self.getvalue()[-OUTPUT_LIMIT:]
+
+
+def _prepare_process() -> None:
+    """A scratch folder of its own, nothing to read from the terminal, nothing written to it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  lives as long as the process
+    os.chdir(tempfile.mkdtemp(prefix="answers-"))
+    sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
+
+
+def _shell() -> InteractiveShell:
+    """IPython without a terminal: magics, ``display`` and top-level ``await`` work as in a notebook."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    shell = InteractiveShell.instance(config=config)
+    shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it; there is no window here
+    shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # errors go back as data
+    return shell
+
+
+def _bytes(array: torch.Tensor | np.ndarray) -> bytes:
+    if isinstance(array, np.ndarray):
+        return array.tobytes()
+    return array.detach().reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b""
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    """An exception as data. What a hostile ``__str__`` raises is its own problem."""
+    try:
+        message = _syntax_message(error) if isinstance(error, SyntaxError) else str(error)[:2000]
+    except Exception:
+        message = "(its message cannot be shown)"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<ipython-input")]
+    bases = [t.__name__ for t in type(error).__mro__ if getattr(builtins, t.__name__, None) is t]
+    return {
+        "type": type(error).__name__[:100],
+        "bases": bases,
+        "message": message,
+        "lines": [f"line {f.lineno} of {f.name}: {f.line}"[:300] for f in frames[-3:]],
+    }
+
+
+def _syntax_message(error: SyntaxError) -> str:
+    return f"{error.msg} in line {error.lineno}: {(error.text or '').strip()}"[:2000]

@@ -1,0 +1,205 @@
+"""The command ``course``: build, gates, grade, gradebook, report, data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autograder.errors import CourseError
+from autograder.lab import ROOT, Lab, lab_names
+
+console = Console()
+
+GRADES = Path("build/grades")
+REPORT = Path("build/report")
+
+
+class OneLine(click.ClickException):
+    """A `CourseError` as a person sees it: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file=None) -> None:
+        click.echo(f"course: {self.format_message()}", file=file, err=True)
+
+
+class Course(click.Group):
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except CourseError as error:
+            raise OneLine(" ".join(str(error).split())) from error
+
+
+@click.group(cls=Course, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--root", type=click.Path(path_type=Path), default=ROOT, hidden=True, help="The course's folder.")
+@click.pass_context
+def main(context: click.Context, root: Path) -> None:
+    """The quantization course: build its labs, grade submissions, look at grades.
+
+    \b
+    An instructor's week:
+      course build                                   make the notebooks that students get
+      course grade 02_quantization_helpers --submissions inbox/
+      course gradebook                               who has how many points
+      course report                                  which exercise went wrong, and how (HTML)
+
+    \b
+    An author's hour:
+      course gates 02_quantization_helpers           is the lab honest? every variant, its score, its message
+    """
+    context.obj = root
+
+
+def _labs(root: Path, names: tuple[str, ...]) -> list[Lab]:
+    return [Lab(name, root) for name in names or lab_names(root)]
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a committed release is not a fresh build.")
+@click.pass_obj
+def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
+    """Make the student notebooks of LABS (all, if none is named) from solutions/.
+
+    Writes notebooks/<lab>/<lab>.ipynb for students and build/source/<lab>/<lab>.ipynb for instructors.
+    """
+    from autograder import build as builder
+
+    stale = []
+    for lab in _labs(root, labs):
+        if check:
+            current = builder.is_current(lab)
+            console.print(f"{lab.name}: {'current' if current else '[bold red]differs from a fresh build'}")
+            stale += [] if current else [lab.name]
+        else:
+            changed = builder.build(lab)
+            console.print(f"{lab.name}: {'written' if changed else 'unchanged'} (notebooks/{lab.name})")
+    if stale:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("labs", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Grade every lab of the course.")
+@click.option(
+    "--submissions", type=click.Path(path_type=Path), required=True, help="Folder with <student>/<lab>.ipynb in it."
+)
+@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where results go.")
+@click.option(
+    "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
+)
+@click.pass_obj
+def grade(
+    root: Path, labs: tuple[str, ...], every: bool, submissions: Path, output: Path, gradebook: Path | None
+) -> None:
+    """Grade the submissions for LABS.
+
+    Takes the answer cells out of every <student>/<lab>.ipynb, runs them in a process of their own, and checks them from
+    another one. Writes <output>/<lab>.csv (one row per question), nbgrader's gradebook, and the notebooks that
+    formgrader shows. Exits with 0 whenever it graded, whatever the scores; a submission that cannot be read scores 0,
+    with the reason in its rows.
+    """
+    if not labs and not every:
+        raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
+    for lab in _labs(root, labs):
+        _grade_lab(lab, submissions, output, gradebook or output / "gradebook.db")
+
+
+def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path) -> None:
+    from autograder.gradebook import GradeWriter
+    from autograder.grading import Grader, submissions
+
+    students = submissions(folder)
+    counts: Counter[str] = Counter()
+    console.print(
+        f"{lab.name}: the answers run in an ordinary process of yours, without a sandbox: "
+        "grade submissions of people you do not trust on a machine you do not need",
+        style="yellow",
+    )
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress, Grader() as grader:
+        task = progress.add_task(lab.name, total=len(students))
+        with GradeWriter(lab, output, database) as writer:
+            for student, path in students:
+                progress.update(task, description=f"{lab.name} [dim]{student}")
+                rows = writer.add(grader.grade_folder(lab, student, path))
+                counts.update(row.status for row in rows)
+                progress.advance(task)
+    outcome = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    console.print(f"{lab.name}: {len(students)} submissions graded ({outcome})")
+    console.print(f"  rows in {output / lab.name}.csv, gradebook in {database}")
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
+def gradebook(output: Path) -> None:
+    """Print every student's points, lab by lab."""
+    from autograder.gradebook import read_csvs, totals
+
+    rows = read_csvs(output)
+    points = totals(rows)
+    largest = rows.drop_duplicates(["lab", "question"]).groupby("lab")["max_score"].sum()
+    waiting = rows[rows["status"] == "by hand"].groupby("student").size()
+    table = Table(title="Gradebook")
+    table.add_column("student")
+    for lab in points.columns:
+        best = largest.sum() if lab == "total" else largest[lab]
+        table.add_column(f"{lab}\nof {best:g}", justify="right")
+    table.add_column("answers waiting\nfor a person", justify="right")
+    for student, row in points.iterrows():
+        cells = ["-" if value != value else f"{value:g}" for value in row]
+        table.add_row(str(student), *cells, str(waiting.get(student, 0)))
+    console.print(table)
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
+@click.option("--to", type=click.Path(path_type=Path), default=REPORT, show_default=True, help="Folder to write to.")
+def report(output: Path, to: Path) -> None:
+    """Write an HTML page that shows how the class did, and where."""
+    from autograder.report import write_report
+
+    console.print(f"report: {write_report(output, to)}")
+
+
+@main.command()
+@click.argument("lab")
+@click.option("--failed", is_flag=True, help="Print only what does not hold.")
+@click.pass_obj
+def gates(root: Path, lab: str, failed: bool) -> None:
+    """Put LAB through the honesty gates: each variant, its score, the message it got.
+
+    Exits with 1 if something does not hold.
+    """
+    from autograder.gates import run_gates
+    from autograder.grading import Grader
+
+    chosen, broken = Lab(lab, root), 0
+    with Grader() as grader:
+        title = ""
+        for verdict in run_gates(chosen, grader):
+            if verdict.holds and failed:
+                continue
+            if verdict.gate != title:
+                title = verdict.gate
+                console.rule(title, align="left")
+            mark = "[green]✓[/]" if verdict.holds else "[bold red]✗[/]"
+            score = "" if verdict.score is None else f"{verdict.score:g}/{verdict.max_score:g}"
+            console.print(f"{mark} {verdict.subject:<48} {score:>7}  ", end="", highlight=False)
+            console.print(verdict.message, markup=False, highlight=False, style="" if not verdict.holds else "dim")
+            broken += not verdict.holds
+    console.print(f"{chosen.name}: {'every gate holds' if not broken else f'{broken} verdicts do not hold'}")
+    if broken:
+        raise SystemExit(1)

@@ -1,0 +1,416 @@
+"""The trusted side: holds the checks, asks the candidate, decides.
+
+Each submission gets a fresh examiner process. It runs the lab's given cells and its check cells, unmodified, in a
+namespace where the names that exercise cells define are *remote*: calling one sends plain data to the candidate and
+gets plain data back. So a student's code never runs where a score is decided, and a lab's author writes ordinary
+expectations and never sees the wire.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import inspect
+import io
+import linecache
+import signal
+import socket
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder import forkserver
+from autograder.lab import Cell
+from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
+from course_utils import checks
+
+GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the examiner needs to know of a lab and a submission. Plain data, made by the grader."""
+
+    cells: list[dict]  # of `Cell`, with the reference answers left out
+    names: dict[str, list[str]]  # exercise -> names its answer must define
+    answers: dict[str, str]  # exercise -> the student's source
+    stubs: dict[str, str]  # exercise -> source of the untouched exercise
+    exercise_of: dict[str, str]  # check -> exercise
+    withheld: list[str]
+    seconds: float  # for each check and each answer cell
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one check.
+
+    `message` is for the instructor; `public` leaves out the expected values of hidden expectations.
+    """
+
+    question: str
+    passed: bool
+    status: str  # passed, failed, error, timeout, crashed, not attempted
+    message: str = ""
+    public: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """An examiner's answer: a result per check, and what each answer cell printed."""
+
+    results: list[dict] = field(default_factory=list)
+    output: dict[str, str] = field(default_factory=dict)
+    error: str = ""  # a slip of the lab's author or of ours, never of the student
+
+
+class CandidateError(Exception):
+    """An exception that the student's code raised, made anew here from its description."""
+
+    lines: tuple[str, ...] = ()
+    type_name = "Exception"
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class CandidateGone(Exception):
+    """The candidate's process ended, or said something that is not data, in the middle of a request."""
+
+
+class TimeUp(BaseException):
+    """Raised by the alarm. A BaseException, so that no ``except Exception`` of a check swallows it."""
+
+
+def child(jobs: socket.socket, candidates: socket.socket) -> None:
+    """The forked child's whole life: one job."""
+    wire = Wire(jobs)
+    job = Job(**Decoder().unpack(wire.receive()))
+    report = Examiner(job, candidates).run()
+    wire.send(Encoder().pack(asdict(report)))
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises `TimeUp` inside the block when its time is up."""
+
+    def ring(*_: Any) -> None:
+        raise TimeUp
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Examiner:
+    """Runs one job."""
+
+    def __init__(self, job: Job, candidates: socket.socket):
+        self.job = job
+        self.cells = [Cell(**c) for c in job.cells]
+        self.candidate = Candidate(job, self.cells, candidates)
+        self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+
+    def run(self) -> Report:
+        report = Report()
+        checks.set_seed(self.job.seed)
+        checks.run_probes_with(self._probe)
+        try:
+            self._run_given()
+            self.candidate.start()
+            for cell in self.cells:
+                if cell.kind == "check":
+                    report.results.append(asdict(self._check(cell)))
+        except CourseErrorInLab as error:
+            report.error = str(error)
+        finally:
+            self.candidate.stop()
+        report.output = self.candidate.output
+        return report
+
+    def _run_given(self) -> None:
+        for cell in self.cells:
+            if cell.kind == "given" and cell.is_code and not cell.explore:
+                try:
+                    self._execute(cell)
+                except Exception as error:
+                    raise CourseErrorInLab(
+                        f"the given cell {cell.id!r} fails: {type(error).__name__}: {error}"
+                    ) from error
+
+    def _execute(self, cell: Cell) -> None:
+        filename = f"<{cell.id}>"
+        linecache.cache[filename] = (len(cell.source), None, cell.source.splitlines(keepends=True), filename)
+        torch.manual_seed(self.job.seed ^ zlib.crc32(cell.id.encode()))
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(cell.source, filename, "exec"), self.namespace)
+
+    def _check(self, cell: Cell) -> Result:
+        started = time.perf_counter()
+
+        def result(status: str, message: str = "", public: str | None = None) -> Result:
+            seconds = round(time.perf_counter() - started, 3)
+            return Result(cell.id, status == "passed", status, message, message if public is None else public, seconds)
+
+        exercise = self.job.exercise_of[cell.id]
+        try:
+            self._bind_answers()
+            with time_limit(self.job.seconds):
+                self._execute(cell)
+            return result("passed")
+        except TimeUp:
+            self.candidate.interrupt()
+            return result("timeout", f"{exercise}: no result within {self.job.seconds:g} s; is there an endless loop?")
+        except CandidateGone as error:
+            return result("crashed", f"{exercise}: {error}")
+        except checks.CheckFailed as error:
+            if self._is_untouched(exercise):
+                return result("not attempted", f"{exercise} still holds its stub")
+            hidden = self._line_in(cell, error) in cell.hidden_lines()
+            return result("failed", f"{exercise}: {error}", f"{exercise}: {error.public if hidden else error}")
+        except CandidateError as error:
+            return result("error", self._explain(exercise, error))
+        except NameError as error:
+            return result("error", self._explain_missing(exercise, error))
+        except Exception as error:
+            return result("failed", f"{exercise}: its result cannot be used: {type(error).__name__}: {error}")
+
+    def _bind_answers(self) -> None:
+        """Puts the candidate's names into the namespace: data as data, everything else as `Remote`."""
+        self.candidate.ensure_started()
+        for name in (n for names in self.job.names.values() for n in names):
+            self.namespace.pop(name, None)
+        self.namespace.update(self.candidate.names())
+
+    def _probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A check's function that must run where the answers are: its source goes over, data comes back."""
+        tree = ast.parse(inspect.getsource(function))
+        definition = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+        definition.decorator_list = []
+        source, name = ast.unparse(definition), function.__name__
+        return lambda *args, **kwargs: self.candidate.ask(
+            {"do": "probe", "source": source, "name": name, "args": list(args), "kwargs": kwargs}
+        )
+
+    def _is_untouched(self, exercise: str) -> bool:
+        return self.job.answers.get(exercise, "").strip() == self.job.stubs[exercise].strip()
+
+    @staticmethod
+    def _line_in(cell: Cell, error: BaseException) -> int:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == f"<{cell.id}>"]
+        return frames[-1].lineno or 0 if frames else 0
+
+    def _explain(self, exercise: str, error: CandidateError) -> str:
+        where = f" ({'; '.join(error.lines)})" if error.lines else ""
+        return f"{exercise}: your code raised {error.type_name}: {error}{where}"
+
+    def _explain_missing(self, exercise: str, error: NameError) -> str:
+        for other, names in self.job.names.items():
+            if error.name in names:
+                reason = self.candidate.failures.get(other, f"its cell does not define {error.name}")
+                return f"{exercise}: {error.name} is missing: {reason}"
+        return f"{exercise}: {error}"
+
+
+class CourseErrorInLab(Exception):
+    """The lab itself is wrong: nothing of any student's can be judged."""
+
+
+class Candidate:
+    """The examiner's view of the candidate process: starts it, asks it, ends and restarts it."""
+
+    def __init__(self, job: Job, cells: list[Cell], server: socket.socket):
+        self.job, self.server = job, server
+        self.to_run = [c for c in cells if c.is_code and not c.explore and c.kind in ("given", "exercise")]
+        self.failures: dict[str, str] = {}  # exercise -> why its cell defines nothing
+        self.poison: set[str] = set()  # exercises whose cell ended the process
+        self.output: dict[str, str] = {}
+        self.pid: int | None = None
+        self.generators: dict[int, torch.Generator] = {}
+
+    def start(self) -> None:
+        """Runs the given cells and the answers; an answer cell that ends the process is left out from then on."""
+        while not self._try_to_start():
+            pass
+
+    def ensure_started(self) -> None:
+        if self.pid is None:
+            self.start()
+
+    def _try_to_start(self) -> bool:
+        ours, theirs = socket.socketpair()
+        self.pid = forkserver.fork(self.server, theirs)
+        theirs.close()
+        self.wire = Wire(ours)
+        with time_limit(self.job.seconds):
+            self.ask({"do": "withhold", "entries": self.job.withheld})
+        for cell in self.to_run:
+            if cell.id in self.poison:
+                continue
+            source = cell.source if cell.kind == "given" else self.job.answers.get(cell.id)
+            if source is None:
+                self.failures[cell.id] = "the submission has no such exercise cell"
+                continue
+            try:
+                with time_limit(self.job.seconds):
+                    self.ask({"do": "run", "cell": cell.id, "source": source})
+            except CandidateError as error:
+                where = f" ({'; '.join(error.lines)})" if error.lines else ""
+                self.failures[cell.id] = f"its cell raised {error.type_name}: {error}{where}"
+            except TimeUp:
+                self.failures[cell.id] = f"its cell did not finish within {self.job.seconds:g} s"
+                if not self.interrupt():
+                    self.poison.add(cell.id)
+                    return False
+            except CandidateGone as error:
+                self.failures[cell.id] = f"its cell: {error}"
+                self.poison.add(cell.id)
+                return False
+            self.output[cell.id] = self.printed
+        return True
+
+    def names(self) -> dict[str, Any]:
+        wanted = [name for names in self.job.names.values() for name in names]
+        with time_limit(self.job.seconds):
+            found = self.ask({"do": "names", "names": wanted})
+        if not isinstance(found, dict):
+            raise CandidateGone("it did not say which names it defines")
+        return {name: value for name, value in found.items() if name in wanted}
+
+    def ask(self, request: dict) -> Any:
+        """Sends a request and takes the reply as plain data.
+
+        Raises:
+            CandidateError: what the student's code raised; also of the same builtin type, so that ``except ValueError``
+                works in a check.
+            CandidateGone: if the process ended or sent nonsense. It is ended then, and started anew when next needed.
+        """
+        encoder, decoder = Encoder(self._reference), Decoder(self._resolve)
+        body = encoder.pack(request)
+        try:
+            self.wire.send(body)
+            reply = decoder.unpack(self.wire.receive())
+            if not isinstance(reply, dict) or not ({"value", "error"} & reply.keys()):
+                raise WireError("a reply lacks its value")
+        except (Closed, WireError) as error:
+            raise CandidateGone(self._end(error)) from None
+        self.printed = str(reply.get("output", ""))[:20_000]
+        if "error" in reply:
+            raise _remake(reply["error"])
+        _take_over_changes(encoder.arrays, reply.get("changed"))
+        return reply["value"]
+
+    def interrupt(self) -> bool:
+        """Ends the call that hangs: first as Ctrl-C would, then by force. Returns whether the process lives on."""
+        if self.pid is None:
+            return False
+        forkserver.interrupt(self.server, self.pid)
+        try:
+            with time_limit(GRACE_SECONDS):
+                self.wire.receive()
+            return True
+        except (TimeUp, Closed, WireError):
+            self.stop()
+            return False
+
+    def stop(self) -> None:
+        if self.pid is not None:
+            forkserver.kill(self.server, self.pid)
+            self.pid = None
+            self.wire.connection.close()
+
+    def _end(self, error: WireError) -> str:
+        status = forkserver.kill(self.server, self.pid)
+        self.pid = None
+        self.wire.connection.close()
+        if not isinstance(error, Closed):
+            return f"the answer is not data: {error}"
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+        return f"the process ended in the middle of it ({how})"
+
+    def _reference(self, value: Any) -> Handle | GeneratorState:
+        if isinstance(value, Remote):
+            return value._handle
+        if isinstance(value, torch.Generator):
+            self.generators[id(value)] = value  # kept alive, so that its id stays its own
+            return GeneratorState(id(value), bytes(value.get_state().numpy()))
+        raise WireError(
+            f"a check passes a {type(value).__name__} to the student's code; only data can go: write a probe"
+        )
+
+    def _resolve(self, reference: Handle | GeneratorState) -> Any:
+        if isinstance(reference, GeneratorState):
+            raise WireError("a generator came back")
+        return Remote(self, reference)
+
+
+class Remote:
+    """Something of the student's that is not data: a function, a class, an object of one.
+
+    It can be called, and its public attributes read; nothing else. In particular it has no say in comparisons,
+    conversions or truth values.
+    """
+
+    __slots__ = ("_candidate", "_handle")
+
+    def __init__(self, candidate: Candidate, handle: Handle):
+        self._candidate, self._handle = candidate, handle
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._candidate.ask({"do": "call", "target": self, "args": list(args), "kwargs": kwargs})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # torch and numpy look for protocols of theirs: there are none
+            raise AttributeError(name)
+        return self._candidate.ask({"do": "get", "target": self, "name": name})
+
+    def __repr__(self) -> str:
+        return f"<{self._handle.type_name}>"
+
+
+def _remake(described: Any) -> CandidateError:
+    """The student's exception, of a class that is also its nearest builtin one."""
+    described = described if isinstance(described, dict) else {}
+    bases = described.get("bases")
+    base = Exception
+    for name in bases if isinstance(bases, list) else []:
+        found = getattr(builtins, str(name), None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            base = found
+            break
+    bases = (CandidateError,) if base is Exception else (CandidateError, base)
+    try:
+        error = type("CandidateError", bases, {})(str(described.get("message", ""))[:2000])
+    except TypeError:  # a builtin that is built from more than a message
+        error = CandidateError(str(described.get("message", ""))[:2000])
+    lines = described.get("lines")
+    error.lines = tuple(str(line)[:300] for line in lines[:3]) if isinstance(lines, list) else ()
+    error.type_name = str(described.get("type", "Exception"))[:100]
+    return error
+
+
+def _take_over_changes(sent: list, changed: Any) -> None:
+    """What a call changed in place over there, changes here; anything that does not fit is not taken."""
+    if not isinstance(changed, dict):
+        return
+    for number, new in changed.items():
+        if not isinstance(number, int) or not 0 <= number < len(sent):
+            continue
+        old = sent[number]
+        if type(new) is type(old) and new.shape == old.shape and new.dtype == old.dtype:
+            if isinstance(old, np.ndarray):
+                old[...] = new
+            else:
+                with torch.no_grad():
+                    old.copy_(new)

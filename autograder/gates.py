@@ -1,0 +1,195 @@
+"""The honesty gates: what every lab must pass before a student sees it.
+
+Each gate grades some answers of known worth and compares. A gate yields `Verdict`s; a lab passes when all hold.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from autograder.build import is_current, release, release_bytes
+from autograder.gradebook import autograded_notebook
+from autograder.grading import Graded, Grader
+from autograder.lab import Cell, Lab, Variant
+from autograder.submission import Answers
+
+MIN_WRONG = 5
+MIN_RIGHT = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that a gate looked at."""
+
+    gate: str
+    subject: str
+    holds: bool
+    score: float | None = None
+    max_score: float | None = None
+    message: str = ""
+
+
+def run_gates(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """All gates of a lab, one verdict after the other."""
+    for gate in GATES:
+        yield from gate(lab, grader)
+
+
+def reference_scores_all(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """1. The reference answers earn every point."""
+    graded = grader.grade(lab, reference_answers(lab))
+    yield _verdict("reference scores all", "reference answers", graded, lab.max_score)
+
+
+def release_scores_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """2. The untouched release earns nothing, and every question says that it was not attempted."""
+    graded = grader.grade(lab, released_answers(lab))
+    attempted = [r.question for r in graded.rows if r.status != "not attempted"]
+    message = f"counts as attempted: {', '.join(attempted)}" if attempted else ""
+    yield _verdict("release scores nothing", "untouched release", graded, 0.0, also=not attempted, message=message)
+
+
+def alone_earns_its_own(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """3. Each exercise, answered alone, earns exactly its own points."""
+    for exercise in lab.exercises:
+        answers = released_answers(lab)
+        answers.sources[exercise.id] = exercise.source
+        graded = grader.grade(lab, answers)
+        yield _verdict("alone earns its own", exercise.id, graded, points_of(lab, exercise.id))
+
+
+def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """4. Every wrong variant loses points and gets the message that names its mistake's rule."""
+    gate = "wrong variant loses"
+    wrong = lab.variants(right=False)
+    yield from _enough(gate, lab, wrong, MIN_WRONG)
+    for variant in wrong:
+        graded = grader.grade(lab, with_variant(lab, variant))
+        own = [r for r in graded.rows if r.status not in ("passed", "by hand")]
+        messages = " | ".join(" ".join(r.message.split()) for r in own)
+        lost, named = bool(own), " ".join(variant.rule.split()) in messages
+        reason = "" if lost and named else "full score: " if not lost else f"no message names {variant.rule!r}: "
+        yield Verdict(gate, variant.name, lost and named, graded.score, lab.max_score, reason + messages)
+
+
+def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """5. Every right variant, however written, earns every point."""
+    gate = "right variant scores"
+    right = lab.variants(right=True)
+    yield from _enough(gate, lab, right, MIN_RIGHT)
+    for variant in right:
+        yield _verdict(gate, variant.name, grader.grade(lab, with_variant(lab, variant)), lab.max_score)
+
+
+def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """6. No line of an answer, hidden check or model answer is in the release, nor in what feedback is made from."""
+    secrets = secret_lines(lab)
+    yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
+    texts = {"release": release_bytes(lab).decode("utf-8")}
+    for variant in [None, *lab.variants(right=False)]:
+        answers = with_variant(lab, variant) if variant else released_answers(lab)
+        notebook = autograded_notebook(grader.grade(lab, answers))
+        own = set(answers.sources.values())  # what the student wrote is no secret to the student
+        texts[f"feedback on {variant.name if variant else 'the release'}"] = "\n".join(
+            str([] if c.source in own else c.source) + "\n" + str(c.get("outputs", "")) for c in notebook.cells
+        )
+    for name, text in texts.items():
+        leaked = [line for line in secrets if line in text]
+        yield Verdict("nothing leaks", name, not leaked, message=f"contains: {leaked[0]}" if leaked else "")
+
+
+def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """7. Grading three times in shuffled order gives identical results."""
+    variants = [*lab.variants(right=True)[:3], *lab.variants(right=False)[:3]]
+    seen: dict[str, set[str]] = {v.name: set() for v in variants}
+    for seed in range(3):
+        random.Random(seed).shuffle(variants)
+        for variant in variants:
+            rows = grader.grade(lab, with_variant(lab, variant)).rows
+            seen[variant.name].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
+    for name, results in seen.items():
+        message = "" if len(results) == 1 else f"{len(results)} different results"
+        yield Verdict("order does not matter", name, len(results) == 1, message=message)
+
+
+def release_is_current(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """8. The committed release equals a fresh build, byte for byte."""
+    current = is_current(lab)
+    message = "" if current else f"run `course build {lab.name}` and commit notebooks/{lab.name}"
+    yield Verdict("release is current", lab.name, current, message=message)
+
+
+GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
+    reference_scores_all,
+    release_scores_nothing,
+    alone_earns_its_own,
+    wrong_variants_lose,
+    right_variants_score,
+    nothing_leaks,
+    order_does_not_matter,
+    release_is_current,
+]
+
+
+def reference_answers(lab: Lab) -> Answers:
+    return Answers({c.id: c.source for c in lab.answers})
+
+
+def released_answers(lab: Lab) -> Answers:
+    wanted = {c.id for c in lab.answers}
+    return Answers({c["id"]: c.source for c in release(lab).cells if c["id"] in wanted})
+
+
+def with_variant(lab: Lab, variant: Variant) -> Answers:
+    answers = reference_answers(lab)
+    answers.sources[variant.exercise] = variant.source
+    return answers
+
+
+def points_of(lab: Lab, exercise: str) -> float:
+    return sum(c.points for c in lab.cells if c.kind == "check" and lab.exercise_of(c).id == exercise)
+
+
+def secret_lines(lab: Lab) -> list[str]:
+    """Lines of answers, hidden checks and model answers that stand nowhere in the rest of the lab.
+
+    Short ones (a bare ``return q``) give nothing away and would be found by chance.
+    """
+    public: set[str] = set()
+    secret: list[str] = []
+    for cell in lab.cells:
+        hidden = _secret_line_numbers(cell)
+        for number, line in enumerate(cell.source.splitlines(), start=1):
+            (secret.append if number in hidden else public.add)(line.strip())
+    return sorted({s for s in secret if len(s) >= 25 and s not in public})
+
+
+def _secret_line_numbers(cell: Cell) -> set[int]:
+    if cell.kind == "written":
+        return set(range(1, len(cell.source.splitlines()) + 1))
+    if cell.kind == "exercise":
+        inside, numbers = False, set()
+        for number, line in enumerate(cell.source.splitlines(), start=1):
+            if "BEGIN SOLUTION" in line or "END SOLUTION" in line:
+                inside = "BEGIN" in line
+            elif inside:
+                numbers.add(number)
+        return numbers
+    return cell.hidden_lines()
+
+
+def _enough(gate: str, lab: Lab, variants: list[Variant], least: int) -> Iterator[Verdict]:
+    for exercise in lab.exercises:
+        count = sum(v.exercise == exercise.id for v in variants)
+        yield Verdict(gate, f"{exercise.id} has {count}", count >= least, message=f"at least {least} are needed")
+
+
+def _verdict(
+    gate: str, subject: str, graded: Graded, wanted: float, *, also: bool = True, message: str = ""
+) -> Verdict:
+    broken = [r.message for r in graded.rows if r.status not in ("passed", "by hand", "not attempted")]
+    holds = graded.score == wanted and also
+    text = "" if holds else " | ".join([f"wanted {wanted:g}", *([message] if message else []), *broken])
+    return Verdict(gate, subject, holds, graded.score, graded.lab.max_score, text)

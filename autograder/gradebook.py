@@ -1,0 +1,180 @@
+"""Writes results where nbgrader's own tools find them: its database, and autograded notebooks.
+
+formgrader, manual grading, late penalties and nbgrader's exports work on these as if ``nbgrader autograde`` had
+written them. There is one writer, the grading process.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from nbgrader.api import Gradebook
+from nbgrader.preprocessors import ClearOutput, ComputeChecksums, LockCells, SaveAutoGrades, SaveCells
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
+
+from autograder.build import NamedStub, release
+from autograder.errors import CourseError
+from autograder.grading import Graded, Row
+from autograder.lab import Lab
+
+# nbgrader runs `alembic` by name when it makes a database; it stands beside the interpreter, which need not be on PATH
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+# nbgrader's models let SQLAlchemy flush early, which SQLAlchemy 2 warns of; nothing is lost by it
+warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
+
+COLUMNS = ["student", "lab", "question", "score", "max_score", "status", "message"]
+
+
+class GradeWriter:
+    """Writes one lab's results: the gradebook, ``<output>/<lab>.csv`` and the notebooks that formgrader shows.
+
+    Args:
+        output: folder for the csv and nbgrader's ``submitted`` and ``autograded`` folders.
+        database: nbgrader's gradebook, an SQLite file.
+
+    Raises:
+        CourseError: if the file is there and is no gradebook.
+    """
+
+    def __init__(self, lab: Lab, output: Path, database: Path):
+        self.lab, self.output, self.database = lab, Path(output), Path(database)
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: list[Row] = []
+        self._resources = {
+            "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
+        }
+        self._register_lab()
+
+    def __enter__(self) -> GradeWriter:
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            self._write_csv()
+
+    def add(self, graded: Graded) -> list[Row]:
+        """Writes a submission's result. Returns its rows, with a person's grades where there are any."""
+        self._copy_submission(graded)
+        notebook = autograded_notebook(graded)
+        folder = self.output / "autograded" / graded.student / self.lab.name
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
+        with self._gradebook() as gradebook:
+            gradebook.update_or_create_student(graded.student)
+            gradebook.update_or_create_submission(self.lab.name, graded.student)
+        resources = {"nbgrader": self._resources["nbgrader"] | {"student": graded.student}}
+        SaveAutoGrades().preprocess(notebook, resources)
+        rows = self._settle_written(graded)
+        self.rows += rows
+        return rows
+
+    def _register_lab(self) -> None:
+        """Tells the gradebook of the lab's cells and points, as nbgrader's GenerateAssignment does."""
+        notebook = copy.deepcopy(self.lab.instructor_notebook)
+        try:
+            with self._gradebook() as gradebook:
+                gradebook.update_or_create_assignment(self.lab.name)
+            for step in (LockCells, NamedStub, ClearOutput, ComputeChecksums, SaveCells):
+                notebook, _ = step().preprocess(notebook, copy.deepcopy(self._resources))
+        except SQLAlchemyError as error:
+            raise CourseError(f"{self.database} is not a gradebook: {error.__cause__ or error}") from error
+        except RuntimeError as error:  # nbgrader refuses when cells come or go that submissions refer to
+            raise CourseError(
+                f"{self.database} holds grades for another version of {self.lab.name} ({error}): "
+                "grade into another gradebook with --gradebook FILE, or delete this one"
+            ) from error
+
+    def _gradebook(self) -> Gradebook:
+        return Gradebook(self._resources["nbgrader"]["db_url"])
+
+    def _copy_submission(self, graded: Graded) -> None:
+        """formgrader lists what lies in ``submitted``."""
+        folder = self.output / "submitted" / graded.student / self.lab.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if graded.path is not None:
+            shutil.copyfile(graded.path, folder / f"{self.lab.name}.ipynb")
+
+    def _settle_written(self, graded: Graded) -> list[Row]:
+        """Written questions: zero where there is nothing to read, a person's grade where there is one."""
+        rows = []
+        with self._gradebook() as gradebook:
+            for row in graded.rows:
+                grade = gradebook.find_grade(row.question, self.lab.name, self.lab.name, graded.student)
+                if row.status in ("missing", "unreadable", "not attempted") and grade.auto_score is None:
+                    grade.auto_score, grade.needs_manual_grade = 0.0, False
+                if grade.manual_score is not None:
+                    row = Row(
+                        **vars(row)
+                        | {"score": grade.score, "status": "graded by hand", "message": f"{row.question}: by a person"}
+                    )
+                rows.append(row)
+            gradebook.db.commit()
+        return rows
+
+    def _write_csv(self) -> None:
+        path = self.output / f"{self.lab.name}.csv"
+        partial = path.with_suffix(".csv.part")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(vars(row) for row in self.rows)
+        partial.replace(path)
+
+
+def autograded_notebook(graded: Graded) -> NotebookNode:
+    """The release with the student's answers in it, and with each check's verdict as its output.
+
+    Hidden checks are not in it: nbgrader makes the student's feedback from this notebook.
+    """
+    notebook = copy.deepcopy(release(graded.lab))
+    rows = {row.question: row for row in graded.rows}
+    for cell in notebook.cells:
+        identity = cell["id"]
+        if identity in graded.answers.sources:
+            cell.source = graded.answers.sources[identity]
+        if cell.cell_type != "code":
+            continue
+        if text := graded.output.get(identity):
+            cell.outputs = [new_output("stream", name="stdout", text=text)]
+        if identity in rows:
+            cell.outputs = [_verdict(rows[identity])]
+    return notebook
+
+
+def _verdict(row: Row) -> NotebookNode:
+    """nbgrader takes an error output for zero points and anything else for all of them."""
+    if row.status == "passed":
+        return new_output("stream", name="stdout", text=f"✓ passed: {row.score:g} of {row.max_score:g} points\n")
+    return new_output("error", ename=row.status, evalue=row.public, traceback=[f"✗ {row.status}: {row.public}"])
+
+
+def read_csvs(output: Path) -> pd.DataFrame:
+    """All rows in ``<output>/*.csv``.
+
+    Raises:
+        CourseError: if nothing was graded into that folder.
+    """
+    files = sorted(Path(output).glob("*.csv"))
+    if not files:
+        raise CourseError(f"there are no grades in {output}: run `course grade` first")
+    return pd.concat([pd.read_csv(f, dtype={"student": str}, keep_default_na=False) for f in files], ignore_index=True)
+
+
+def totals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Points of each student in each lab, and of all labs together: index student, one column per lab and ``total``."""
+    table = rows.pivot_table(index="student", columns="lab", values="score", aggfunc="sum")
+    table["total"] = table.sum(axis=1)
+    return table

@@ -1,0 +1,109 @@
+"""Makes library calls refuse that would do an exercise for the student.
+
+A lab lists them in its front matter. An entry is
+
+- a module of the course, ``course_utils.affine``: all its public functions and classes;
+- a dotted name, ``torch.quantize_per_tensor``;
+- a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached.
+
+Runs in the candidate process, before any answer. It stops short cuts, not sabotage: who writes a quantizer in order
+to circumvent it has done the exercise.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+_libraries: list[torch.library.Library] = []  # an operator's override lives as long as its Library
+
+
+class Withheld(RuntimeError):
+    """A call that would do the exercise. The lab asks for your own code."""
+
+
+def withhold(entries: Iterable[str]) -> None:
+    """Makes every entry refuse, in this process.
+
+    Raises:
+        LookupError: if an entry names nothing that exists (a slip of the lab's author).
+    """
+    load_course_utils()
+    for entry in entries:
+        if "::" in entry:
+            _withhold_operator(entry)
+        else:
+            found = _resolve(entry)
+            if isinstance(found, types.ModuleType):
+                for name in getattr(found, "__all__", None) or vars(found):
+                    value = getattr(found, name)
+                    if callable(value) and getattr(value, "__module__", None) == found.__name__:
+                        _replace(f"{entry}.{name}", value)
+            else:
+                _replace(entry, found)
+
+
+def load_course_utils() -> None:
+    """Imports all of course_utils, so that no module of it can load later and bring an original along."""
+    import course_utils
+
+    for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
+        importlib.import_module(module.name)
+
+
+def _resolve(entry: str) -> Any:
+    try:
+        return importlib.import_module(entry)
+    except ImportError:
+        pass
+    owner, _, name = entry.rpartition(".")
+    try:
+        return getattr(_resolve(owner), name)
+    except (AttributeError, ValueError):
+        raise LookupError(f"withhold: {entry!r} does not exist") from None
+
+
+def _replace(entry: str, original: Any) -> None:
+    """Puts a refusal wherever the original is known by a name: in its owner, and in every module that imported it."""
+    refusal = _refusal(entry)
+    owner, _, name = entry.rpartition(".")
+    setattr(_resolve(owner), name, refusal)
+    for module_name, module in list(sys.modules.items()):
+        if module_name.partition(".")[0] in ("course_utils", "torch", "torchvision") and module is not None:
+            for attribute, value in list(vars(module).items()):
+                if value is original:
+                    setattr(module, attribute, refusal)
+
+
+def _withhold_operator(entry: str) -> None:
+    namespace, _, operator = entry.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), operator, None)
+    if packet is None:
+        raise LookupError(f"withhold: torch has no operator {entry!r}")
+    library = torch.library.Library(namespace, "IMPL")
+    _libraries.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it overrides a kernel is the intention
+        for overload in packet.overloads():
+            name = operator if overload == "default" else f"{operator}.{overload}"
+            for key in ("CPU", "CompositeImplicitAutograd", "CompositeExplicitAutograd"):
+                try:
+                    library.impl(name, _refusal(entry), key)
+                    break
+                except RuntimeError:
+                    continue
+
+
+def _refusal(entry: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise Withheld(f"{entry} is withheld in this lab: it would do the exercise for you; write it yourself")
+
+    refuse.__name__ = refuse.__qualname__ = entry.rpartition(".")[2]
+    return refuse
