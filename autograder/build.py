@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import ClearSolutions
+from nbgrader.preprocessors import ClearSolutions, SaveCells
 from traitlets.config import Config
 
 from autograder.errors import CourseError
@@ -31,7 +31,12 @@ class NamedStub(ClearSolutions):
         return super().preprocess_cell(cell, resources, cell_index)
 
 
-PREPROCESSORS = [NamedStub if p is ClearSolutions else p for p in GenerateAssignment.preprocessors.default_args[0]]
+# Without a database there is nothing to save cells to; the gradebook does that when it meets the lab.
+PREPROCESSORS = [
+    NamedStub if step is ClearSolutions else step
+    for step in GenerateAssignment.preprocessors.default_args[0]
+    if step is not SaveCells
+]
 
 
 def write_instructor_notebook(lab: Lab, folder: Path) -> Path:
@@ -49,15 +54,14 @@ def release_bytes(lab: Lab) -> bytes:
         courses = CourseDirectory(
             root=folder, source_directory="source", release_directory="release", assignment_id=lab.name
         )
+        told = _Messages()
         converter = GenerateAssignment(
-            coursedir=courses, no_database=True, preprocessors=PREPROCESSORS, config=Config(), log=_silent_log()
+            coursedir=courses, no_database=True, preprocessors=PREPROCESSORS, config=Config(), log=told.log
         )
-        # without a database there is no place to save the cells to; the gradebook does that when it meets the lab
-        converter.preprocessors = [p for p in PREPROCESSORS if p.__name__ != "SaveCells"]
         try:
             converter.start()
         except Exception as error:
-            raise CourseError(f"{lab.source} cannot be released: {error}") from error
+            raise CourseError(f"{lab.source} cannot be released: {told.last_cause() or error}") from error
         return (Path(folder) / "release" / lab.name / f"{lab.name}.ipynb").read_bytes()
 
 
@@ -88,8 +92,19 @@ def is_current(lab: Lab) -> bool:
     return path.is_file() and path.read_bytes() == release_bytes(lab)
 
 
-def _silent_log() -> logging.Logger:
-    """nbgrader tells every step to its log; its errors reach us as exceptions."""
-    log = logging.getLogger("autograder.nbgrader")
-    log.setLevel(logging.CRITICAL)
-    return log
+class _Messages(logging.Handler):
+    """Keeps what nbgrader logs, instead of printing it: its exceptions say only "see the above traceback"."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+        self.log = logging.Logger("nbgrader", logging.ERROR)
+        self.log.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+    def last_cause(self) -> str:
+        """The last line of the last traceback."""
+        lines = [t.strip().splitlines()[-1] for t in self.texts if "Traceback" in t]
+        return lines[-1] if lines else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -129,14 +130,14 @@ def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path) -> None:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress, Grader() as grader:
+    progress = Progress(*columns, console=console, transient=True)
+    with GradeWriter(lab, output, database) as writer, Grader() as grader, progress:
         task = progress.add_task(lab.name, total=len(students))
-        with GradeWriter(lab, output, database) as writer:
-            for student, path in students:
-                progress.update(task, description=f"{lab.name} [dim]{student}")
-                rows = writer.add(grader.grade_folder(lab, student, path))
-                counts.update(row.status for row in rows)
-                progress.advance(task)
+        for student, path in students:
+            progress.update(task, description=f"{lab.name} [dim]{escape(student)}")
+            rows = writer.add(grader.grade_folder(lab, student, path))
+            counts.update(row.status for row in rows)
+            progress.advance(task)
     outcome = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     console.print(f"{lab.name}: {len(students)} submissions graded ({outcome})")
     console.print(f"  rows in {output / lab.name}.csv, gradebook in {database}")
@@ -160,7 +161,7 @@ def gradebook(output: Path) -> None:
     table.add_column("answers waiting\nfor a person", justify="right")
     for student, row in points.iterrows():
         cells = ["-" if value != value else f"{value:g}" for value in row]
-        table.add_row(str(student), *cells, str(waiting.get(student, 0)))
+        table.add_row(escape(str(student)), *cells, str(waiting.get(student, 0)))
     console.print(table)
 
 

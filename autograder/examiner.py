@@ -16,6 +16,7 @@ import io
 import linecache
 import signal
 import socket
+import textwrap
 import time
 import traceback
 import zlib
@@ -160,6 +161,8 @@ class Examiner:
         started = time.perf_counter()
 
         def result(status: str, message: str = "", public: str | None = None) -> Result:
+            if status != "passed" and self._is_untouched(exercise):
+                status, message, public = "not attempted", f"{exercise} still holds its stub", None
             seconds = round(time.perf_counter() - started, 3)
             return Result(cell.id, status == "passed", status, message, message if public is None else public, seconds)
 
@@ -175,8 +178,6 @@ class Examiner:
         except CandidateGone as error:
             return result("crashed", f"{exercise}: {error}")
         except checks.CheckFailed as error:
-            if self._is_untouched(exercise):
-                return result("not attempted", f"{exercise} still holds its stub")
             hidden = self._line_in(cell, error) in cell.hidden_lines()
             return result("failed", f"{exercise}: {error}", f"{exercise}: {error.public if hidden else error}")
         except CandidateError as error:
@@ -195,7 +196,7 @@ class Examiner:
 
     def _probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A check's function that must run where the answers are: its source goes over, data comes back."""
-        tree = ast.parse(inspect.getsource(function))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         definition = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
         definition.decorator_list = []
         source, name = ast.unparse(definition), function.__name__

@@ -102,7 +102,11 @@ class Lab:
 
     @functools.cached_property
     def instructor_notebook(self) -> NotebookNode:
-        """The notebook with reference answers and hidden checks, and nbgrader's metadata filled in."""
+        """The notebook with reference answers and hidden checks, and nbgrader's metadata filled in.
+
+        Raises:
+            CourseError: if the source is no notebook, or two cells share an id.
+        """
         try:
             notebook = jupytext.read(self.source, fmt="py:percent")
         except Exception as error:
@@ -113,22 +117,17 @@ class Lab:
         for number, cell in enumerate(notebook.cells, start=1):
             _complete_metadata(cell, number)
             cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id", f"explore-{number}")[:64]
+        ids = [cell["id"] for cell in notebook.cells]
+        if twice := sorted({i for i in ids if ids.count(i) > 1}):
+            raise CourseError(f"{self.source}: the grade_id {twice[0]!r} stands on more than one cell")
         notebook.nbformat, notebook.nbformat_minor = 4, 5
         nbformat.validate(notebook)
         return notebook
 
     @functools.cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, in order.
-
-        Raises:
-            CourseError: if two cells share an id, or a check stands before any exercise.
-        """
-        cells = tuple(_cell(c) for c in self.instructor_notebook.cells)
-        ids = [c.id for c in cells]
-        for twice in {i for i in ids if ids.count(i) > 1}:
-            raise CourseError(f"{self.source}: the grade_id {twice!r} stands on more than one cell")
-        return cells
+        """All cells, in order."""
+        return tuple(_cell(c) for c in self.instructor_notebook.cells)
 
     @property
     def settings(self) -> dict:

@@ -8,10 +8,11 @@ it refuses frames that are too long, too deep, or whose shapes do not fit their 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -25,6 +26,9 @@ MAX_BYTES = 64 * 2**20
 
 MAX_ITEMS = 1_000_000
 """The most items of a list or dict; an item of one byte costs eight in memory."""
+
+MAX_DEPTH = 32
+"""How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
 
 HEADER = struct.Struct("!Q")
 
@@ -91,8 +95,17 @@ class Encoder:
     def __init__(self, reference: Callable[[Any], Handle | GeneratorState] | None = None):
         self.reference = reference
         self.arrays: list[torch.Tensor | np.ndarray] = []
+        self.depth = 0
 
     def pack(self, value: Any) -> bytes:
+        """
+        Raises:
+            WireError: if something in the value is not data, too large, or nested too deep.
+        """
+        with _one_deeper(self):
+            return self._pack(value)
+
+    def _pack(self, value: Any) -> bytes:
         try:
             body = msgpack.packb(value, default=self._extension, strict_types=True)
         except (ValueError, RecursionError) as error:
@@ -170,12 +183,17 @@ class Decoder:
     def __init__(self, resolve: Callable[[Handle | GeneratorState], Any] | None = None):
         self.resolve = resolve or (lambda reference: reference)
         self.arrays: list[torch.Tensor | np.ndarray] = []
+        self.depth = 0
 
     def unpack(self, body: bytes) -> Any:
         """
         Raises:
             WireError: if the body is anything but well-formed data.
         """
+        with _one_deeper(self):
+            return self._unpack(body)
+
+    def _unpack(self, body: bytes) -> Any:
         try:
             return msgpack.unpackb(
                 body, ext_hook=self._extension, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS
@@ -227,6 +245,17 @@ class Decoder:
         fits = isinstance(shape, list) and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
         if not fits or math.prod(shape) * itemsize != nbytes:
             raise WireError(f"a shape {str(shape)[:100]} does not fit {nbytes} bytes of {itemsize}")
+
+
+@contextlib.contextmanager
+def _one_deeper(coder: Encoder | Decoder) -> Iterator[None]:
+    coder.depth += 1
+    try:
+        if coder.depth > MAX_DEPTH:
+            raise WireError(f"a message nests deeper than {MAX_DEPTH} levels")
+        yield
+    finally:
+        coder.depth -= 1
 
 
 class Wire:

@@ -1,0 +1,130 @@
+"""What becomes of right, wrong and broken answers on their way through candidate and examiner."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import DOUBLE
+
+from autograder.grading import Grader
+from autograder.lab import Lab
+from autograder.submission import Answers
+
+
+def test_right_answers_pass(grade):
+    rows = grade(double=DOUBLE)
+    assert {q: (r.score, r.status) for q, r in rows.items()} == {
+        "check_double": (2.0, "passed"),
+        "check_counter": (1.0, "passed"),
+        "check_counter_gradient": (1.0, "passed"),
+        "why": (0.0, "by hand"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "words"),
+    [
+        ("def double(x):\n    return 3 * x", "failed", ["the double of 3 is 6", "expected  6", "got       9"]),
+        ("def double(x):\n    return 6", "failed", ["doubling works on tensors"]),
+        ("def double(x):\n    x *= 2\n    return x", "failed", ["leaves its input alone"]),
+        ("def double(x):\n    return x + x", "failed", ["a string is refused", "expected  ValueError", "abab"]),
+        ("def double(x):\n    return x / 0", "error", ["ZeroDivisionError", "line 2 of double"]),
+        ("def double(x):\n    return helper(x)", "error", ["NameError", "helper"]),
+        ("def double(x)\n    return x", "error", ["SyntaxError", "line 1"]),
+        ("raise KeyError('early')", "error", ["double is missing", "KeyError"]),
+        ("x = 1", "error", ["does not define double"]),
+        ("double = 7", "failed", ["cannot be used", "not callable"]),
+        ("def double(x):\n    while True: pass", "timeout", ["within 2 s"]),
+        ("while True: pass", "error", ["did not finish within 2 s"]),
+        ("import os\ndef double(x):\n    os._exit(3)", "crashed", ["exit code 3"]),
+        ("import os\nos.kill(os.getpid(), 9)", "error", ["SIGKILL"]),
+        ("import sys\ndef double(x):\n    sys.exit()", "error", ["SystemExit"]),
+        ("def double(x):\n    return input()", "error", ["EOFError"]),
+        ("def double(x):\n    return object()", "failed", ["the double of 3 is 6", "<object>"]),
+        ("def double(x):\n    return lambda: 6", "failed", ["<function>"]),
+        ("def double(x):\n    raise NotImplementedError", "failed", ["double is written"]),
+    ],
+)
+def test_other_answers_lose_only_their_own(grade, source, status, words):
+    rows = grade(double=source)
+    assert (rows["check_double"].score, rows["check_double"].status) == (0.0, status)
+    for word in words:
+        assert word in rows["check_double"].message
+    assert rows["check_counter"].status == rows["check_counter_gradient"].status == "passed"
+
+
+def test_a_call_that_swallows_the_interrupt_is_ended(grade):
+    stubborn = "def double(x):\n    import time\n    while True:\n        try:\n            time.sleep(99)\n"
+    rows = grade(double=stubborn + "        except BaseException:\n            continue")
+    assert rows["check_double"].status == "timeout"
+    assert rows["check_counter"].status == "passed", "the candidate is started anew"
+
+
+def test_magics_displays_and_await_work_as_in_a_notebook(grade):
+    source = "%matplotlib inline\nimport asyncio\nawait asyncio.sleep(0)\ndisplay('hello')\n" + DOUBLE
+    assert grade(double=source)["check_double"].status == "passed"
+
+
+def test_floods_of_output_are_cut(mini: Lab, grader: Grader):
+    answers = Answers({c.id: c.source for c in mini.answers} | {"double": "print('x' * 10**7)\n" + DOUBLE})
+    graded = grader.grade(mini, answers)
+    assert graded.rows[0].status == "passed"
+    assert 0 < len(graded.output["double"]) <= 20_000
+
+
+LIARS = {
+    "an object that equals everything": "class Liar:\n    def __eq__(self, other): return True\n    "
+    "def __bool__(self): return True\n    def __array__(self, *a, **k): import numpy; return numpy.array(6)\n"
+    "def double(x): return Liar()",
+    "a patched expectation": "import course_utils.checks as c\nc._compare = lambda *a: None\n"
+    "c.expect_equal = lambda *a, **k: None\ndef double(x): return None",
+    "a patched torch": "import torch\ntorch.equal = lambda *a: True\ndef double(x): return None",
+    "a tensor type of its own": "import torch\nclass T(torch.Tensor):\n    def __eq__(self, o): return True\n"
+    "def double(x): return torch.zeros(5).as_subclass(T)",
+    "an exit that looks like success": "import os\ndef double(x):\n    print('passed')\n    os._exit(0)",
+    "a number of a derived type": "class N(int):\n    def __eq__(self, o): return True\n    __hash__ = None\n"
+    "def double(x): return N(1)",
+}
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_lies_earn_nothing(grade, name):
+    rows = grade(double=LIARS[name])
+    assert rows["check_double"].score == 0
+    assert rows["check_counter"].status == "passed"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "torch.quantize_per_tensor(torch.ones(1), 0.1, 0, torch.quint8)",
+        "torch._C._VariableFunctions.quantize_per_channel(*[torch.ones(1)] * 3, 0, torch.quint8)",
+        "torch.ops.aten.quantize_per_channel(*[torch.ones(1)] * 3, 0, torch.quint8)",
+        "course_utils.checks.expect_raises(ValueError, print, '')",
+        "expect_raises(ValueError, print, '')",
+    ],
+)
+def test_withheld_calls_refuse_and_say_so(grade, call):
+    rows = grade(double=f"import course_utils.checks\ndef double(x):\n    return {call}")
+    assert rows["check_double"].status == "error"
+    assert "is withheld in this lab" in rows["check_double"].message
+
+
+def test_expected_values_of_hidden_checks_are_not_public(grade):
+    hidden = grade(double="def double(x):\n    return x if hasattr(x, 'shape') else 2 * x")["check_double"]
+    assert "expected" in hidden.message
+    assert "expected" not in hidden.public
+    assert "doubling works on tensors" in hidden.public
+    visible = grade(double="def double(x):\n    return 7")["check_double"]
+    assert visible.public == visible.message
+
+
+def test_hidden_inputs_differ_between_submissions_and_stay_when_graded_again(grade):
+    spy = "def double(x):\n    if hasattr(x, 'shape'):\n        raise RuntimeError(str(x.tolist()))\n    return 2 * x"
+    first, again, other = (grade(double=s)["check_double"].message for s in (spy, spy, spy + "\n# another"))
+    assert first == again
+    assert first != other
+
+
+def test_an_untouched_exercise_is_not_attempted(mini: Lab, grader: Grader):
+    graded = grader.grade(mini, Answers({"double": "def double(x):\n    pass"}))
+    assert [r.status for r in graded.rows] == ["failed", "missing", "missing", "missing"]
