@@ -1,0 +1,263 @@
+"""What a check cell calls: named expectations whose failure explains itself.
+
+A check cell wraps its expectations in ``with check("quantize_tensor"):`` and states each one as a *rule* of the
+exercise. When a rule is broken the student reads which rule, for which (smallest) input, what was expected, what
+came, and one hint; never a bare ``AssertionError``. The grader runs the very same code, so that a notebook and the
+gradebook cannot disagree.
+
+Stands on torch only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = ["CheckFailed", "check", "expect", "expect_close", "expect_equal", "expect_raises", "generator", "probe"]
+
+_seed = 0  # the grader sets another one for every submission, so that inputs cannot be learnt by heart
+_run_probe: Callable[[Callable], Callable] = lambda function: function  # noqa: E731  the grader sets another one
+
+
+class CheckFailed(AssertionError):
+    """A broken rule, told in full.
+
+    Attributes:
+        rule: the broken rule, one sentence.
+    """
+
+    def __init__(self, rule: str, *, given: Any = None, expected: Any = None, got: Any = None, hint: str = ""):
+        self.rule = rule
+        self.facts = {"given": given, "expected": expected, "got": got, "hint": hint or None}
+        super().__init__(self._text("given", "expected", "got", "hint"))
+
+    @property
+    def public(self) -> str:
+        """The same without the expected value: what a student may read of a hidden check."""
+        return self._text("given", "got", "hint")
+
+    def _text(self, *names: str) -> str:
+        lines = [f"  {n:<9} {_show(self.facts[n])}" for n in names if self.facts[n] is not None]
+        return "\n".join([f"rule broken: {self.rule}", *lines])
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines instead of a traceback through the check's own code."""
+        return [f"✗ {self}"]
+
+
+class check:
+    """Context manager around the expectations of one check cell.
+
+    Args:
+        exercise: the exercise's name, as in its cell's ``grade_id``.
+
+    On success it prints how many rules held. A ``NotImplementedError`` of the untouched exercise becomes a
+    `CheckFailed` that says so; every other error of the student's code passes through with its own traceback.
+    """
+
+    active: check | None = None
+
+    def __init__(self, exercise: str):
+        self.exercise = exercise
+        self.held: dict[str, int] = {}  # rule -> how many times it held
+
+    def __enter__(self) -> check:
+        check.active = self
+        self.started = time.perf_counter()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        check.active = None
+        if isinstance(error, NotImplementedError):
+            raise CheckFailed(
+                f"{self.exercise} is written",
+                got="NotImplementedError: the exercise cell still holds its stub",
+                hint="replace the raise line in the exercise cell by your answer, run it, then run this cell again",
+            ) from None
+        if error is None:
+            seconds = time.perf_counter() - self.started
+            print(f"✓ {self.exercise}: {len(self.held)} rules hold ({sum(self.held.values())} cases, {seconds:.2f} s)")
+
+
+def _held(rule: str) -> None:
+    if check.active is not None:
+        check.active.held[rule] = check.active.held.get(rule, 0) + 1
+
+
+def expect(holds: Any, rule: str, *, given: Any = None, expected: Any = None, got: Any = None, hint: str = "") -> None:
+    """Expect a condition.
+
+    Args:
+        holds: a truth value; a one-element tensor will do.
+        rule: the rule it stands for, one sentence in the student's terms.
+        given, expected, got: shown when the rule is broken.
+        hint: what to look at, one sentence.
+
+    Raises:
+        CheckFailed: if it does not hold.
+    """
+    if not bool(holds):
+        raise CheckFailed(rule, given=given, expected=expected, got=got, hint=hint)
+    _held(rule)
+
+
+def expect_equal(got: Any, expected: Any, rule: str, *, given: Any = None, hint: str = "") -> None:
+    """Expect exact equality, element by element; NaN equals NaN, and shapes must agree.
+
+    Args:
+        got: a tensor, number, or anything comparable with ``==``.
+        expected: what it must be. Numbers are compared as float64.
+        rule, hint: see `expect`.
+        given: the input. A tensor of the result's shape is taken element by element, and the failing element of
+            smallest magnitude is shown.
+
+    Raises:
+        CheckFailed: if they differ.
+    """
+    _compare(got, expected, 0.0, rule, given, hint)
+
+
+def expect_close(got: Any, expected: Any, rule: str, *, within: Any, given: Any = None, hint: str = "") -> None:
+    """Expect ``|got - expected| <= within``, element by element.
+
+    Args:
+        within: the tolerance, a number or a tensor that broadcasts; take it from theory (scale / 2, one unit in the
+            last place), not from what happens to pass.
+        got, expected, rule, given, hint: see `expect_equal`.
+
+    Raises:
+        CheckFailed: if they are further apart.
+    """
+    _compare(got, expected, within, rule, given, hint)
+
+
+def expect_raises(
+    error: type[BaseException], call: Callable[[], Any], rule: str, *, given: Any = None, hint: str = ""
+) -> None:
+    """Expect that ``call()`` refuses its input by raising ``error``.
+
+    Raises:
+        CheckFailed: if it returns, or raises something else. ``NotImplementedError`` passes through.
+    """
+    try:
+        result = call()
+    except error:
+        _held(rule)
+        return
+    except NotImplementedError:
+        raise
+    except Exception as other:
+        raise CheckFailed(
+            rule, given=given, expected=error.__name__, got=f"{type(other).__name__}: {other}", hint=hint
+        ) from None
+    raise CheckFailed(rule, given=given, expected=error.__name__, got=result, hint=hint)
+
+
+def expect_returns(call: Callable[[], Any], rule: str, *, given: Any = None, hint: str = "") -> Any:
+    """Expect that ``call()`` gives a result for its input instead of raising.
+
+    For inputs on which a wrong answer raises (a division by zero, the minimum of nothing): the student then reads the
+    rule instead of a bare traceback.
+
+    Returns:
+        The result.
+
+    Raises:
+        CheckFailed: if it raises. ``NotImplementedError`` passes through.
+    """
+    try:
+        result = call()
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        raise CheckFailed(
+            rule, given=given, expected="a result", got=f"{type(error).__name__}: {error}", hint=hint
+        ) from None
+    _held(rule)
+    return result
+
+
+def generator() -> torch.Generator:
+    """A fresh random generator for a check's inputs.
+
+    Its seed is fixed in a notebook and drawn anew for every submission by the grader.
+    """
+    return torch.Generator().manual_seed(_seed)
+
+
+def probe(function: Callable) -> Callable:
+    """Marks a function of a check that must run beside the student's code, because it needs what is not data there:
+    gradients, modules, callbacks. It may use whatever the lab's given cells import, and must return plain data.
+    In a notebook it is the function itself; the grader runs it in the candidate process.
+    """
+    return _run_probe(function)
+
+
+def set_seed(seed: int) -> None:
+    """For the grader: the seed of `generator` from now on."""
+    global _seed
+    _seed = seed
+
+
+def run_probes_with(run: Callable[[Callable], Callable]) -> None:
+    """For the grader: how `probe` functions are run from now on."""
+    global _run_probe
+    _run_probe = run
+
+
+def _numbers(value: Any) -> torch.Tensor | None:
+    """``value`` as float64 tensor (complex and None stay out), or None if it is not made of numbers."""
+    try:
+        # Python's floats are float64: torch's default float32 would turn 1e-60 into 0
+        tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return None if tensor.is_complex() else tensor.detach().to("cpu", torch.float64)
+
+
+def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: str) -> None:
+    got_numbers, expected_numbers = _numbers(got), _numbers(expected)
+    if expected_numbers is None:  # strings, None, dicts: compared as they are
+        expect(
+            type(got) is type(expected) and got == expected, rule, given=given, expected=expected, got=got, hint=hint
+        )
+        return
+    if got_numbers is None:
+        raise CheckFailed(rule, given=given, expected=expected, got=got, hint=hint)
+    if got_numbers.shape != expected_numbers.shape:
+        shapes = [f"shape {tuple(t.shape)}" for t in (expected_numbers, got_numbers)]
+        raise CheckFailed(rule, given=given, expected=shapes[0], got=shapes[1], hint=hint)
+    same = (got_numbers == expected_numbers) | (got_numbers.isnan() & expected_numbers.isnan())
+    bad = ~(same | ((got_numbers - expected_numbers).abs() <= torch.as_tensor(within, dtype=torch.float64)))
+    if bad.any():
+        given_numbers = _numbers(given) if isinstance(given, torch.Tensor) else None
+        elementwise = given_numbers is not None and given_numbers.shape == bad.shape
+        size = (given_numbers if elementwise else expected_numbers).abs().nan_to_num(nan=torch.inf)
+        where = int(torch.where(bad, size, torch.inf).flatten().argmin())
+        if not bad.flatten()[where]:  # every failing element is infinite: take the first
+            where = int(bad.flatten().int().argmax())
+        if bad.dim():
+            place = ", ".join(str(int(i)) for i in torch.unravel_index(torch.tensor(where), bad.shape))
+            at = f" at [{place}], {int(bad.sum())} of {bad.numel()} elements differ"
+        else:
+            at = ""
+        raise CheckFailed(
+            rule,
+            given=f"{_show(given_numbers.flatten()[where])}{at}" if elementwise else given,
+            expected=_show(expected_numbers.flatten()[where]) + (at if not elementwise else ""),
+            got=_show(got_numbers.flatten()[where]),
+            hint=hint,
+        )
+    _held(rule)
+
+
+def _show(value: Any) -> str:
+    """A value on one line, numbers with as many digits as float32 needs, at most 400 characters."""
+    if isinstance(value, torch.Tensor):
+        value = value.item() if value.dim() == 0 else f"tensor({value.tolist()})"
+    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 400 else text[:397] + "..."

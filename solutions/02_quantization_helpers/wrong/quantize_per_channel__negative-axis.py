@@ -1,0 +1,17 @@
+# Mistake: compares d != axis, so that with a negative axis all dimensions are reduced
+# Rule: axis says which dimension counts the channels
+def quantize_per_channel(w, axis=0, num_bits=8):
+    if not 1 <= num_bits <= 16:
+        raise ValueError("num_bits must lie in 1..16")
+    w = w.float()
+    if w.numel() == 0 or not w.isfinite().all():
+        raise ValueError("w must hold finite numbers")
+    others = [d for d in range(w.dim()) if d != axis]
+    low = w.amin(dim=others, keepdim=True).clamp(max=0)
+    high = w.amax(dim=others, keepdim=True).clamp(min=0)
+    levels = 2**num_bits - 1
+    scalefactors = (high - low) / levels
+    scalefactors = torch.where(scalefactors == 0, 1.0, scalefactors)
+    zeropoints = torch.round(-low / scalefactors).clamp(0, levels)
+    q = torch.clamp(torch.round(w / scalefactors) + zeropoints, 0, levels)
+    return q, scalefactors, zeropoints

@@ -1,0 +1,19 @@
+# Mistake: cuts the fraction of the codes off
+# Rule: each channel is coded on its own grid
+def quantize_per_channel(w, axis=0, num_bits=8):
+    if not 1 <= num_bits <= 16:
+        raise ValueError("num_bits must lie in 1..16")
+    w = w.float()
+    if w.numel() == 0 or not w.isfinite().all():
+        raise ValueError("w must hold finite numbers")
+    rows = w.movedim(axis, 0).reshape(w.shape[axis], -1)
+    shape = [1] * w.dim()
+    shape[axis] = w.shape[axis]
+    low = rows.amin(dim=1).clamp(max=0).reshape(shape)
+    high = rows.amax(dim=1).clamp(min=0).reshape(shape)
+    levels = 2**num_bits - 1
+    scalefactors = (high - low) / levels
+    scalefactors = torch.where(scalefactors == 0, 1.0, scalefactors)
+    zeropoints = torch.round(-low / scalefactors).clamp(0, levels)
+    q = torch.clamp(torch.trunc(w / scalefactors) + zeropoints, 0, levels)
+    return q, scalefactors, zeropoints

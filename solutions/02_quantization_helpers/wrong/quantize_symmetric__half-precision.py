@@ -1,0 +1,11 @@
+# Mistake: computes in the dtype of the input
+# Rule: float16 and float64 input gives float32 codes
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError("num_bits must lie in 2..16")
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold finite numbers")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(x / scalefactor), -levels, levels).float()
+    return q, scalefactor, 0

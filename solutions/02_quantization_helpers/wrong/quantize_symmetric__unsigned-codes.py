@@ -1,0 +1,12 @@
+# Mistake: shifts the codes by 128 into the unsigned range
+# Rule: zeropoint is 0
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError("num_bits must lie in 2..16")
+    x = x.float()
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold finite numbers")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(x / scalefactor) + levels + 1, 0, 2 * levels + 1)
+    return q, scalefactor, levels + 1

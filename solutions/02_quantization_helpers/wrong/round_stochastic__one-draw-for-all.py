@@ -1,0 +1,12 @@
+# Mistake: draws a single random number for the whole tensor
+# Rule: each of them occurs
+def round_stochastic(x, step, generator):
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError("step must be positive and finite")
+    x = x.float()
+    if not x.isfinite().all():
+        raise ValueError("x contains NaN or infinity")
+    position = x / step
+    below = torch.floor(position)
+    up = torch.rand(1, generator=generator) < position - below
+    return (below + up) * step

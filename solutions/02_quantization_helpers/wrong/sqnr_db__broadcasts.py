@@ -1,0 +1,13 @@
+# Mistake: lets tensors of different shapes broadcast
+# Rule: tensors of different shapes are refused
+def sqnr_db(x, y):
+    if x.numel() == 0:
+        raise ValueError("the mean of nothing is not defined")
+    x, y = x.double(), y.double()
+    signal = x.square().mean().item()
+    noise = (x - y).square().mean().item()
+    if noise == 0:
+        return math.inf
+    if signal == 0:
+        return -math.inf
+    return 10 * math.log10(signal / noise)

@@ -1,0 +1,15 @@
+# Mistake: asks for the signal first, so that all zeros against all zeros give -inf
+# Rule: without noise the SQNR is infinite
+def sqnr_db(x, y):
+    if x.shape != y.shape:
+        raise ValueError("the shapes differ")
+    if x.numel() == 0:
+        raise ValueError("the mean of nothing is not defined")
+    x, y = x.double(), y.double()
+    signal = x.square().mean().item()
+    noise = (x - y).square().mean().item()
+    if signal == 0:
+        return -math.inf
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise)
