@@ -254,8 +254,11 @@ class Candidate:
         self.pid = forkserver.fork(self.server, theirs)
         theirs.close()
         self.wire = Wire(ours)
-        with time_limit(self.job.seconds):
-            self.ask({"do": "withhold", "entries": self.job.withheld})
+        try:
+            with time_limit(self.job.seconds):
+                self.ask({"do": "withhold", "entries": self.job.withheld})
+        except CandidateError as error:
+            raise CourseErrorInLab(str(error)) from None
         for cell in self.to_run:
             if cell.id in self.poison:
                 continue

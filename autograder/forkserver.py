@@ -19,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 
 from autograder.errors import CourseError
@@ -127,6 +128,8 @@ def _run_child(control: socket.socket, child: Callable[..., None], fds: list[int
         control.close()
         child(*(socket.socket(fileno=fd) for fd in fds))
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 
@@ -157,6 +160,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes the control connection
     gc.freeze()
     serve(control, module.child)
+    os._exit(0)  # there is nothing to tidy up, and some libraries chatter when they are
 
 
 if __name__ == "__main__":

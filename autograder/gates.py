@@ -103,15 +103,15 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
 def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """7. Grading three times in shuffled order gives identical results."""
     variants = [*lab.variants(right=True)[:3], *lab.variants(right=False)[:3]]
-    seen: dict[str, set[str]] = {v.name: set() for v in variants}
+    seen: dict[Variant, set[str]] = {v: set() for v in variants}
     for seed in range(3):
         random.Random(seed).shuffle(variants)
         for variant in variants:
             rows = grader.grade(lab, with_variant(lab, variant)).rows
-            seen[variant.name].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
-    for name, results in seen.items():
+            seen[variant].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
+    for variant, results in seen.items():
         message = "" if len(results) == 1 else f"{len(results)} different results"
-        yield Verdict("order does not matter", name, len(results) == 1, message=message)
+        yield Verdict("order does not matter", variant.name, len(results) == 1, message=message)
 
 
 def release_is_current(lab: Lab, grader: Grader) -> Iterator[Verdict]:

@@ -1,0 +1,35 @@
+"""Every student of every lab's sample class gets the fair score, with a status and a message that say why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sample_class import write_sample_class
+
+from autograder.grading import Grader
+from autograder.lab import Lab, lab_names
+
+
+@pytest.mark.parametrize("name", lab_names())
+def test_everybody_gets_the_fair_score(name: str, grader: Grader, tmp_path: Path):
+    lab = Lab(name)
+    students = write_sample_class(lab, tmp_path)
+    assert len(students) >= 12
+    for student in students:
+        graded = grader.grade_folder(lab, student.name, tmp_path / student.name)
+        fair = student.fair_score(lab)
+        who = f"{student.name} ({student.about})"
+        if student.at_most:  # a wrong variant may still pass some checks of its exercise
+            assert fair <= graded.score < lab.max_score, who
+        else:
+            assert graded.score == fair, who
+        for row in graded.rows:
+            if row.question in {q.id for q in lab.questions if q.kind == "written"}:
+                continue
+            exercise = lab.exercise_of(next(c for c in lab.cells if c.id == row.question)).id
+            if exercise not in student.lost:
+                assert row.status == "passed", f"{who}: {row.question}"
+            elif row.status != "passed":
+                assert student.at_most or row.status == student.lost[exercise], f"{who}: {row.question} is {row.status}"
+                assert row.message, f"{who}: {row.question} lost points without a word"
