@@ -84,8 +84,9 @@ def test_a_leak_is_caught(lab, grader, monkeypatch):
 
 
 def test_luck_is_caught(lab, grader):
-    lab = with_source(lab, "expect_equal(double(3), 6,", "import os\n    expect_equal(double(3), 6 + os.getpid() % 2,")
-    assert broken(gates.order_does_not_matter, lab, grader) != []
+    lucky = "import os\n    expect_equal(double(3), 6, f'{os.urandom(8).hex()}"
+    lab = with_source(lab, 'expect_equal(double(3), 6, "the double of 3 is 6"', lucky + "'")
+    assert broken(gates.order_does_not_matter, lab, grader) == ["double__0", "double__1", "double__2"]
 
 
 def test_drift_is_caught(lab, grader):
