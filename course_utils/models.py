@@ -3,7 +3,7 @@
 Every network takes float images as `normalize` makes them. Trained weights lie in ``data/weights`` as safetensors
 (numbers only: loading them runs no code); ``data/README.md`` says how each was made.
 
-Stands on torch, safetensors and `course_utils.data` (for where the data folder is).
+Stands on torch and safetensors only.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from course_utils.data import DATA
-
 __all__ = ["WEIGHTS", "ClassyClassifier", "WeightsError", "accuracy", "load_trained", "normalize", "trained_facts"]
 
-WEIGHTS = DATA / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
 
 
 class WeightsError(ValueError):
