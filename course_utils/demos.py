@@ -82,7 +82,7 @@ def compute_staircase(
     """
     values = values.detach().flatten().float()
     if shown is None:
-        margin = 0.05 * float(values.max() - values.min())
+        margin = 0.1 * float(values.max() - values.min())
         shown = float(values.min()) - margin, float(values.max()) + margin
     grid = torch.linspace(*shown, points)
     q, scalefactor, zeropoint = quantize(torch.cat([grid, values]), min_val, max_val, num_bits)
@@ -142,8 +142,8 @@ def staircase_still(
         draw_staircase(data, grid[:, column])
         first, _, last = data.summary.rpartition(" · ")
         grid[2, column].set_title(f"{first.rpartition(' · ')[2]}, {last}", fontsize=9)
-    for ax in grid[:, 0]:
-        ax.legend(loc="upper left")
+    for ax, corner in zip(grid[:, 0], ("upper left", "upper left", "upper right"), strict=True):
+        ax.legend(loc=corner)
     return figure
 
 

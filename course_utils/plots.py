@@ -154,6 +154,9 @@ def channel_ranges(axes: Axes, weight: torch.Tensor, *, axis: int = 0) -> None:
         np.arange(len(rows)), high - low, bottom=low, color=COLOURS["blue"], width=0.6, label="range of one channel"
     )
     axes.axhline(0, color=COLOURS["black"], linewidth=0.8)
+    axes.use_sticky_edges = False  # bars and bands would cling to the frame
+    axes.margins(x=0.02, y=0.06)
+    axes.autoscale_view()
     axes.set_xlabel("output channel")
     axes.set_ylabel("weight")
     axes.grid(False, axis="x")

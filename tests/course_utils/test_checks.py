@@ -1,0 +1,154 @@
+"""What a check cell says when a rule holds, and when it breaks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from course_utils import checks
+from course_utils.checks import (
+    CheckFailed,
+    check,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_returns,
+    generator,
+)
+
+
+def raising(error: Exception):
+    def call():
+        raise error
+
+    return call
+
+
+def test_success_counts_rules_and_cases(capsys):
+    with check("exercise"):
+        expect(True, "first rule")
+        expect_equal(1, 1, "second rule")
+        expect_equal(2, 2, "second rule")
+    assert capsys.readouterr().out.startswith("✓ exercise: 2 rules hold (3 cases")
+
+
+def test_expectations_work_outside_a_check():
+    expect(torch.tensor(True), "a rule")
+
+
+def test_failure_tells_rule_input_values_and_hint():
+    with pytest.raises(CheckFailed) as failed:
+        expect(False, "the rule", given=1, expected=2, got=3, hint="look here")
+    text = str(failed.value)
+    assert failed.value.rule == "the rule"
+    for part in ("rule broken: the rule", "given     1", "expected  2", "got       3", "hint      look here"):
+        assert part in text
+
+
+def test_failure_is_shown_without_a_traceback():
+    assert CheckFailed("the rule")._render_traceback_() == ["✗ rule broken: the rule"]
+
+
+def test_smallest_failing_input_is_shown():
+    given = torch.tensor([5.0, -2.0, 3.0])
+    with pytest.raises(CheckFailed) as failed:
+        expect_equal(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 1.0]), "a rule", given=given)
+    assert "given     -2 at [1], 2 of 3 elements differ" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (torch.tensor([1, 2]), [1, 2]),
+        (torch.tensor([1.0, math.nan]), [1.0, math.nan]),
+        (math.inf, math.inf),
+        (torch.zeros(0, 3), torch.zeros(0, 3)),
+        ("text", "text"),
+        (None, None),
+        ({"a": 1}, {"a": 1}),
+    ],
+)
+def test_equal_values_are_equal(got, expected):
+    expect_equal(got, expected, "a rule")
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (torch.tensor([1, 2]), [1, 3]),
+        (torch.zeros(3), torch.zeros(3, 1)),  # never broadcast
+        (torch.zeros(0), 0.0),
+        (math.nan, 1.0),
+        (-math.inf, math.inf),
+        (math.inf, 1.0),
+        (None, 1.0),
+        ("1", 1.0),
+        (1.0, None),
+        ("text", "Text"),
+        (1 + 0j, 1.0),
+    ],
+)
+def test_different_values_differ(got, expected):
+    with pytest.raises(CheckFailed):
+        expect_equal(got, expected, "a rule")
+
+
+def test_python_floats_are_compared_in_float64():
+    expect_equal(1 / 3, 1 / 3, "a rule")
+    for got, expected in ((0.0, 1e-60), (1.0, 1.0 + 1e-12), ([0.1], [0.1 + 1e-15])):
+        with pytest.raises(CheckFailed):
+            expect_close(got, expected, "a rule", within=1e-65)
+
+
+def test_close_takes_a_tolerance_per_element():
+    expect_close([1.0, 10.0], [1.1, 11.0], "a rule", within=torch.tensor([0.11, 1.1]))
+    with pytest.raises(CheckFailed, match=r"at \[1\]"):
+        expect_close([1.0, 10.0], [1.1, 11.0], "a rule", within=torch.tensor([0.11, 0.9]))
+
+
+def test_close_never_accepts_nan():
+    with pytest.raises(CheckFailed):
+        expect_close(math.nan, 1.0, "a rule", within=math.inf)
+
+
+def test_expected_errors():
+    expect_raises(ValueError, raising(ValueError("no")), "a rule")
+    with pytest.raises(CheckFailed, match="TypeError: no"):
+        expect_raises(ValueError, raising(TypeError("no")), "a rule")
+    with pytest.raises(CheckFailed, match="got       7"):
+        expect_raises(ValueError, lambda: 7, "a rule")
+
+
+def test_an_error_where_a_result_is_expected_names_the_rule():
+    assert expect_returns(lambda: 7, "a rule") == 7
+    with pytest.raises(CheckFailed, match="a rule") as failed:
+        expect_returns(raising(ZeroDivisionError("by zero")), "a rule", hint="ask first")
+    assert "ZeroDivisionError: by zero" in str(failed.value)
+
+
+@pytest.mark.parametrize("call", [expect_raises, expect_returns])
+def test_an_untouched_exercise_says_so(call):
+    arguments = (ValueError,) if call is expect_raises else ()
+    with pytest.raises(CheckFailed, match="quantize_tensor is written"), check("quantize_tensor"):
+        call(*arguments, raising(NotImplementedError("quantize_tensor")), "a rule")
+
+
+def test_other_errors_of_the_student_pass_through():
+    with pytest.raises(KeyError), check("exercise"):
+        raising(KeyError("mine"))()
+
+
+def test_long_values_are_cut():
+    with pytest.raises(CheckFailed) as failed:
+        expect(False, "a rule", got=torch.zeros(10_000))
+    assert len(str(failed.value)) < 500
+
+
+def test_generators_are_fresh_and_follow_the_seed(monkeypatch):
+    first, second = (torch.rand(3, generator=generator()) for _ in range(2))
+    assert torch.equal(first, second)
+    monkeypatch.setattr(checks, "_seed", 12345)
+    assert not torch.equal(first, torch.rand(3, generator=generator()))
