@@ -8,23 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from nbconvert.exporters import NotebookExporter
-
 from autograder.build import PREPROCESSORS
+from autograder.formgrader import Refuse, safe_markdown
 
 ROOT = Path(__file__).resolve().parent
 GRADES = "build/grades"
-
-
-class Refuse(NotebookExporter):
-    """Stops `nbgrader autograde` before it touches anything."""
-
-    def __init__(self, **_):
-        raise RuntimeError(
-            "this course is graded by: course grade LAB --submissions DIR\n"
-            "(nbgrader's own autograding would run the answers\nin one process with the hidden tests)"
-        )
-
 
 c = get_config()  # noqa: F821  given by whoever reads this file
 
@@ -41,6 +29,7 @@ c.CourseDirectory.source_with_tests_directory = "build/source_with_tests"
 
 c.GenerateAssignment.preprocessors = PREPROCESSORS  # formgrader's Generate gives the bytes that `course build` gives
 c.Autograde.exporter_class = Refuse  # formgrader's Autograde
+c.HTMLExporter.filters = {"markdown2html": safe_markdown}  # formgrader shows answers with an instructor's rights
 c.FormgradeExtension.debug = False  # it would print this configuration, which is more than text
 
 # Where nothing was graded yet, formgrader makes an empty gradebook; nbgrader calls `alembic` by name for that.
