@@ -1,0 +1,86 @@
+"""Every lab, answered, runs in JupyterLab without an error, and its demos answer to their sliders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from sample_class import answered
+
+from autograder.lab import ROOT, Lab, lab_names
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+RUN_SECONDS = 240  # a lab is made to run in two minutes; a busy machine takes longer
+
+ERROR = "application/vnd.jupyter.error"
+
+
+@pytest.fixture(scope="module")
+def server(start_lab: Callable, tmp_path_factory: pytest.TempPathFactory):
+    root = tmp_path_factory.mktemp("answered")
+    for name in lab_names(ROOT):
+        (root / name).mkdir()
+        nbformat.write(answered(Lab(name)), root / name / f"{name}.ipynb")
+    return start_lab(root)
+
+
+@pytest.mark.parametrize("name", lab_names(ROOT))
+def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
+    page.goto(server.address(f"lab/tree/{name}/{name}.ipynb"))
+    notebook = page.locator(".jp-NotebookPanel")
+    notebook.locator(".jp-Cell").first.wait_for()
+    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle", timeout=60_000)
+    run_all(page)
+    wait_until_run(notebook)
+
+    errors = notebook.locator(f'[data-mime-type="{ERROR}"]')
+    assert errors.count() == 0, errors.first.inner_text()
+
+    demos = notebook.locator(".jp-OutputArea-output", has=page.locator(".noUi-handle"))
+    if demos.count() == 0:
+        pytest.skip(f"{name} has no sliders: no demo of it was tested")
+    for number in range(demos.count()):
+        check_demo(demos.nth(number))
+
+
+def run_all(page: Page) -> None:
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+
+
+def wait_until_run(notebook: Locator) -> None:
+    """Waits until every code cell has its number. A cell that waits or runs has a star, one that never ran nothing."""
+    prompts = notebook.locator(".jp-CodeCell .jp-InputPrompt")
+    expect(prompts.last).not_to_have_text("[ ]:")
+    expect(prompts.filter(has_text="*")).to_have_count(0, timeout=1000 * RUN_SECONDS)
+
+
+def check_demo(demo: Locator) -> None:
+    """Moves every slider of a demo by the keyboard, and expects another picture for at least one step of each."""
+    demo.scroll_into_view_if_needed()
+    assert pictures(demo), "a demo has sliders but no picture"
+    handles = demo.locator(".noUi-handle")
+    for number in range(handles.count()):
+        before = pictures(demo)
+        for key in ["ArrowRight"] * 3 + ["ArrowLeft"] * 3:
+            handles.nth(number).press(key)
+            if changed(demo, before):
+                break
+        else:
+            pytest.fail(f"slider {number} moves and the picture stays as it is")
+
+
+def changed(demo: Locator, before: list[str]) -> bool:
+    for _ in range(20):
+        demo.page.wait_for_timeout(250)
+        if pictures(demo) != before:
+            return True
+    return False
+
+
+def pictures(demo: Locator) -> list[str]:
+    return demo.locator("img, svg").evaluate_all("all => all.map(p => p.src || p.outerHTML)")
