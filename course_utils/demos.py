@@ -21,11 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from course_utils import plots
 
 __all__ = ["Staircase", "compute_staircase", "draw_staircase", "staircase_demo", "staircase_still"]
+
+LEGENDS = ("upper left", "upper left", "upper right")  # where the map, the error and the histogram leave room
 
 Quantize = Callable[..., tuple[torch.Tensor, float, int]]
 Dequantize = Callable[[torch.Tensor, float, int], torch.Tensor]
@@ -108,6 +112,10 @@ def compute_staircase(
 def draw_staircase(staircase: Staircase, axes: Sequence[Any]) -> None:
     """Draws the map, its error and the histogram on three axes, one below the other, that share x."""
     s, (top, middle, bottom) = staircase, axes
+    for ax in axes:  # drawn on before: a slider moved. Emptying them is three times as fast as making new ones
+        for artist in [*ax.lines, *ax.collections, *ax.patches]:
+            artist.remove()
+        ax.relim()
     top.plot(s.grid, s.grid, color="0.6", linewidth=1, linestyle="--", label="no quantization")
     top.plot(s.grid, s.stairs, color=plots.COLOURS["blue"], label="quantized, dequantized")
     top.set_ylabel("dequantized")
@@ -142,7 +150,7 @@ def staircase_still(
         draw_staircase(data, grid[:, column])
         first, _, last = data.summary.rpartition(" · ")
         grid[2, column].set_title(f"{first.rpartition(' · ')[2]}, {last}", fontsize=9)
-    for ax, corner in zip(grid[:, 0], ("upper left", "upper left", "upper right"), strict=True):
+    for ax, corner in zip(grid[:, 0], LEGENDS, strict=True):
         ax.legend(loc=corner)
     return figure
 
@@ -179,6 +187,9 @@ def staircase_demo(
         ),
     }
     picture = widgets.HTML()
+    figure = Figure(figsize=(7.2, 6.4), dpi=80, layout="none")
+    figure.subplots_adjust(left=0.11, right=0.98, top=0.95, bottom=0.08, hspace=0.12)
+    axes = figure.subplots(3, 1, sharex=True)
 
     def update(_: Any = None) -> None:
         try:
@@ -188,12 +199,10 @@ def staircase_demo(
         except Exception as error:  # the student's: shown, so that the sliders stay alive
             picture.value = f"<p><b>{type(error).__name__}</b>: {html.escape(str(error))}</p>"
             return
-        figure = Figure(figsize=(7.2, 6.4), dpi=80, layout="none")
-        figure.subplots_adjust(left=0.11, right=0.98, top=0.95, bottom=0.08, hspace=0.12)
-        axes = figure.subplots(3, 1, sharex=True)
         draw_staircase(data, axes)
-        for ax, corner in zip(axes, ("upper left", "upper left", "upper right"), strict=True):
-            ax.legend(loc=corner, fontsize=8)
+        for ax, corner in zip(axes, LEGENDS, strict=True):
+            if ax.get_legend() is None:
+                ax.legend(loc=corner, fontsize=8)
         picture.value = f"<p>{data.summary}</p>{image_tag(figure, data.summary)}"
 
     for slider in sliders.values():
@@ -204,7 +213,9 @@ def staircase_demo(
 
 def image_tag(figure: Figure, alternative: str) -> str:
     """A figure as an HTML image that needs no file, with its text alternative."""
+    canvas = FigureCanvasAgg(figure)  # savefig would look for a backend and lay the figure out anew
+    canvas.draw()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f'<img alt="{html.escape(alternative, quote=True)}" src="data:image/png;base64,{data}">'

@@ -114,7 +114,7 @@ def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float,
         scalefactor: the step.
     """
     half = scalefactor / 2
-    axes.axhspan(-half, half, color=COLOURS["sky"], alpha=0.25, label=f"± half a step = ± {half:.3g}")
+    axes.axhspan(-half, half, color=COLOURS["sky"], alpha=0.25, label="± half a step")
     axes.plot(x, error, color=COLOURS["vermillion"], linewidth=1.2, label="error")
     axes.set_xlabel("x" + unit)
     axes.set_ylabel("dequantized - x" + unit)
@@ -127,14 +127,9 @@ def grid_histogram(axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins
         values, dequantized: of one shape.
         bins: edges of the histogram of the values. The grid points' shares are shown as stems of their own.
     """
-    axes.hist(
-        np.ravel(values),
-        bins=bins,
-        weights=np.full(np.size(values), 100 / max(np.size(values), 1)),
-        color=COLOURS["sky"],
-        alpha=0.6,
-        label="values",
-    )
+    counts, _ = np.histogram(values, bins=bins)
+    heights = 100 * counts / max(np.size(values), 1)
+    axes.stairs(heights, bins, fill=True, color=COLOURS["sky"], alpha=0.6, label="values")
     points, counts = np.unique(np.ravel(dequantized), return_counts=True)
     shares = 100 * counts / max(np.size(dequantized), 1)
     axes.vlines(points, 0, shares, color=COLOURS["vermillion"], linewidth=1.5, label="after quantization")

@@ -44,7 +44,7 @@ def test_error_band_is_one_step_high(axes):
 def test_histogram_heights_are_percent(axes):
     values = np.array([0.1, 0.2, 0.9, 0.8])
     plots.grid_histogram(axes, values, np.round(values), np.linspace(0, 1, 3))
-    assert [p.get_height() for p in axes.patches] == [50, 50]
+    assert axes.patches[0].get_data().values.tolist() == [50, 50]
     assert "%" in axes.get_ylabel()
 
 
