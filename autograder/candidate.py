@@ -3,7 +3,7 @@
 Nothing here holds a hidden check, an expected value or a score. What this process says is a claim that the examiner
 takes as plain data.
 
-Requests (dicts) and replies:
+First it says which walls of the sandbox stand: ``{"walls": [...]}``. Then requests (dicts) and replies:
 
 - ``{"do": "run", "cell": id, "source": text}``: runs a cell. Reply ``{"value": None}``.
 - ``{"do": "names", "names": [...]}``: ``{"value": {name: value or Handle}}`` of those that exist.
@@ -38,19 +38,34 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+import course_utils
+from autograder import sandbox
 from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
 from autograder.withhold import load_course_utils, withhold
 
-ROOT = Path.cwd()  # where the server was started
+ROOT = Path(course_utils.__file__).resolve().parents[1]
+FOLDERS = [ROOT / "course_utils", ROOT / "data" / "weights"]
+"""All of the course that an answer can read."""
+
 OUTPUT_LIMIT = 10_000  # characters kept of what a cell or call prints
 
-load_course_utils()
+_separate = False
+
+
+def prepare() -> None:
+    """What the fork server does once, before the first child."""
+    global _separate
+    load_course_utils()
+    _separate = sandbox.can_separate(FOLDERS)
 
 
 def child(connection: socket.socket) -> None:
     """The forked child's whole life."""
+    walls = sandbox.enter(connection.fileno(), FOLDERS, separate=_separate)
     _prepare_process()
-    Candidate(Wire(connection)).serve()
+    wire = Wire(connection)
+    wire.send(Encoder().pack({"walls": walls}))
+    Candidate(wire).serve()
 
 
 class Candidate:
@@ -158,12 +173,14 @@ class _Tail(io.StringIO):
 
 
 def _prepare_process() -> None:
-    """A scratch folder of its own, nothing to read from the terminal, nothing written to it."""
+    """A scratch folder of its own, nothing to read from the terminal, nothing written to it, no telling environment."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  lives as long as the process
-    os.chdir(tempfile.mkdtemp(prefix="answers-"))
+    scratch = tempfile.mkdtemp(prefix="answers-")
+    os.chdir(scratch)
+    os.environ.update(HOME=scratch, TMPDIR=scratch, USER="student", MPLCONFIGDIR=scratch)
     sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
 
 

@@ -95,9 +95,16 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option(
     "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
 )
+@click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
 @click.pass_obj
 def grade(
-    root: Path, labs: tuple[str, ...], every: bool, submissions: Path, output: Path, gradebook: Path | None
+    root: Path,
+    labs: tuple[str, ...],
+    every: bool,
+    submissions: Path,
+    output: Path,
+    gradebook: Path | None,
+    require_sandbox: bool,
 ) -> None:
     """Grade the submissions for LABS.
 
@@ -109,20 +116,28 @@ def grade(
     if not labs and not every:
         raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
     for lab in _labs(root, labs):
-        _grade_lab(lab, submissions, output, gradebook or output / "gradebook.db")
+        _grade_lab(lab, submissions, output, gradebook or output / "gradebook.db", require_sandbox)
 
 
-def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path) -> None:
+def _tell_walls(standing: list[str], required: bool) -> None:
+    """Says which walls of the sandbox stand; refuses if one is missing that was required."""
+    from autograder.sandbox import WALLS
+
+    missing = [wall for wall in WALLS if wall not in standing]
+    if missing and required:
+        raise CourseError(f"this system gives no full sandbox, and --require-sandbox was said: no {', '.join(missing)}")
+    if missing:
+        console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
+    else:
+        console.print(f"sandbox: {', '.join(standing)}", style="dim")
+
+
+def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path, require_sandbox: bool) -> None:
     from autograder.gradebook import GradeWriter
     from autograder.grading import Grader, submissions
 
     students = submissions(folder)
     counts: Counter[str] = Counter()
-    console.print(
-        f"{lab.name}: the answers run in an ordinary process of yours, without a sandbox: "
-        "grade submissions of people you do not trust on a machine you do not need",
-        style="yellow",
-    )
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -132,6 +147,7 @@ def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path) -> None:
     )
     progress = Progress(*columns, console=console, transient=True)
     with GradeWriter(lab, output, database) as writer, Grader() as grader, progress:
+        _tell_walls(grader.walls(), require_sandbox)
         task = progress.add_task(lab.name, total=len(students))
         for student, path in students:
             progress.update(task, description=f"{lab.name} [dim]{escape(student)}")

@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder import forkserver
+from autograder import forkserver, sandbox
 from autograder.lab import Cell
 from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
 from course_utils import checks
 
+START_SECONDS = 30.0  # for a candidate to start; it takes a tenth of a second on an idle machine
 GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
 
 
@@ -70,6 +71,7 @@ class Report:
 
     results: list[dict] = field(default_factory=list)
     output: dict[str, str] = field(default_factory=dict)
+    walls: list[str] = field(default_factory=list)  # of the sandbox that the answers ran in
     error: str = ""  # a slip of the lab's author or of ours, never of the student
 
 
@@ -89,6 +91,10 @@ class CandidateGone(Exception):
 
 class TimeUp(BaseException):
     """Raised by the alarm. A BaseException, so that no ``except Exception`` of a check swallows it."""
+
+
+def prepare() -> None:
+    """What the fork server does once: nothing. An examiner reads its lab from the job."""
 
 
 def child(jobs: socket.socket, candidates: socket.socket) -> None:
@@ -138,6 +144,7 @@ class Examiner:
         finally:
             self.candidate.stop()
         report.output = self.candidate.output
+        report.walls = self.candidate.walls
         return report
 
     def _run_given(self) -> None:
@@ -237,6 +244,7 @@ class Candidate:
         self.failures: dict[str, str] = {}  # exercise -> why its cell defines nothing
         self.poison: set[str] = set()  # exercises whose cell ended the process
         self.output: dict[str, str] = {}
+        self.walls: list[str] = []
         self.pid: int | None = None
         self.generators: dict[int, torch.Generator] = {}
 
@@ -255,10 +263,13 @@ class Candidate:
         theirs.close()
         self.wire = Wire(ours)
         try:
-            with time_limit(self.job.seconds):
+            with time_limit(START_SECONDS):
+                self.walls = read_walls(self.wire)
                 self.ask({"do": "withhold", "entries": self.job.withheld})
         except CandidateError as error:
             raise CourseErrorInLab(str(error)) from None
+        except (TimeUp, Closed, WireError) as error:
+            raise CourseErrorInLab(f"a candidate process does not start: {error}") from None
         for cell in self.to_run:
             if cell.id in self.poison:
                 continue
@@ -340,6 +351,8 @@ class Candidate:
         self.wire.connection.close()
         if not isinstance(error, Closed):
             return f"the answer is not data: {error}"
+        if status == sandbox.OUT_OF_MEMORY:
+            return f"it took more than {sandbox.MEMORY / 2**30:g} GiB of memory"
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
         return f"the process ended in the middle of it ({how})"
 
@@ -357,6 +370,11 @@ class Candidate:
         if isinstance(reference, GeneratorState):
             raise WireError("a generator came back")
         return Remote(self, reference)
+
+
+def read_walls(wire: Wire) -> list[str]:
+    """The first thing that a candidate says, before it has seen an answer: which walls of the sandbox stand."""
+    return [str(wall) for wall in Decoder().unpack(wire.receive())["walls"]]
 
 
 class Remote:

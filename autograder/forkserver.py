@@ -35,14 +35,17 @@ class ForkServer:
     """Runs ``serve(module)`` in a process of its own and asks it for children.
 
     Args:
-        module: dotted name of a module with a function ``child(*sockets)``, run in each forked child.
+        module: dotted name of a module with a function ``prepare()``, run once, and a function ``child(*sockets)``,
+            run in each forked child.
     """
 
     def __init__(self, module: str):
         if not hasattr(os, "fork"):
             raise CourseError("grading needs os.fork, which this system lacks: grade on Linux or macOS, or in WSL")
         self.control, theirs = socket.socketpair()
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0"}
+        # a process can read the environment that its parent was started with: nothing of the grader's goes along
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        environment = kept | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "autograder.forkserver", module, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -156,6 +159,7 @@ def main() -> None:
     torch.set_num_threads(1)
     _die_with_parent()
     module = importlib.import_module(sys.argv[1])
+    module.prepare()
     control = socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes the control connection
     gc.freeze()

@@ -12,7 +12,7 @@ from pathlib import Path
 from autograder import forkserver
 from autograder.build import release
 from autograder.errors import CourseError
-from autograder.examiner import GRACE_SECONDS, Job, Report
+from autograder.examiner import GRACE_SECONDS, START_SECONDS, Job, Report, read_walls
 from autograder.forkserver import ForkServer
 from autograder.lab import Cell, Lab
 from autograder.submission import Answers, Unreadable, added_names, notebook_path, read_answers
@@ -63,6 +63,20 @@ class Grader:
     def __exit__(self, *_: object) -> None:
         self.examiners.close()
         self.candidates.close()
+
+    def walls(self) -> list[str]:
+        """Which walls of the sandbox stand here, asked of a candidate that is started for it."""
+        ours, theirs = socket.socketpair()
+        pid = forkserver.fork(self.candidates.control, theirs)
+        theirs.close()
+        ours.settimeout(START_SECONDS)
+        try:
+            return read_walls(Wire(ours))
+        except WireError as error:
+            raise CourseError(f"a candidate process does not start: {error}") from error
+        finally:
+            forkserver.kill(self.candidates.control, pid)
+            ours.close()
 
     def grade_folder(self, lab: Lab, student: str, folder: Path) -> Graded:
         """Grades a student's folder. Whatever is in it, the result has a row for every question."""

@@ -36,7 +36,7 @@ def test_right_answers_pass(grade):
         ("def double(x):\n    while True: pass", "timeout", ["within 2 s"]),
         ("while True: pass", "error", ["did not finish within 2 s"]),
         ("import os\ndef double(x):\n    os._exit(3)", "crashed", ["exit code 3"]),
-        ("import os\nos.kill(os.getpid(), 9)", "error", ["SIGKILL"]),
+        ("import ctypes\nctypes.string_at(0)", "error", ["SIGSEGV"]),
         ("import sys\ndef double(x):\n    sys.exit()", "error", ["SystemExit"]),
         ("def double(x):\n    return input()", "error", ["EOFError"]),
         ("def double(x):\n    return object()", "failed", ["the double of 3 is 6", "<object>"]),

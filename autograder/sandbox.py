@@ -1,0 +1,354 @@
+"""Shuts a process in before it runs a student's code.
+
+`enter` is called in a freshly forked candidate process and puts up as many walls as the system allows:
+
+=============  ======================================================================================================
+files          a root of its own: the system, the interpreter and course_utils, read-only; a small scratch folder in
+               memory; nothing else: no solutions, submissions, gradebook, home folders
+network        none, not even the machine's own loopback
+processes      sees and signals nobody but its own children; all of them end with it
+user           root gives up its rights for a user number that nobody has; an ordinary user gives up those that a user
+               namespace lends
+system calls   those refused that have no place in an answer: ptrace, mount, bpf, io_uring, kernel modules, ...
+limits         memory, processes, CPU time, open files, file size
+=============  ======================================================================================================
+
+On Linux all of these hold for root and, where user namespaces are allowed, for an ordinary user; elsewhere only
+*limits* does. `enter` returns the names of the walls that stand, before any answer runs, so that the grader can say so
+or refuse. It uses the kernel's calls through ctypes and needs no other program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+
+WALLS = ("files", "network", "processes", "user", "system calls", "limits")
+
+MEMORY = 2 * 2**30
+"""Bytes that an answer may take beyond what the interpreter and torch hold already."""
+
+SCRATCH = 64 * 2**20
+"""Bytes in the scratch folder, and of any one file."""
+
+PROCESSES = 64  # threads count too
+CPU_SECONDS = 600
+OPEN_FILES = 256
+
+OUT_OF_MEMORY = 201
+"""Exit code of a candidate whose processes together took more than `MEMORY`."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
+    0x00020000,
+    0x04000000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = (
+    *(1, 2, 4, 8, 32),
+    *(4096, 16384, 1 << 18),
+)
+_MNT_DETACH = 2
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
+
+
+def can_separate(folders: list[Path]) -> bool:
+    """Tries, in a process of its own, whether this system lets us have namespaces and a root of our own."""
+    if sys.platform != "linux":
+        return False
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            _separate()
+            _fork_and_watch()
+            _rebuild_root(folders)
+            status = 0
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def enter(keep: int, folders: list[Path], *, separate: bool) -> list[str]:
+    """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
+
+    Args:
+        keep: the one file descriptor, beside 0 to 2, that stays open.
+        folders: what of the course can be read: course_utils and the trained weights.
+        separate: whether to take namespaces and a root of its own; what `can_separate` said.
+
+    Returns:
+        The walls that stand, a subset of `WALLS`.
+    """
+    walls = []
+    nobody = 2_000_000_000 + os.getpid()  # one of its own for every candidate, so that they do not share limits
+    if separate:
+        _separate()
+        _fork_and_watch()
+        _rebuild_root(folders)
+        walls += ["files", "network", "processes"]
+    os.closerange(3, keep)
+    os.closerange(keep + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.setsid()  # a signal to "the process group" must not reach the grader's
+    _limit()
+    if sys.platform == "linux":
+        if _give_up_rights(nobody):
+            walls.append("user")
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # again: a change of user forgets it
+        if _refuse_system_calls():
+            walls.append("system calls")
+    return [w for w in WALLS if w in [*walls, "limits"]]
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def _separate() -> None:
+    """New namespaces for everything; as an ordinary user in a new user namespace."""
+    flags = _NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        _call("unshare", flags)
+        return
+    _call("unshare", flags | _NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def _fork_and_watch() -> None:
+    """Returns in the child, which is process 1 of its namespace. The parent stays behind until the child has ended."""
+    child = os.fork()
+    if child == 0:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        return
+    signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
+    page = resource.getpagesize()
+    before = _resident_pages(child)
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        if (_resident_pages(child) - before) * page > MEMORY:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os._exit(OUT_OF_MEMORY)
+        with contextlib.suppress(InterruptedError):
+            signal.sigtimedwait([signal.SIGCHLD], 0.05)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:  # pass the signal on
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        os.kill(os.getpid(), -code)
+    os._exit(code & 0xFF)
+
+
+def _resident_pages(process: int) -> int:
+    """Memory of a process and all that descend from it, in pages; what they share counts once for each."""
+    try:
+        resident = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        shared = int(Path(f"/proc/{process}/statm").read_text().split()[2])
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (OSError, IndexError):
+        return 0
+    return resident - shared + sum(_resident_pages(int(c)) for c in children)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    encoded = [s.encode() if s is not None else None for s in (source, target, kind)]
+    _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
+
+
+def _rebuild_root(folders: list[Path]) -> None:
+    """A root in memory with read-only views of what an answer needs; then the old root is let go."""
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    root = next(p for p in ("/sys", "/mnt", "/media") if Path(p).is_dir())  # covered in this namespace only
+    _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        system = Path("/", name)
+        if system.is_symlink():
+            Path(root, name).symlink_to(system.readlink())
+        elif system.is_dir():
+            _bind(system, root)
+    Path(root, "tmp").mkdir()  # before the views: what they show may lie in the real /tmp
+    _mount("tmpfs", f"{root}/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={SCRATCH}")
+    etc = [Path("/etc", n) for n in ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "alternatives")]
+    prefixes = sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
+    shown: list[Path] = []
+    for path in [Path("/usr"), *etc, *prefixes, *folders]:
+        if path.exists() and not any(path.is_relative_to(other) for other in shown):
+            _bind(path, root)
+            shown.append(path)
+    Path(root, "dev").mkdir()
+    for name in ("null", "zero", "full", "random", "urandom"):
+        _bind(Path("/dev", name), root, writable=True)
+    Path(root, "proc").mkdir()
+    with contextlib.suppress(OSError):  # some containers do not let a user namespace have it; torch can do without
+        _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    os.chdir(root)
+    _call("syscall", _number("pivot_root"), b".", b".")
+    _call("umount2", b".", _MNT_DETACH)
+    os.chdir("/")
+    _mount("none", "/", None, _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+    os.chdir("/tmp")
+
+
+def _bind(path: Path, root: str, *, writable: bool = False) -> None:
+    target = Path(root, *path.parts[1:])
+    if path.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    _mount(str(path), str(target), None, _MS_BIND)
+    # a mount from outside keeps the restrictions it has there, or a user namespace may not touch it
+    have = os.statvfs(target).f_flag
+    kept = have & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME | os.ST_RELATIME)
+    kept = kept & ~os.ST_RELATIME | ((1 << 21) if kept & os.ST_RELATIME else 0)
+    wanted = 0 if writable else _MS_RDONLY | _MS_NODEV
+    _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | wanted | kept)
+
+
+def _limit() -> None:
+    """Limits of the process. Memory is counted from what it has now, which with torch is mostly library."""
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_FSIZE: SCRATCH,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+    }
+    if sys.platform == "linux":
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = in_use + MEMORY
+        limits[resource.RLIMIT_NPROC] = PROCESSES
+    for which, value in limits.items():
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that grows too large is an error, not the end
+
+
+def _give_up_rights(nobody: int) -> bool:
+    """No rights beyond an ordinary user's, and no way back to them."""
+    try:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(nobody, nobody, nobody)
+            os.setresuid(nobody, nobody, nobody)
+        for capability in range(64):
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+        header = struct.pack("Ii", 0x20080522, 0)
+        _call("capset", header, bytes(24))
+        _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    except OSError:
+        return False
+    return True
+
+
+_SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "reboot": (169, 142),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "syslog": (103, 116),
+    "personality": (135, 92),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+}
+_CLONE, _CLONE3 = (56, 220), (435, 435)
+_AUDIT_ARCHITECTURE = (0xC000003E, 0xC00000B7)
+
+
+def _machine() -> int | None:
+    return {"x86_64": 0, "aarch64": 1}.get(platform.machine())
+
+
+def _number(name: str) -> int:
+    machine = _machine()
+    if machine is None:
+        raise OSError(f"no system call numbers are known for {platform.machine()}")
+    return _SYSTEM_CALLS[name][machine]
+
+
+def _refuse_system_calls() -> bool:
+    """A seccomp filter: the listed calls fail with EPERM, new namespaces too; everything else goes through."""
+    machine = _machine()
+    if machine is None:
+        return False
+    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse, missing, end = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # 1 EPERM, 38 ENOSYS
+    namespaces = _NEWNS | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET | 0x02000000
+    refused = [numbers[machine] for numbers in _SYSTEM_CALLS.values()]
+    program = [
+        (load, 0, 0, 4),  # the architecture
+        (equal, 1, 0, _AUDIT_ARCHITECTURE[machine]),
+        (give, 0, 0, end),
+        (load, 0, 0, 0),  # the call's number
+        (at_least, 0, 1, 0x40000000),  # x86_64's second table
+        (give, 0, 0, refuse),
+        (equal, 0, 1, _CLONE3[machine]),  # its flags cannot be seen: without it libc takes clone
+        (give, 0, 0, missing),
+    ]
+    for number in refused:
+        program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
+    program += [
+        (equal, 0, 3, _CLONE[machine]),
+        (load, 0, 0, 16),  # clone's flags
+        (any_bit, 0, 1, namespaces),
+        (give, 0, 0, refuse),
+        (give, 0, 0, allow),
+    ]
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+    buffer = ctypes.create_string_buffer(code)
+    header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
+    return _libc.prctl(_PR_SET_SECCOMP, 2, header, 0, 0) == 0
