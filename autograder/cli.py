@@ -1,4 +1,4 @@
-"""The command ``course``: build, gates, grade, gradebook, report, data."""
+"""The command ``course``."""
 
 from __future__ import annotations
 
@@ -220,3 +220,25 @@ def gates(root: Path, lab: str, failed: bool) -> None:
     console.print(f"{chosen.name}: {'every gate holds' if not broken else f'{broken} verdicts do not hold'}")
     if broken:
         raise SystemExit(1)
+
+
+@main.command()
+@click.option("--fetch", "wanted", metavar="NAME", help="Download this data set into data/ and verify its checksum.")
+def data(wanted: str | None) -> None:
+    """List the data sets of the labs and where each is found.
+
+    A data set is looked for in the folder that the environment variable COURSE_DATA names, then in data/. Nothing is
+    downloaded unless --fetch asks for it; without CIFAR-10 the labs run on generated images.
+    """
+    from course_utils import data as data_sets
+
+    if wanted is not None:
+        try:
+            console.print(f"{wanted}: {data_sets.fetch(wanted)}")
+        except data_sets.DataError as error:
+            raise CourseError(str(error)) from error
+        return
+    table = Table("data set", "what it is", "where it is found")
+    for row in data_sets.describe():
+        table.add_row(row.name, row.about, row.found or f"not here: {escape(row.hint)}")
+    console.print(table)

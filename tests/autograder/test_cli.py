@@ -168,5 +168,20 @@ def test_build_check_tells_drift(mini):
 
 def test_help_teaches(mini):
     text = course(mini, "--help").output
-    for command in ("build", "grade", "gradebook", "report", "gates"):
+    for command in ("build", "grade", "gradebook", "report", "gates", "data"):
         assert command in text
+
+
+def test_data_lists_what_is_found_and_what_to_do(mini, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    text = " ".join(course(mini, "data").output.split())
+    assert "shapes" in text
+    assert "cifar10" in text
+    assert "course data --fetch" in text
+
+
+def test_an_unknown_data_set_is_one_line(mini):
+    result = course(mini, "data", "--fetch", "imagenet")
+    assert result.exit_code == 2
+    assert "imagenet" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
