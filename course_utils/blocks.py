@@ -1,0 +1,72 @@
+"""Walking through a large tensor: by one compiled loop where there is one, else in blocks that stay in the cache.
+
+Stands on torch, and on `compiled` (numba) where numba is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+__all__ = ["block_length", "compiled_loops", "in_blocks", "runs_compiled"]
+
+COMPILED_FROM = 2**20  # elements; below, torch's own operations take a millisecond or two, and a compilation a second
+
+# As many elements as fit a core's second-level cache together with their temporaries. A GPU wants few, large calls.
+CPU_BLOCK, GPU_BLOCK = 2**17, 2**26
+
+
+@cache
+def compiled_loops() -> ModuleType | None:
+    """The module `compiled`, or None where numba is missing."""
+    try:
+        from course_utils import compiled
+    except ImportError:
+        return None
+    return compiled
+
+
+def runs_compiled(x: Tensor) -> bool:
+    """Whether a compiled loop serves this tensor: large, float32, contiguous, on the CPU."""
+    large = x.numel() >= COMPILED_FROM and x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+    return large and compiled_loops() is not None
+
+
+def block_length(x: Tensor) -> int:
+    """How many elements to work on at a time."""
+    return CPU_BLOCK if x.device.type == "cpu" else GPU_BLOCK
+
+
+def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torch.dtype, result: torch.dtype) -> Tensor:
+    """Applies an elementwise function block by block, so that its temporaries stay in the cache.
+
+    Ten operations on a large tensor fetch it from memory ten times; ten operations on each block in turn fetch it once.
+
+    Args:
+        work: ``work(block, out)`` reads the one-dimensional ``block`` and writes ``out`` of the same length, both in
+            dtype ``compute``. Only its last operation writes ``out``, because the two may be the same memory.
+        x: any shape and layout.
+        compute, result: the dtypes to work in and to return.
+
+    Returns:
+        A contiguous tensor of ``x``'s shape, without gradient.
+    """
+    x = x.detach()
+    if not x.is_contiguous():
+        x = x.contiguous()
+        y = x if x.dtype == result else torch.empty_like(x, dtype=result)
+    else:
+        y = torch.empty_like(x, dtype=result)
+    size = block_length(x)
+    for block, out in zip(x.view(-1).split(size), y.view(-1).split(size), strict=True):
+        if result == compute:
+            work(block.to(compute), out)
+        else:
+            wide = block.to(compute, copy=True)
+            work(wide, wide)
+            out.copy_(wide)
+    return y

@@ -1,0 +1,60 @@
+"""What carries numbers and codes: which torch dtypes hold a format's values, and refusals of those that cannot.
+
+Stands on torch only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["holds", "integer_dtype", "power_of_two", "require_floating", "whole_numbers"]
+
+
+def power_of_two(exponent: int) -> float:
+    """2^exponent, exactly, as a Python float."""
+    return math.ldexp(1.0, exponent)
+
+
+def require_floating(x: Tensor, what: str = "x") -> None:
+    """Refuses everything but float16, bfloat16, float32 and float64.
+
+    Raises:
+        TypeError: naming the dtype found and what to do.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{what} must be a torch.Tensor, not {type(x).__name__}: call torch.as_tensor({what}) first")
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(f"{what} must be a floating-point tensor, not {x.dtype}: call {what}.float() first")
+
+
+def holds(dtype: torch.dtype, format) -> bool:
+    """Whether a torch dtype carries every value of a format (one with significant_bits, largest, smallest)."""
+    info = torch.finfo(dtype)
+    fine_enough = 2.0 ** (1 - format.significant_bits) >= info.eps
+    return fine_enough and format.largest <= info.max and format.smallest >= info.smallest_normal * info.eps
+
+
+def integer_dtype(lowest: int, highest: int) -> torch.dtype:
+    """The smallest of uint8, int8, int16, int32 and int64 that holds the range."""
+    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
+        if torch.iinfo(dtype).min <= lowest and highest <= torch.iinfo(dtype).max:
+            return dtype
+    return torch.int64
+
+
+def whole_numbers(codes: Tensor, lowest: int, highest: int) -> Tensor:
+    """``codes`` as int64, after a look at what they are.
+
+    Raises:
+        TypeError: if they are not integers.
+        ValueError: if one is outside [lowest, highest].
+    """
+    if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+        raise TypeError(f"codes must be a tensor of integers, not {getattr(codes, 'dtype', type(codes).__name__)}")
+    codes = codes.long()
+    if codes.numel() and (int(codes.min()) < lowest or int(codes.max()) > highest):
+        raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{int(codes.min())}, {int(codes.max())}]")
+    return codes

@@ -1,0 +1,51 @@
+"""Rounding to whole numbers, in four ways.
+
+Every number system of this kit rounds the same way: divide by the distance between neighbours, round to a whole number,
+multiply back. `formats` and `affine` bring the distance; the whole numbers are here. Stands on torch only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+__all__ = ["ROUNDINGS", "Rounding", "round_"]
+
+Rounding = Literal["nearest-even", "nearest-away", "toward-zero", "stochastic"]
+ROUNDINGS: tuple[str, ...] = get_args(Rounding)
+
+
+def round_(q: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None) -> Tensor:
+    """Rounds to whole numbers, in place. NaN, infinities and the sign of zero stay.
+
+    Args:
+        q: float32 or float64, any shape.
+        rounding: what happens between two whole numbers. ``"nearest-even"`` (IEEE 754's default): the nearer one, and
+            of two equally near the even one. ``"nearest-away"``: of two equally near the one further from zero.
+            ``"toward-zero"``: the one nearer to zero. ``"stochastic"``: the one further from zero with a probability
+            equal to the fraction, so that the mean is ``q`` (to 2^-24, the steps of ``torch.rand``).
+        generator: for ``"stochastic"``; torch's default one if None.
+
+    Returns:
+        ``q`` itself.
+
+    Raises:
+        ValueError: for another ``rounding``.
+    """
+    if rounding == "nearest-even":
+        return q.round_()
+    if rounding == "toward-zero":
+        return q.trunc_()
+    if rounding == "nearest-away":
+        # One bit less than a half: 0.49999997 + 0.5 would itself be rounded, up to 1. Adding the number just below a
+        # half brings every fraction of a half or more up to the next whole number, and no other.
+        almost_half = 0.5 - torch.finfo(q.dtype).eps / 4
+        return q.add_(torch.full_like(q, almost_half).copysign_(q)).trunc_()
+    if rounding == "stochastic":
+        whole = q.trunc()
+        chance = (q - whole).abs_()  # exact: both are multiples of q's last bit, and their difference is smaller
+        up = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device) < chance
+        return torch.add(whole, up.to(q.dtype).copysign_(q), out=q)
+    raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
