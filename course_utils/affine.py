@@ -1,0 +1,357 @@
+"""Integer quantization: value = scale * (q - zero_point), with one scale per tensor, per channel or per block.
+
+``quantize`` gives the integers q, ``dequantize`` their values, ``fake_quantize`` both in one go, without the integers.
+``scale_and_zero_point`` chooses the two numbers from a range, ``value_range`` takes the range from data.
+
+The quotient x / scale is a true division, as ONNX defines it. torch.fake_quantize multiplies by 1 / scale instead,
+which is rounded already; so of four million values a few that lie close to a tie end up one step off.
+
+In ``fake_quantize`` the zero point moves into the bounds: with r = round(x / scale), to clamp r + zero_point to
+[quant_min, quant_max] and then subtract zero_point is to clamp r to [quant_min - zero_point, quant_max - zero_point].
+Two operations less, and exact, because all of these are whole numbers below 2^24.
+
+Where the scale belongs is told by two arguments that all functions share. ``axis``: one scale for each index along
+that axis (per channel). ``block_size``: one for each run of that many neighbours along the last axis (per block).
+Neither: one for all (per tensor).
+
+Large float32 tensors on the CPU go through one compiled loop, all others through torch; the results are the same.
+Stands on `rounding`, `carriers` and `blocks`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_utils.blocks import block_length, compiled_loops, runs_compiled
+from course_utils.carriers import integer_dtype, require_floating, whole_numbers
+from course_utils.rounding import Rounding, round_
+
+__all__ = [
+    "dequantize",
+    "fake_quantize",
+    "mse",
+    "quant_range",
+    "quantize",
+    "scale_and_zero_point",
+    "sqnr_db",
+    "value_range",
+]
+
+
+def quant_range(num_bits: int = 8, signed: bool = False) -> tuple[int, int]:
+    """(quant_min, quant_max): 0 and 2^num_bits - 1, or -2^(num_bits - 1) and 2^(num_bits - 1) - 1.
+
+    Raises:
+        ValueError: if ``num_bits`` is not 1 to 16 (2 to 16 with sign).
+    """
+    if not 1 + signed <= num_bits <= 16:
+        raise ValueError(f"num_bits is {1 + signed} to 16, not {num_bits}")
+    return (-(2 ** (num_bits - 1)), 2 ** (num_bits - 1) - 1) if signed else (0, 2**num_bits - 1)
+
+
+def value_range(x: Tensor, *, axis: int | None = None, block_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value of each tensor, channel or block.
+
+    Args:
+        x: floating point, not empty.
+        axis, block_size: see the module's text.
+
+    Returns:
+        (minimum, maximum): in ``x``'s dtype; shape (), (channels,), or ``x``'s with the last axis divided by the block.
+        NaN where there is a NaN.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` is empty, or its last axis is not a multiple of ``block_size``.
+    """
+    require_floating(x)
+    if x.numel() == 0:
+        raise ValueError("an empty tensor has no range")
+    rows, shape = _rows(x.detach(), axis, block_size)
+    minimum, maximum = rows.aminmax(dim=2)
+    return minimum.amin(dim=0).view(shape), maximum.amax(dim=0).view(shape)
+
+
+def scale_and_zero_point(
+    minimum: Tensor | float,
+    maximum: Tensor | float,
+    num_bits: int = 8,
+    *,
+    signed: bool = False,
+    symmetric: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The scale and zero point with which the integers cover a range.
+
+    The range is first widened to contain 0, so that 0 is represented exactly (padding and ReLU need that). A range of
+    nothing but 0 gets scale 1.
+
+    Args:
+        minimum, maximum: the range, of any one shape.
+        num_bits, signed: see `quant_range`.
+        symmetric: zero point 0 and scale = max(|minimum|, |maximum|) / (2^(num_bits - 1) - 1); needs ``signed``.
+
+    Returns:
+        (scale, zero_point): float32 and int32, of the range's shape. The zero point is within the integers' range.
+
+    Raises:
+        ValueError: if the range is not finite, upside down, or ``symmetric`` without ``signed``.
+    """
+    low, high = (torch.as_tensor(v).detach().double() for v in (minimum, maximum))
+    if not bool((low.isfinite() & high.isfinite() & (low <= high)).all()):
+        raise ValueError("the range must be finite, with minimum <= maximum")
+    if symmetric and not signed:
+        raise ValueError("symmetric quantization needs signed integers")
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    quant_min, quant_max = quant_range(num_bits, signed)
+    width = torch.maximum(-low, high) / quant_max if symmetric else (high - low) / (quant_max - quant_min)
+    tiny = torch.finfo(torch.float32).smallest_normal  # keeps the scale of a subnormal range from becoming 0
+    scale = torch.where(width == 0, 1.0, width.clamp(min=tiny)).float()
+    zero_point = torch.zeros_like(low) if symmetric else (quant_min - low / scale).round_().clamp_(quant_min, quant_max)
+    return scale, zero_point.to(torch.int32)
+
+
+def quantize(
+    x: Tensor,
+    scale: Tensor | float,
+    zero_point: Tensor | int = 0,
+    *,
+    num_bits: int = 8,
+    signed: bool = False,
+    axis: int | None = None,
+    block_size: int | None = None,
+    rounding: Rounding = "nearest-even",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """q = round(x / scale) + zero_point, saturating.
+
+    Args:
+        x: floating point, any shape.
+        scale, zero_point: positive numbers and whole numbers within the integers' range; shape () or (1,) per tensor,
+            (channels,) per channel, ``x``'s with the last axis divided by ``block_size`` per block.
+        num_bits, signed: see `quant_range`.
+        axis, block_size: see the module's text.
+        rounding, generator: see `rounding.round_`.
+
+    Returns:
+        Integers of ``x``'s shape, in the smallest integer dtype that holds their range.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` has NaN, for which there is no integer; or if scale or zero point do not fit.
+    """
+    grid = _Grid(x, scale, zero_point, num_bits, signed, axis, block_size)
+    dtype = integer_dtype(grid.quant_min, grid.quant_max)
+
+    def work(block: Tensor, out: Tensor, s: Tensor, z: Tensor) -> None:
+        q = round_(torch.div(block, s, out=out), rounding, generator)
+        q.add_(z).clamp_(grid.quant_min, grid.quant_max)
+        if q.isnan().any():
+            raise ValueError("x has NaN, for which there is no integer")
+
+    return grid.apply(work, x, dtype)
+
+
+def dequantize(
+    q: Tensor,
+    scale: Tensor | float,
+    zero_point: Tensor | int = 0,
+    *,
+    axis: int | None = None,
+    block_size: int | None = None,
+) -> Tensor:
+    """The values of integers: scale * (q - zero_point).
+
+    Args:
+        q: integers, any shape.
+        scale, zero_point, axis, block_size: as they were in `quantize`.
+
+    Returns:
+        float32 (float64 where ``scale`` is), ``q``'s shape.
+
+    Raises:
+        TypeError: if ``q`` are not integers.
+        ValueError: if scale or zero point do not fit.
+    """
+    whole_numbers(q, -(2**31), 2**31 - 1)
+    compute = torch.float64 if isinstance(scale, Tensor) and scale.dtype == torch.float64 else torch.float32
+    rows, shape = _rows(q, axis, block_size)
+    scale, zero_point = (_parameter(p, shape, q.device, d) for p, d in ((scale, compute), (zero_point, torch.int64)))
+    return ((rows - zero_point).to(compute) * scale).view(q.shape)
+
+
+def fake_quantize(
+    x: Tensor,
+    scale: Tensor | float,
+    zero_point: Tensor | int = 0,
+    *,
+    num_bits: int = 8,
+    signed: bool = False,
+    axis: int | None = None,
+    block_size: int | None = None,
+    rounding: Rounding = "nearest-even",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """``dequantize(quantize(x, ...), ...)`` without the integers.
+
+    Args:
+        x, scale, zero_point, num_bits, signed, axis, block_size, rounding, generator: see `quantize`.
+
+    Returns:
+        A tensor of ``x``'s shape and dtype; NaN stays NaN, infinities saturate, and zeros may have either sign. No
+        gradient.
+
+    Raises:
+        TypeError, ValueError: as `quantize`, but NaN is allowed.
+    """
+    grid = _Grid(x, scale, zero_point, num_bits, signed, axis, block_size)
+    if rounding == "nearest-even" and runs_compiled(x):
+        return grid.apply_compiled(x)
+
+    def work(block: Tensor, out: Tensor, s: Tensor, z: Tensor) -> None:
+        q = round_(torch.div(block, s, out=out), rounding, generator)  # all steps in the result's own memory
+        if grid.one_zero_point is None:
+            q.add_(z).clamp_(grid.quant_min, grid.quant_max).sub_(z)
+        else:
+            q.clamp_(grid.quant_min - grid.one_zero_point, grid.quant_max - grid.one_zero_point)
+        q.mul_(s)
+
+    return grid.apply(work, x, x.dtype)
+
+
+def mse(x: Tensor, y: Tensor) -> float:
+    """Mean squared error, E[(x - y)^2], in float64.
+
+    Raises:
+        ValueError: if the shapes differ, or the tensors are empty.
+    """
+    if x.shape != y.shape or x.numel() == 0:
+        raise ValueError(f"the mean squared error needs two tensors of one shape, not {(*x.shape,)} and {(*y.shape,)}")
+    return float((x.detach().double() - y.detach().double()).square_().mean())
+
+
+def sqnr_db(x: Tensor, y: Tensor) -> float:
+    """Signal to quantization noise ratio in decibels: 10 log10(E[x^2] / E[(x - y)^2]).
+
+    Args:
+        x: the signal.
+        y: the same, quantized.
+
+    Returns:
+        Infinity if they are equal; minus infinity if ``x`` is zero and ``y`` is not.
+
+    Raises:
+        ValueError: see `mse`.
+    """
+    noise, signal = mse(x, y), mse(x, torch.zeros_like(x))
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+class _Grid:
+    """The integers' bounds, and scale and zero point laid out beside a tensor.
+
+    A tensor with a scale per channel is seen as (outer, channels, inner); per tensor as one channel, per block as one
+    channel for each block. Scale and zero point then have the shape (1, channels, 1).
+    """
+
+    def __init__(self, x, scale, zero_point, num_bits, signed, axis, block_size):
+        require_floating(x)
+        self.quant_min, self.quant_max = quant_range(num_bits, signed)
+        self.compute = torch.promote_types(x.dtype, torch.float32)
+        self.axis, self.block_size = axis, block_size
+        _, shape = _rows(x, axis, block_size)
+        self.scale = _parameter(scale, shape, x.device, self.compute)
+        self.zero_point = _parameter(zero_point, shape, x.device)
+        smallest, largest = _extremes(self.scale, 1.0)
+        if not (smallest > 0 and largest < math.inf):  # False for NaN too
+            raise ValueError("scale must be positive and finite")
+        lowest, highest = _extremes(self.zero_point, 0.0)
+        whole = not self.zero_point.is_floating_point() or bool((self.zero_point % 1 == 0).all())
+        if not (self.quant_min <= lowest and highest <= self.quant_max and whole):
+            raise ValueError(f"zero_point must be whole numbers in [{self.quant_min}, {self.quant_max}]")
+        self.zero_point = self.zero_point.to(self.compute)
+        self.one_zero_point = lowest if lowest == highest else None
+
+    def apply(self, work, x: Tensor, result: torch.dtype) -> Tensor:
+        """``work(block, out, scale, zero_point)`` in dtype ``compute`` on blocks that stay in the cache."""
+        x = x.detach().contiguous()
+        y = torch.empty_like(x, dtype=result)
+        (source, _), (target, _) = (_rows(t, self.axis, self.block_size) for t in (x, y))
+        for o, c, i in _chunks(source.shape, block_length(x)):
+            block, out = source[o, c, i].to(self.compute), target[o, c, i]
+            wide = out if result == self.compute else torch.empty_like(block)
+            work(block, wide, self._of(self.scale, c), self._of(self.zero_point, c))
+            if wide is not out:
+                out.copy_(wide)
+        return y
+
+    @staticmethod
+    def _of(parameter: Tensor, channels: slice) -> Tensor:
+        return parameter[:, channels] if parameter.shape[1] > 1 else parameter
+
+    def apply_compiled(self, x: Tensor) -> Tensor:
+        x = x.detach()
+        y = torch.empty_like(x)
+        (source, _), (target, _) = (_rows(t, self.axis, self.block_size) for t in (x, y))
+        scale, zero_point = (
+            p.expand(1, source.shape[1], 1).contiguous().view(-1).numpy() for p in (self.scale, self.zero_point)
+        )
+        bounds = np.float32(self.quant_min), np.float32(self.quant_max)
+        compiled_loops().fake_quantize(source.numpy(), target.numpy(), scale, zero_point, *bounds)
+        return y
+
+
+def _rows(x: Tensor, axis: int | None, block_size: int | None) -> tuple[Tensor, tuple[int, ...]]:
+    """``x`` as (outer, channels, inner), and the shape that scale and zero point have for their user."""
+    if axis is not None and block_size is not None:
+        raise ValueError("axis (per channel) and block_size (per block) exclude each other")
+    if axis is not None:
+        if not -x.dim() <= axis < x.dim():
+            raise ValueError(f"axis {axis} is not one of a tensor of {x.dim()} dimensions")
+        axis %= x.dim()
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        return x.reshape(outer, x.shape[axis], inner), (x.shape[axis],)
+    if block_size is not None:
+        if block_size < 1 or x.dim() == 0 or x.shape[-1] % block_size:
+            raise ValueError(f"the last axis of {(*x.shape,)} is not a multiple of block_size={block_size}")
+        shape = (*x.shape[:-1], x.shape[-1] // block_size)
+        return x.reshape(1, math.prod(shape), block_size), shape
+    return x.reshape(1, 1, x.numel()), ()
+
+
+def _extremes(values: Tensor, default: float) -> tuple[float, float]:
+    """The smallest and the largest of ``values``, NaN if there is one; ``default`` twice if there are none."""
+    return tuple(float(v) for v in values.aminmax()) if values.numel() else (default, default)
+
+
+def _parameter(
+    value: Tensor | float, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor:
+    """A scale or zero point as (1, channels, 1); one number serves all channels."""
+    # On the device of x, because torch multiplies a GPU tensor by the reciprocal of a number that is not.
+    value = torch.as_tensor(value, device=device, dtype=dtype).detach()
+    if value.numel() == 1 and value.dim() <= 1:
+        return value.view(1, 1, 1)
+    if tuple(value.shape) != shape:
+        raise ValueError(f"scale and zero_point must be one number or of shape {shape}, not {(*value.shape,)}")
+    return value.reshape(1, -1, 1)
+
+
+def _chunks(shape: tuple[int, int, int], length: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Cuts (outer, channels, inner) into contiguous pieces of at most ``length`` elements, in order."""
+    outer, channels, inner = shape
+    if 0 in shape:
+        return
+    inner_step = min(inner, length)
+    channel_step = min(channels, length // inner_step)
+    outer_step = length // (inner_step * channel_step) if channel_step == channels else 1
+    for o in range(0, outer, outer_step):
+        for c in range(0, channels, channel_step):
+            for i in range(0, inner, inner_step):
+                yield slice(o, o + outer_step), slice(c, c + channel_step), slice(i, i + inner_step)
