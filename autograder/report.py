@@ -1,4 +1,4 @@
-"""One HTML page on how the class did, and where; made from the rows that `gradebook` wrote, and from nothing else.
+"""One HTML page on how the class did, and where; made from the rows that `gradebook` wrote.
 
 The page needs no script and loads nothing. Names and messages come from strangers: the template escapes them, and
 the page's own policy lets a browser run nothing.
@@ -15,6 +15,7 @@ import jinja2
 import pandas as pd
 
 from autograder.gradebook import read_csvs
+from autograder.sandbox import WALLS
 
 KINDS = {
     "passed": "passed",
@@ -100,6 +101,11 @@ class LabReport:
     bins: list[tuple[str, int]]  # points in per cent, how many students
     table: dict[str, dict[str, Cell]]  # student -> question -> cell
     totals: dict[str, str]
+    walls: list[str] | None  # of the sandbox, that stood for every answer; None if nobody wrote it down
+
+    @property
+    def missing_walls(self) -> list[str]:
+        return [wall for wall in WALLS if wall not in (self.walls or [])]
 
     @property
     def hardest(self) -> Question | None:
@@ -107,7 +113,7 @@ class LabReport:
 
 
 def write_report(output: Path, to: Path) -> Path:
-    """Writes ``to/index.html`` from the rows in ``output/*.csv``. The same rows always give the same bytes.
+    """Writes ``to/index.html`` from what `course grade` left in ``output``. The same rows always give the same bytes.
 
     Returns:
         The page's path.
@@ -117,7 +123,9 @@ def write_report(output: Path, to: Path) -> Path:
     """
     rows = read_csvs(output)
     rows["message"] = rows["message"].astype(str).map(_clean)
-    labs = [_lab_report(str(name), of_lab) for name, of_lab in rows.groupby("lab", sort=True)]
+    labs = [
+        _lab_report(str(name), of_lab, _walls(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -134,7 +142,13 @@ def write_report(output: Path, to: Path) -> Path:
     return partial.replace(path)
 
 
-def _lab_report(name: str, rows: pd.DataFrame) -> LabReport:
+def _walls(output: Path, lab: str) -> list[str] | None:
+    """What the grader wrote of the sandbox into ``<lab>.sandbox.txt``, a wall on each line."""
+    path = Path(output) / f"{lab}.sandbox.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+
+
+def _lab_report(name: str, rows: pd.DataFrame, walls: list[str] | None) -> LabReport:
     order = list(dict.fromkeys(rows["question"]))
     questions = [_question(q, rows[rows["question"] == q]) for q in order]
     return LabReport(
@@ -145,6 +159,7 @@ def _lab_report(name: str, rows: pd.DataFrame) -> LabReport:
         oddities=_oddities(rows),
         bins=_bins(rows),
         table={s: {r.question: _cell(r) for r in own.itertuples()} for s, own in _by_student(rows)},
+        walls=walls,
         totals={s: f"{own['score'].sum():g}" for s, own in _by_student(rows)},
     )
 

@@ -14,6 +14,7 @@ from autograder import examiner, grading
 from autograder.errors import CourseError
 from autograder.gradebook import COLUMNS
 from autograder.report import KINDS, LabReport, _lab_report, write_report
+from autograder.sandbox import WALLS
 
 HOSTILE = "<script>alert(1)</script>"
 RULE = "edge: rule broken: a constant tensor has a scale\n  got       nan"
@@ -60,7 +61,7 @@ def page(grades: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def lab(grades: Path) -> LabReport:
     rows = pd.read_csv(grades / "00_mini.csv", keep_default_na=False)
-    return _lab_report("00_mini", rows)
+    return _lab_report("00_mini", rows, None)
 
 
 def write_rows(folder: Path, lab: str, rows: list[tuple]) -> None:
@@ -125,8 +126,22 @@ def test_distribution_counts_every_student_once(lab: LabReport) -> None:
     assert bins["0 to 9 %"] == 2
 
 
-def test_page_says_that_no_sandbox_was_in_force(page: str) -> None:
-    assert "No sandbox was in force" in page[: page.index("<table")]
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (None, "no record of a sandbox"),
+        ("", "no sandbox was"),
+        ("limits\n", "Not in force: files, network"),
+        ("".join(f"{wall}\n" for wall in WALLS), "a sandbox was in force"),
+    ],
+)
+def test_page_begins_with_the_truth_about_the_sandbox(
+    grades: Path, tmp_path: Path, record: str | None, said: str
+) -> None:
+    if record is not None:
+        (grades / "00_mini.sandbox.txt").write_text(record)
+    page = write_report(grades, tmp_path / "report").read_text(encoding="utf-8")
+    assert said in page[: page.index("<table")]
 
 
 def test_hostile_names_and_messages_stay_text(page: str) -> None:

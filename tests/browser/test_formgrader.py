@@ -13,8 +13,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from autograder.build import build, release, release_path
-from autograder.gradebook import GradeWriter
-from autograder.grading import Grader, submissions
+from autograder.cli import main
 from autograder.lab import ROOT, Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -80,9 +79,8 @@ class Course:
         path.write_text(content, encoding="utf-8")
 
     def grade(self) -> None:
-        with Grader() as grader, GradeWriter(self.lab, self.grades, self.grades / "gradebook.db") as writer:
-            for student, folder in submissions(self.root / "inbox"):
-                writer.add(grader.grade_folder(self.lab, student, folder))
+        command = ["--root", self.root, "grade", LAB, "--submissions", self.root / "inbox", "--output", self.grades]
+        main([str(word) for word in command], standalone_mode=False)
 
     def autograded(self, student: str) -> Path:
         return self.grades / "autograded" / student / LAB / f"{LAB}.ipynb"
