@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -13,6 +15,11 @@ from rich.table import Table
 
 from autograder.errors import CourseError
 from autograder.lab import ROOT, Lab, lab_names
+
+if TYPE_CHECKING:
+    from autograder.cache import ResultCache
+    from autograder.grading import Graded, Submission
+    from autograder.spread import Examiners
 
 console = Console()
 
@@ -95,7 +102,10 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option(
     "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
 )
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that grade, here.")
+@click.option("--scheduler", metavar="ADDRESS", help="Grade on the workers of this dask scheduler instead.")
 @click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change in <output>/<lab>.csv; write no grade.")
 @click.pass_obj
 def grade(
     root: Path,
@@ -104,7 +114,10 @@ def grade(
     submissions: Path,
     output: Path,
     gradebook: Path | None,
+    workers: int,
+    scheduler: str | None,
     require_sandbox: bool,
+    dry_run: bool,
 ) -> None:
     """Grade the submissions for LABS.
 
@@ -112,11 +125,63 @@ def grade(
     another one. Writes <output>/<lab>.csv (one row per question), nbgrader's gradebook, and the notebooks that
     formgrader shows. Exits with 0 whenever it graded, whatever the scores; a submission that cannot be read scores 0,
     with the reason in its rows.
+
+    Results are kept in <output>/cache.db, by answers, checks and version of the kit: grading an unchanged class again
+    takes seconds, a grader that was killed goes on where it was, and after a changed check only that check is graded
+    again (look first, with --dry-run).
     """
+    from autograder.cache import ResultCache
+    from autograder.gradebook import GradeWriter
+    from autograder.grading import find_submissions
+    from autograder.spread import open_examiners
+
     if not labs and not every:
         raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
-    for lab in _labs(root, labs):
-        _grade_lab(lab, submissions, output, gradebook or output / "gradebook.db", require_sandbox)
+    chosen = [(lab, find_submissions(lab, submissions)) for lab in _labs(root, labs)]
+    # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
+    writers = [] if dry_run else [GradeWriter(lab, output, gradebook or output / "gradebook.db") for lab, _ in chosen]
+    with open_examiners(workers, scheduler) as examiners, ResultCache(output / "cache.db") as cache:
+        _tell_walls(examiners.walls(), require_sandbox)
+        for number, (lab, found) in enumerate(chosen):
+            if dry_run:
+                _show_changes(lab, output, _grade_lab(lab, found, examiners, cache))
+                continue
+            with writers[number] as writer:
+                for graded in _grade_lab(lab, found, examiners, cache):
+                    writer.add(graded)
+            console.print(f"{lab.name}: {len(found)} submissions graded ({_counted(r.status for r in writer.rows)})")
+            console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
+
+
+def _grade_lab(lab: Lab, submissions: list[Submission], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
+    """Grades a lab's submissions with a progress bar, in the order in which they are done."""
+    from autograder.grading import Task
+
+    tasks = {submission.student: Task(submission, cache) for submission in submissions}
+    jobs = {student: task.job for student, task in tasks.items() if task.job is not None}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[slowest]}"),
+    )
+    slowest = (0.0, "")
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(lab.name, total=len(tasks), rate="", slowest="")
+        for student, task in tasks.items():
+            if student not in jobs:
+                yield task.finish(None)
+                progress.advance(bar)
+        for student, report in examiners.examine_all(jobs):
+            graded = tasks[student].finish(report)
+            slowest = max([slowest, *((row.seconds, row.question) for row in graded.rows)])
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed or 0
+            progress.update(bar, rate=f"{speed:.1f}/s", slowest=f"slowest: {slowest[1]}, {slowest[0]:.1f} s")
+            progress.advance(bar)
+            yield graded
 
 
 def _tell_walls(standing: list[str], required: bool) -> None:
@@ -132,31 +197,22 @@ def _tell_walls(standing: list[str], required: bool) -> None:
         console.print(f"sandbox: {', '.join(standing)}", style="dim")
 
 
-def _grade_lab(lab: Lab, folder: Path, output: Path, database: Path, require_sandbox: bool) -> None:
-    from autograder.gradebook import GradeWriter
-    from autograder.grading import Grader, submissions
+def _show_changes(lab: Lab, output: Path, graded: Iterator[Graded]) -> None:
+    """Compares results with the csv that is there, and prints the rows that differ."""
+    from autograder.gradebook import previous_rows
 
-    students = submissions(folder)
-    counts: Counter[str] = Counter()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    progress = Progress(*columns, console=console, transient=True)
-    with GradeWriter(lab, output, database) as writer, Grader() as grader, progress:
-        _tell_walls(grader.walls(), require_sandbox)
-        task = progress.add_task(lab.name, total=len(students))
-        for student, path in students:
-            progress.update(task, description=f"{lab.name} [dim]{escape(student)}")
-            rows = writer.add(grader.grade_folder(lab, student, path))
-            counts.update(row.status for row in rows)
-            progress.advance(task)
-    outcome = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    console.print(f"{lab.name}: {len(students)} submissions graded ({outcome})")
-    console.print(f"  rows in {output / lab.name}.csv, gradebook in {database}")
+    before = previous_rows(lab, output)
+    table = Table("student", "question", "before", "after", "message", title=f"{lab.name}: what would change")
+    for row in sorted((r for g in graded for r in g.rows), key=lambda r: (r.student, r.question)):
+        score, status = before.get((row.student, row.question), ("-", "no row"))
+        if status != "graded by hand" and (score, status) != (f"{row.score:g}", row.status):
+            after = f"{row.score:g} {row.status}"
+            table.add_row(escape(row.student), row.question, f"{score} {status}", after, escape(row.message))
+    console.print(table if table.row_count else f"{lab.name}: nothing would change")
+
+
+def _counted(statuses: Iterable[str]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in Counter(statuses).most_common())
 
 
 @main.command()

@@ -151,18 +151,18 @@ class Examiner:
         for cell in self.cells:
             if cell.kind == "given" and cell.is_code and not cell.explore:
                 try:
-                    self._execute(cell)
+                    self._execute(cell, self.namespace)
                 except Exception as error:
                     raise CourseErrorInLab(
                         f"the given cell {cell.id!r} fails: {type(error).__name__}: {error}"
                     ) from error
 
-    def _execute(self, cell: Cell) -> None:
+    def _execute(self, cell: Cell, namespace: dict[str, Any]) -> None:
         filename = f"<{cell.id}>"
         linecache.cache[filename] = (len(cell.source), None, cell.source.splitlines(keepends=True), filename)
         torch.manual_seed(self.job.seed ^ zlib.crc32(cell.id.encode()))
         with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(cell.source, filename, "exec"), self.namespace)
+            exec(compile(cell.source, filename, "exec"), namespace)
 
     def _check(self, cell: Cell) -> Result:
         started = time.perf_counter()
@@ -175,9 +175,9 @@ class Examiner:
 
         exercise = self.job.exercise_of[cell.id]
         try:
-            self._bind_answers()
+            answers = self._answers()
             with time_limit(self.job.seconds):
-                self._execute(cell)
+                self._execute(cell, self.namespace | answers)  # no check sees what another one defined
             return result("passed")
         except TimeUp:
             self.candidate.interrupt()
@@ -194,12 +194,10 @@ class Examiner:
         except Exception as error:
             return result("failed", f"{exercise}: its result cannot be used: {type(error).__name__}: {error}")
 
-    def _bind_answers(self) -> None:
-        """Puts the candidate's names into the namespace: data as data, everything else as `Remote`."""
+    def _answers(self) -> dict[str, Any]:
+        """What the candidate defines: data as data, everything else as `Remote`."""
         self.candidate.ensure_started()
-        for name in (n for names in self.job.names.values() for n in names):
-            self.namespace.pop(name, None)
-        self.namespace.update(self.candidate.names())
+        return self.candidate.names()
 
     def _probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A check's function that must run where the answers are: its source goes over, data comes back."""

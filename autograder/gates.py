@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autograder.build import is_current, release, release_bytes
 from autograder.gradebook import autograded_notebook
-from autograder.grading import Graded, Grader
+from autograder.grading import Graded, Grader, Submission
 from autograder.lab import Cell, Lab, Variant
 from autograder.submission import Answers
 
@@ -39,13 +39,13 @@ def run_gates(lab: Lab, grader: Grader) -> Iterator[Verdict]:
 
 def reference_scores_all(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """1. The reference answers earn every point."""
-    graded = grader.grade(lab, reference_answers(lab))
+    graded = _grade(lab, grader, reference_answers(lab))
     yield _verdict("reference scores all", "reference answers", graded, lab.max_score)
 
 
 def release_scores_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """2. The untouched release earns nothing, and every question says that it was not attempted."""
-    graded = grader.grade(lab, released_answers(lab))
+    graded = _grade(lab, grader, released_answers(lab))
     attempted = [r.question for r in graded.rows if r.status != "not attempted"]
     message = f"counts as attempted: {', '.join(attempted)}" if attempted else ""
     yield _verdict("release scores nothing", "untouched release", graded, 0.0, also=not attempted, message=message)
@@ -56,7 +56,7 @@ def alone_earns_its_own(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     for exercise in lab.exercises:
         answers = released_answers(lab)
         answers.sources[exercise.id] = exercise.source
-        graded = grader.grade(lab, answers)
+        graded = _grade(lab, grader, answers)
         yield _verdict("alone earns its own", exercise.id, graded, points_of(lab, exercise.id))
 
 
@@ -66,7 +66,7 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     wrong = lab.variants(right=False)
     yield from _enough(gate, lab, wrong, MIN_WRONG)
     for variant in wrong:
-        graded = grader.grade(lab, with_variant(lab, variant))
+        graded = _grade(lab, grader, with_variant(lab, variant))
         own = [r for r in graded.rows if r.status not in ("passed", "by hand")]
         messages = " | ".join(" ".join(r.message.split()) for r in own)
         lost, named = bool(own), " ".join(variant.rule.split()) in messages
@@ -80,7 +80,7 @@ def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     right = lab.variants(right=True)
     yield from _enough(gate, lab, right, MIN_RIGHT)
     for variant in right:
-        yield _verdict(gate, variant.name, grader.grade(lab, with_variant(lab, variant)), lab.max_score)
+        yield _verdict(gate, variant.name, _grade(lab, grader, with_variant(lab, variant)), lab.max_score)
 
 
 def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -90,7 +90,7 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     texts = {"release": release_bytes(lab).decode("utf-8")}
     for variant in [None, *lab.variants(right=False)]:
         answers = with_variant(lab, variant) if variant else released_answers(lab)
-        notebook = autograded_notebook(grader.grade(lab, answers))
+        notebook = autograded_notebook(_grade(lab, grader, answers))
         own = set(answers.sources.values())  # what the student wrote is no secret to the student
         texts[f"feedback on {variant.name if variant else 'the release'}"] = "\n".join(
             str([] if c.source in own else c.source) + "\n" + str(c.get("outputs", "")) for c in notebook.cells
@@ -107,7 +107,7 @@ def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     for seed in range(3):
         random.Random(seed).shuffle(variants)
         for variant in variants:
-            rows = grader.grade(lab, with_variant(lab, variant)).rows
+            rows = _grade(lab, grader, with_variant(lab, variant)).rows
             seen[variant].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
     for variant, results in seen.items():
         message = "" if len(results) == 1 else f"{len(results)} different results"
@@ -131,6 +131,10 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     order_does_not_matter,
     release_is_current,
 ]
+
+
+def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
+    return grader.grade(Submission("", lab, answers))
 
 
 def reference_answers(lab: Lab) -> Answers:
@@ -192,4 +196,4 @@ def _verdict(
     broken = [r.message for r in graded.rows if r.status not in ("passed", "by hand", "not attempted")]
     holds = graded.score == wanted and also
     text = "" if holds else " | ".join([f"wanted {wanted:g}", *([message] if message else []), *broken])
-    return Verdict(gate, subject, holds, graded.score, graded.lab.max_score, text)
+    return Verdict(gate, subject, holds, graded.score, graded.submission.lab.max_score, text)

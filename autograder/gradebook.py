@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,13 @@ class GradeWriter:
         """Writes a submission's result. Returns its rows, with a person's grades where there are any."""
         self._copy_submission(graded)
         notebook = autograded_notebook(graded)
-        folder = self.output / "autograded" / graded.student / self.lab.name
+        folder = self.output / "autograded" / graded.submission.student / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
         with self._gradebook() as gradebook:
-            gradebook.update_or_create_student(graded.student)
-            gradebook.update_or_create_submission(self.lab.name, graded.student)
-        resources = {"nbgrader": self._resources["nbgrader"] | {"student": graded.student}}
+            gradebook.update_or_create_student(graded.submission.student)
+            gradebook.update_or_create_submission(self.lab.name, graded.submission.student)
+        resources = {"nbgrader": self._resources["nbgrader"] | {"student": graded.submission.student}}
         SaveAutoGrades().preprocess(notebook, resources)
         rows = self._settle_written(graded)
         self.rows += rows
@@ -102,24 +103,22 @@ class GradeWriter:
 
     def _copy_submission(self, graded: Graded) -> None:
         """formgrader lists what lies in ``submitted``."""
-        folder = self.output / "submitted" / graded.student / self.lab.name
+        folder = self.output / "submitted" / graded.submission.student / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
-        if graded.path is not None:
-            shutil.copyfile(graded.path, folder / f"{self.lab.name}.ipynb")
+        if graded.submission.path is not None:
+            shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
 
     def _settle_written(self, graded: Graded) -> list[Row]:
         """Written questions: zero where there is nothing to read, a person's grade where there is one."""
         rows = []
         with self._gradebook() as gradebook:
             for row in graded.rows:
-                grade = gradebook.find_grade(row.question, self.lab.name, self.lab.name, graded.student)
+                grade = gradebook.find_grade(row.question, self.lab.name, self.lab.name, graded.submission.student)
                 if row.status in ("missing", "unreadable", "not attempted") and grade.auto_score is None:
                     grade.auto_score, grade.needs_manual_grade = 0.0, False
                 if grade.manual_score is not None:
-                    row = Row(
-                        **vars(row)
-                        | {"score": grade.score, "status": "graded by hand", "message": f"{row.question}: by a person"}
-                    )
+                    told = f"{row.question}: by a person"
+                    row = replace(row, score=grade.score, status="graded by hand", message=told, public=told)
                 rows.append(row)
             gradebook.db.commit()
         return rows
@@ -130,7 +129,8 @@ class GradeWriter:
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(vars(row) for row in self.rows)
+            order = {question.id: number for number, question in enumerate(self.lab.questions)}
+            writer.writerows(vars(r) for r in sorted(self.rows, key=lambda r: (r.student, order[r.question])))
         partial.replace(path)
 
 
@@ -139,12 +139,12 @@ def autograded_notebook(graded: Graded) -> NotebookNode:
 
     Hidden checks are not in it: nbgrader makes the student's feedback from this notebook.
     """
-    notebook = copy.deepcopy(release(graded.lab))
+    notebook = copy.deepcopy(release(graded.submission.lab))
     rows = {row.question: row for row in graded.rows}
     for cell in notebook.cells:
         identity = cell["id"]
-        if identity in graded.answers.sources:
-            cell.source = graded.answers.sources[identity]
+        if identity in graded.submission.answers.sources:
+            cell.source = graded.submission.answers.sources[identity]
         if cell.cell_type != "code":
             continue
         if text := graded.output.get(identity):
@@ -159,6 +159,15 @@ def _verdict(row: Row) -> NotebookNode:
     if row.status == "passed":
         return new_output("stream", name="stdout", text=f"✓ passed: {row.score:g} of {row.max_score:g} points\n")
     return new_output("error", ename=row.status, evalue=row.public, traceback=[f"✗ {row.status}: {row.public}"])
+
+
+def previous_rows(lab: Lab, output: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    """Score and status of each student and question as ``<output>/<lab>.csv`` has them; empty if there is none."""
+    path = Path(output) / f"{lab.name}.csv"
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, dtype={"student": str}, keep_default_na=False)
+    return {(r.student, r.question): (f"{r.score:g}", r.status) for r in table.itertuples()}
 
 
 def read_csvs(output: Path) -> pd.DataFrame:

@@ -1,16 +1,16 @@
-"""Grades submissions: makes jobs, hands them to an examiner, and tells what came of every question."""
+"""Grades submissions: makes a job of each, has it examined, and tells what came of every question."""
 
 from __future__ import annotations
 
 import re
 import socket
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from autograder import forkserver
 from autograder.build import release
+from autograder.cache import ResultCache, check_key, common_key
 from autograder.errors import CourseError
 from autograder.examiner import GRACE_SECONDS, START_SECONDS, Job, Report, read_walls
 from autograder.forkserver import ForkServer
@@ -37,15 +37,34 @@ class Row:
 
 
 @dataclass
-class Graded:
-    """A submission with its rows, in the order of the lab's questions."""
+class Submission:
+    """What a student handed in for a lab."""
 
     student: str
     lab: Lab
     answers: Answers
+    path: Path | None = None  # of the notebook, if there is one
+    unreadable: str = ""  # why there are no answers
+
+    @classmethod
+    def read(cls, student: str, lab: Lab, folder: Path) -> Submission:
+        """Reads a student's folder. Whatever is in it, the result can be graded."""
+        path = None
+        try:
+            path = notebook_path(folder, lab)
+            return cls(student, lab, read_answers(path, lab), path)
+        except Unreadable as error:
+            return cls(student, lab, Answers(notes=[str(error)]), path, str(error))
+
+
+@dataclass
+class Graded:
+    """A submission with its rows, in the order of the lab's questions."""
+
+    submission: Submission
     rows: list[Row]
-    output: dict[str, str] = field(default_factory=dict)
-    path: Path | None = None
+    output: dict[str, str] = field(default_factory=dict)  # what each answer cell printed
+    walls: list[str] = field(default_factory=list)  # of the sandbox
 
     @property
     def score(self) -> float:
@@ -53,7 +72,7 @@ class Graded:
 
 
 class Grader:
-    """Two fork servers, and the way of a submission through them. Use as a context manager."""
+    """Two fork servers, and the way of a job through them. Use as a context manager."""
 
     def __enter__(self) -> Grader:
         self.candidates = ForkServer("autograder.candidate")
@@ -78,50 +97,12 @@ class Grader:
             forkserver.kill(self.candidates.control, pid)
             ours.close()
 
-    def grade_folder(self, lab: Lab, student: str, folder: Path) -> Graded:
-        """Grades a student's folder. Whatever is in it, the result has a row for every question."""
-        try:
-            path = notebook_path(folder, lab)
-            answers = read_answers(path, lab)
-        except Unreadable as error:
-            rows = [
-                Row(student, lab.name, q.id, 0.0, q.points, "unreadable", str(error), str(error)) for q in lab.questions
-            ]
-            return Graded(student, lab, Answers(notes=[str(error)]), rows)
-        graded = self.grade(lab, answers, student)
-        graded.path = path
-        graded.rows = _explain_added_names(graded.rows, path, lab)
-        return graded
-
-    def grade(self, lab: Lab, answers: Answers, student: str = "") -> Graded:
-        """Grades answers."""
-        report = self._examine(_job(lab, answers))
-        if report.error:
-            raise CourseError(f"{lab.source}: {report.error}")
-        results = {r["question"]: r for r in report.results}
-        rows = []
-        for question in lab.questions:
-            if question.kind == "written":
-                rows.append(_written_row(lab, question, answers, student))
-                continue
-            result = results[question.id]
-            score = question.points if result["passed"] else 0.0
-            status, message, public = result["status"], result["message"], result["public"]
-            if lab.exercise_of(question).id not in answers.sources:
-                status = "missing"
-                message = public = f"{lab.exercise_of(question).id}: the exercise cell was deleted"
-            rows.append(
-                Row(student, lab.name, question.id, score, question.points, status, message, public, result["seconds"])
-            )
-        return Graded(student, lab, answers, rows, report.output)
-
-    def _examine(self, job: Job) -> Report:
+    def examine(self, job: Job) -> Report:
         """Runs a job in a fresh examiner. Should that die or hang itself, nothing of the next job is touched."""
         ours, theirs = socket.socketpair()
         pid = forkserver.fork(self.examiners.control, theirs, self.candidates.control)
         theirs.close()
-        cells = len(job.cells)
-        ours.settimeout((job.seconds + 2 * GRACE_SECONDS) * 2 * cells)
+        ours.settimeout(START_SECONDS + (job.seconds + 2 * GRACE_SECONDS) * 2 * len(job.cells))
         wire = Wire(ours)
         try:
             wire.send(Encoder().pack(asdict(job)))
@@ -132,30 +113,119 @@ class Grader:
             forkserver.kill(self.examiners.control, pid)
             ours.close()
 
+    def grade(self, submission: Submission, cache: ResultCache | None = None) -> Graded:
+        """Grades one submission.
 
-def submissions(folder: Path) -> list[tuple[str, Path]]:
-    """The students' folders in a submissions folder, sorted by name.
+        Raises:
+            CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
+        """
+        task = Task(submission, cache)
+        return task.finish(self.examine(task.job) if task.job else None)
+
+
+class Task:
+    """A submission on its way: what is left to examine, and what is known already.
+
+    Args:
+        cache: results found there are not computed again; new ones are put there by `finish`.
+
+    Attributes:
+        job: for `Grader.examine`; None if nothing is left to examine.
+    """
+
+    def __init__(self, submission: Submission, cache: ResultCache | None = None):
+        self.submission, self.cache = submission, cache
+        self.results: dict[str, dict] = {}
+        self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
+        self.job: Job | None = None
+        if not submission.unreadable:
+            job = make_job(submission.lab, submission.answers)
+            checks = [c for c in submission.lab.cells if c.kind == "check"]
+            if cache is not None:
+                common = common_key(job)
+                self.run_key = common
+                self.keys = {c.id: check_key(common, c) for c in checks}
+                self.results = {i: found for i, key in self.keys.items() if (found := cache.get(key))}
+                self.run = cache.get(self.run_key) or self.run
+            if len(self.results) < len(checks):
+                left = [c for c in job.cells if c["id"] not in self.results]
+                self.job = replace(job, cells=left)
+
+    def finish(self, report: Report | None) -> Graded:
+        """Puts the examiner's report and what was known together.
+
+        Raises:
+            CourseError: if the report says that the lab itself is at fault.
+        """
+        if report is not None:
+            if report.error:
+                raise CourseError(f"{self.submission.lab.source}: {report.error}")
+            new = {r["question"]: r for r in report.results}
+            self.results |= new
+            self.run = {"output": report.output, "walls": report.walls}
+            if self.cache is not None:
+                self.cache.put({self.keys[i]: r for i, r in new.items()} | {self.run_key: self.run})
+        rows = [self._row(question) for question in self.submission.lab.questions]
+        return Graded(self.submission, self._explain_added_names(rows), self.run["output"], self.run["walls"])
+
+    def _row(self, question: Cell) -> Row:
+        submission, lab = self.submission, self.submission.lab
+        score, seconds, public = 0.0, 0.0, None
+        if submission.unreadable:
+            status, message = "unreadable", submission.unreadable
+        elif question.kind == "written":
+            status, message = self._written(question)
+        elif (exercise := lab.exercise_of(question).id) not in submission.answers.sources:
+            status, message = "missing", f"{exercise}: the exercise cell was deleted"
+        else:
+            result = self.results[question.id]
+            status, message, public, seconds = (result[k] for k in ("status", "message", "public", "seconds"))
+            score = question.points if result["passed"] else 0.0
+        public = message if public is None else public
+        return Row(submission.student, lab.name, question.id, score, question.points, status, message, public, seconds)
+
+    def _written(self, question: Cell) -> tuple[str, str]:
+        """Written questions wait for a person, unless there is nothing to read."""
+        stub = next(c.source for c in release(self.submission.lab).cells if c["id"] == question.id)
+        answer = self.submission.answers.sources.get(question.id)
+        if answer is None:
+            return "missing", f"{question.id}: the cell was deleted"
+        if answer.strip() == stub.strip():
+            return "not attempted", f"{question.id} was not answered"
+        return "by hand", f"{question.id} waits for a person's grade"
+
+    def _explain_added_names(self, rows: list[Row]) -> list[Row]:
+        """A NameError over something that the student defined in a cell of their own deserves a word on the reason."""
+        path = self.submission.path
+        if path is None or not any(MISSING_NAME.search(r.message) for r in rows):
+            return rows
+        added = added_names(path, self.submission.lab)
+        explained = []
+        for row in rows:
+            match = MISSING_NAME.search(row.message)
+            if match and match[1] in added:
+                hint = f"; {match[1]} is defined in a cell you added, and only exercise cells are graded: move it there"
+                row = replace(row, message=row.message + hint, public=row.public + hint)
+            explained.append(row)
+        return explained
+
+
+def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
+    """The submissions in a folder, sorted by student.
 
     Raises:
         CourseError: if there is no such folder, or nothing in it.
     """
     if not folder.is_dir():
         raise CourseError(f"the submissions folder {folder} does not exist")
-    found = sorted((p.name, p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not found:
+    students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not students:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-    return found
+    return [Submission.read(path.name, lab, path) for path in students]
 
 
-def grade_all(lab: Lab, folder: Path, *, on_start: Callable[[str], None] = lambda student: None) -> Iterator[Graded]:
-    """Grades every student's folder, one after the other, and yields each as it is done."""
-    with Grader() as grader:
-        for student, path in submissions(folder):
-            on_start(student)
-            yield grader.grade_folder(lab, student, path)
-
-
-def _job(lab: Lab, answers: Answers) -> Job:
+def make_job(lab: Lab, answers: Answers) -> Job:
+    """What an examiner needs to know, without the reference answers."""
     cells = [asdict(c) | {"source": "" if c.kind in ("exercise", "written") else c.source} for c in lab.cells]
     stubs = {c["id"]: c.source for c in release(lab).cells}
     exercises = [c.id for c in lab.exercises]
@@ -171,31 +241,3 @@ def _job(lab: Lab, answers: Answers) -> Job:
         # Other inputs for every submission, the same ones whenever it is graded again.
         seed=zlib.crc32("\0".join([lab.name, *(f"{i}\0{s}" for i, s in sorted(given.items()))]).encode()),
     )
-
-
-def _written_row(lab: Lab, question: Cell, answers: Answers, student: str) -> Row:
-    """Written questions wait for a person, unless there is nothing to read."""
-    stub = next(c.source for c in release(lab).cells if c["id"] == question.id)
-    answer = answers.sources.get(question.id)
-    if answer is None:
-        status, message = "missing", f"{question.id}: the cell was deleted"
-    elif answer.strip() == stub.strip():
-        status, message = "not attempted", f"{question.id} was not answered"
-    else:
-        status, message = "by hand", f"{question.id} waits for a person's grade"
-    return Row(student, lab.name, question.id, 0.0, question.points, status, message, message)
-
-
-def _explain_added_names(rows: list[Row], path: Path, lab: Lab) -> list[Row]:
-    """A NameError over something that the student defined in a cell of their own deserves a word about the reason."""
-    if not any(MISSING_NAME.search(r.message) for r in rows):
-        return rows
-    added = added_names(path, lab)
-    explained = []
-    for row in rows:
-        match = MISSING_NAME.search(row.message)
-        if match and match[1] in added:
-            hint = f"; {match[1]} is defined in a cell you added, and only exercise cells are graded: move it there"
-            row = Row(**asdict(row) | {"message": row.message + hint, "public": row.public + hint})
-        explained.append(row)
-    return explained

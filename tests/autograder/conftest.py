@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.grading import Graded, Grader
+from autograder.grading import Graded, Grader, Submission
 from autograder.lab import Lab
 from autograder.submission import Answers
 
@@ -127,6 +127,6 @@ def grade(mini: Lab, grader: Grader):
 
     def run(**sources: str) -> dict[str, Graded]:
         answers = Answers({c.id: c.source for c in mini.answers} | sources)
-        return {row.question: row for row in grader.grade(mini, answers, "student").rows}
+        return {row.question: row for row in grader.grade(Submission("student", mini, answers)).rows}
 
     return run

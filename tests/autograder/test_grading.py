@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import DOUBLE
 
-from autograder.grading import Grader
+from autograder.grading import Grader, Submission
 from autograder.lab import Lab
 from autograder.submission import Answers
 
@@ -66,7 +66,7 @@ def test_magics_displays_and_await_work_as_in_a_notebook(grade):
 
 def test_floods_of_output_are_cut(mini: Lab, grader: Grader):
     answers = Answers({c.id: c.source for c in mini.answers} | {"double": "print('x' * 10**7)\n" + DOUBLE})
-    graded = grader.grade(mini, answers)
+    graded = grader.grade(Submission("student", mini, answers))
     assert graded.rows[0].status == "passed"
     assert 0 < len(graded.output["double"]) <= 20_000
 
@@ -126,5 +126,5 @@ def test_hidden_inputs_differ_between_submissions_and_stay_when_graded_again(gra
 
 
 def test_an_untouched_exercise_is_not_attempted(mini: Lab, grader: Grader):
-    graded = grader.grade(mini, Answers({"double": "def double(x):\n    pass"}))
+    graded = grader.grade(Submission("student", mini, Answers({"double": "def double(x):\n    pass"})))
     assert [r.status for r in graded.rows] == ["failed", "missing", "missing", "missing"]

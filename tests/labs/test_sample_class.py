@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_class import write_sample_class
 
-from autograder.grading import Grader
+from autograder.grading import Grader, Submission
 from autograder.lab import Lab, lab_names
 
 
@@ -17,7 +17,7 @@ def test_everybody_gets_the_fair_score(name: str, grader: Grader, tmp_path: Path
     students = write_sample_class(lab, tmp_path)
     assert len(students) >= 12
     for student in students:
-        graded = grader.grade_folder(lab, student.name, tmp_path / student.name)
+        graded = grader.grade(Submission.read(student.name, lab, tmp_path / student.name))
         fair = student.fair_score(lab)
         who = f"{student.name} ({student.about})"
         if student.at_most:  # a wrong variant may still pass some checks of its exercise
