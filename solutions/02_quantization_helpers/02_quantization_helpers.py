@@ -27,10 +27,11 @@
 # %% [markdown]
 # # Quantization helpers
 #
-# **Goal.** You write the seven small functions on which everything else in this course stands: they turn real numbers
-# into 8-bit codes and back, and measure what was lost on the way. Afterwards you can explain what a scale factor and
-# a zero point are, predict the error of a quantizer before you run it, and say why "per channel" and "stochastic
-# rounding" exist. **Time:** about two and a half hours. You need Python and a little torch. No earlier lab is needed.
+# - **Goal:** write the seven small functions on which the rest of the course stands. They turn real numbers into
+#   8-bit codes and back, and measure what was lost on the way.
+# - **Afterwards** you can say what a scale factor and a zero point are, predict the error of a quantizer before you
+#   run it, and explain why "per channel" and "stochastic rounding" exist.
+# - **Time:** about two and a half hours. You need Python and a little torch, and no earlier lab.
 #
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
@@ -109,6 +110,7 @@ plt.show()
 # **How large is the error?** Nearest means nearest: inside the range no value moves by more than half a step,
 #
 # $$ |\hat{x} - x| \le \frac{\Delta}{2} \qquad \text{for } a \le x \le b . $$
+# Rounding $Z$ moves the whole grid by at most half a step, so this holds at the ends of the range, too.
 #
 # Outside the range values **saturate**: they get the first or last code, and the error grows without bound. So a wide
 # range makes coarse steps, and a narrow range cuts. Every calibration method you will meet later is a compromise
@@ -132,7 +134,7 @@ plt.show()
 #
 # - **Rounding.** `torch.round` sends a value exactly halfway to the even neighbour. Halfway cases may go either way
 #   here; all others must go to the nearest. Divide by the scale factor, do not multiply by its reciprocal:
-#   `1 / scalefactor` is itself rounded, and a few values in a million then land on the wrong side of a halfway point.
+#   `1 / scalefactor` is itself rounded, and now and then a value close to a halfway point lands on its wrong side.
 # - **A range of width 0.** After widening this happens only if everything is 0. Any scale factor will do then; we
 #   take 1.0, so that nothing is ever divided by 0.
 # - **NaN and infinity.** There is no code for NaN, and no finite step covers an infinite range. Refuse with a
@@ -461,9 +463,9 @@ with check("quantize_tensor"):
 #
 # With $\Delta = 9/255$ and $Z = 85$: code 142 means $0.035294 \cdot 57 = 2.0118$, code 85 means exactly 0.0.
 #
-# One line, with one trap that has cost many an engineer an afternoon. On real hardware codes are stored as `uint8`.
-# In torch `torch.tensor([10], dtype=torch.uint8) - 85` is not −75 but **181**: unsigned bytes wrap around. Convert
-# before you subtract.
+# One line, with one trap. On real hardware codes are stored as `uint8`. In torch
+# `torch.tensor([10], dtype=torch.uint8) - 85` is not −75 but **181**: unsigned bytes wrap around. Convert before you
+# subtract.
 #
 # Write it so that `scalefactor` and `zeropoint` may also be tensors that broadcast against `q`. You will want this
 # for exercise 4, where each channel has its own.
@@ -1041,7 +1043,7 @@ with check("quantize_per_channel"):
 #
 # A measure must be above suspicion, so decide its edges with care. Shapes that differ are refused, not broadcast: a
 # (4,) against a (4, 1) tensor would silently compare 16 pairs. And the computation runs in float64, because squares
-# of float16 numbers above 256 overflow and differences of `uint8` wrap around.
+# of float16 numbers overflow from 256 on and differences of `uint8` wrap around.
 
 
 # %% nbgrader={"grade_id": "mse", "solution": true}
@@ -1447,8 +1449,8 @@ for scheme, codes in (("per tensor", quantize_tensor(lucky)), ("per channel", qu
 # Then $E[\operatorname{round}(x)] = \lfloor x \rfloor_\varepsilon + p\,\varepsilon = x$: **unbiased**. Ristretto, a
 # quantization tool built on Caffe, offers this scheme beside the deterministic one. (The lecture prints the
 # deterministic case as "$\lfloor x \rfloor$ if $\lfloor x \rfloor \le x \le x + \varepsilon/2$". This condition holds
-# for every $x$; meant is $\lfloor x \rfloor \le x \le \lfloor x \rfloor +
-# \varepsilon/2$, and in the second case $x \le \lfloor x \rfloor + \varepsilon$.)
+# for every $x$; meant is $\lfloor x \rfloor \le x \le \lfloor x \rfloor + \varepsilon/2$, and in the second case
+# $x \le \lfloor x \rfloor + \varepsilon$.)
 #
 # By hand: $x = -0.3$, $\varepsilon = 0.25$. The multiple below is $-0.5$ (below, not nearer to zero!), so
 # $p = 0.2 / 0.25 = 0.8$: four times out of five −0.25, otherwise −0.5. The mean is
@@ -1699,8 +1701,7 @@ print(f"your codes   -127..127, step   max|x| / 127: SQNR {restricted:.3f} dB")
 print(f"difference {full - restricted:.3f} dB, theory 20 log10(255 / 254) = {20 * math.log10(255 / 254):.3f} dB")
 
 # %% [markdown]
-# Leaving −128 unused makes the step larger by the factor $255/254$, which costs a few hundredths of a decibel. That
-# is why nobody quarrels about it.
+# Leaving −128 unused makes the step larger by the factor $255/254$, which costs a few hundredths of a decibel.
 #
 # **Per channel in a whole network.** The thesis (Table 5.2) quantizes all convolutions of MobileNetV2 to 8 bits, per
 # channel and symmetric by default, and measures on ImageNet:
