@@ -298,3 +298,7 @@ def data(wanted: str | None) -> None:
     for row in data_sets.describe():
         table.add_row(row.name, row.about, row.found or f"not here: {escape(row.hint)}")
     console.print(table)
+
+
+if __name__ == "__main__":
+    main()

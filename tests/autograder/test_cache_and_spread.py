@@ -1,0 +1,201 @@
+"""Nothing is graded twice, nothing is lost, and a lost worker costs time only."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from conftest import DOUBLE, MINI, write_mini
+from sample_class import answered
+from test_cli import course, rows_of
+
+from autograder.cache import ResultCache
+from autograder.errors import CourseError
+from autograder.gates import reference_answers
+from autograder.grading import Grader, Submission, Task, make_job
+from autograder.lab import Lab
+from autograder.spread import open_examiners
+
+
+class Counting:
+    """A grader that counts the checks it is asked for."""
+
+    def __init__(self, grader: Grader):
+        self.grader, self.checks = grader, 0
+
+    def grade(self, lab: Lab, cache: ResultCache, **sources: str):
+        answers = reference_answers(lab)
+        answers.sources |= sources
+        task = Task(Submission("ann", lab, answers), cache)
+        self.checks = 0 if task.job is None else sum(c["kind"] == "check" for c in task.job.cells)
+        return task.finish(self.grader.examine(task.job) if task.job else None)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with ResultCache(tmp_path / "cache" / "cache.db") as cache:
+        yield cache
+
+
+def test_a_second_time_costs_nothing_and_gives_the_same(mini, grader, cache):
+    counting = Counting(grader)
+    first = counting.grade(mini, cache, double="print('hi')\n" + DOUBLE)
+    assert counting.checks == 3
+    again = counting.grade(mini, cache, double="print('hi')\n" + DOUBLE)
+    assert counting.checks == 0
+    assert [asdict(r) for r in again.rows] == [asdict(r) for r in first.rows]
+    assert again.output == first.output
+    assert again.walls == first.walls
+
+
+def test_other_answers_are_graded_anew(mini, grader, cache):
+    counting = Counting(grader)
+    counting.grade(mini, cache)
+    counting.grade(mini, cache, double=DOUBLE)
+    assert counting.checks == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "checks"),
+    [
+        ("the double of 3 is 6", "twice 3 is 6", 1),
+        ("FACTOR = 2", "FACTOR = 2.0", 3),
+        ("check_seconds: 2", "check_seconds: 3", 3),
+        ("# Why?", "# Why, oh why?", 0),
+        ('"points": 2', '"points": 5', 0),
+    ],
+)
+def test_a_changed_lab_is_graded_again_as_far_as_it_changed(mini, grader, cache, tmp_path, old, new, checks):
+    counting = Counting(grader)
+    counting.grade(mini, cache)
+    assert old in MINI
+    changed = write_mini(tmp_path, MINI.replace(old, new))
+    graded = counting.grade(changed, cache)
+    assert counting.checks == checks
+    assert graded.score == changed.max_score
+
+
+def test_checks_cannot_lean_on_one_another(grader, tmp_path):
+    leaning = MINI.replace("counter = Counter(5)\n", "counter = Counter(5)\n    remembered = 6.0\n").replace(
+        "gradient(3.0), 6.0", "gradient(3.0), remembered"
+    )
+    lab = write_mini(tmp_path, leaning)
+    rows = {r.question: r for r in grader.grade(Submission("ann", lab, reference_answers(lab))).rows}
+    assert rows["check_counter"].status == "passed"
+    assert "remembered" in rows["check_counter_gradient"].message
+
+
+@pytest.fixture
+def inbox(mini, tmp_path) -> Path:
+    """Twelve students; every third is wrong, each in a way of their own, so that no result serves two."""
+    for number in range(12):
+        source = f"# student {number}\n" + (DOUBLE if number % 3 else DOUBLE.replace("x + x", f"{number} * x"))
+        folder = tmp_path / "inbox" / f"s{number:02}"
+        folder.mkdir(parents=True)
+        nbformat.write(answered(mini, {"double": source}), folder / "00_mini.ipynb")
+    return tmp_path / "inbox"
+
+
+def test_a_killed_grader_goes_on_where_it_was(mini, inbox, tmp_path):
+    """Killed at random moments, run again until it is through: the result is that of an undisturbed run."""
+    arguments = ["grade", "00_mini", "--submissions", str(inbox), "--output"]
+    assert course(mini, *arguments, tmp_path / "calm").exit_code == 0
+    command = [sys.executable, "-m", "autograder.cli", "--root", str(mini.root), *arguments, str(tmp_path / "rough")]
+    moments = random.Random(7)
+    kills = 0
+    for attempt in range(30):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(timeout=None if attempt >= 6 else moments.uniform(1, 12))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        break
+    assert kills > 0
+    assert rows_of(tmp_path / "rough") == rows_of(tmp_path / "calm")
+    assert (tmp_path / "rough" / "00_mini.csv").read_bytes() == (tmp_path / "calm" / "00_mini.csv").read_bytes()
+    time.sleep(1)
+    assert not leftovers(str(tmp_path / "rough")), "a killed grader leaves no process behind"
+
+
+def leftovers(text: str) -> list[str]:
+    """Commands that still run and have this text among their words."""
+    commands = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+    return [command for command in commands if text in command]
+
+
+def test_dry_run_shows_what_would_change_and_writes_nothing(mini, inbox, tmp_path):
+    output = tmp_path / "grades"
+    arguments = ["grade", "00_mini", "--submissions", inbox, "--output", output]
+    assert course(mini, *arguments).exit_code == 0
+    before = (output / "00_mini.csv").read_bytes()
+    assert "nothing would change" in course(mini, *arguments, "--dry-run").output
+    changed = write_mini(tmp_path / "changed", MINI.replace("double(3), 6,", "double(3), 9,"))
+    result = course(changed, *arguments, "--dry-run")
+    assert "what would change" in result.output
+    assert "s01" in result.output, "it passed, and would fail"
+    assert "s03" not in result.output, "it failed, and would fail again"
+    assert (output / "00_mini.csv").read_bytes() == before
+
+
+def test_workers_killed_in_the_middle_lose_nothing(mini, tmp_path):
+    slow = "import time\ntime.sleep(0.3)\n"
+    jobs = {}
+    for number in range(20):
+        answers = reference_answers(mini)
+        answers.sources["double"] = f"# {number}\n{slow}{DOUBLE}"
+        jobs[f"s{number}"] = make_job(mini, answers)
+    with open_examiners(2, None) as examiners:
+        assert "limits" in examiners.walls()
+        done = {}
+        killed = []
+
+        def kill_one_worker() -> None:
+            time.sleep(1.5)
+            pids = list(examiners.client.run(os.getpid).values())
+            os.kill(pids[0], signal.SIGKILL)
+            killed.append(pids[0])
+
+        thread = threading.Thread(target=kill_one_worker)
+        thread.start()
+        for name, report in examiners.examine_all(jobs):
+            done[name] = [r["status"] for r in report.results]
+        thread.join()
+    assert killed
+    assert done.keys() == jobs.keys()
+    assert {tuple(statuses) for statuses in done.values()} == {("passed",) * 3}
+
+
+def test_workers_and_one_process_agree(mini, inbox, tmp_path):
+    arguments = ["grade", "00_mini", "--submissions", inbox, "--output"]
+    assert course(mini, *arguments, tmp_path / "one").exit_code == 0
+    assert course(mini, *arguments, tmp_path / "two", "--workers", "2").exit_code == 0
+    assert (tmp_path / "one" / "00_mini.csv").read_bytes() == (tmp_path / "two" / "00_mini.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("tcp://192.0.2.1:8786", "not behind TLS"),
+        ("nonsense", "is no scheduler's address"),
+        ("tcp://127.0.0.1:1", "no dask scheduler answers"),
+    ],
+)
+def test_a_scheduler_that_cannot_or_should_not_be_used_is_refused(address, words):
+    with pytest.raises(CourseError, match=words), open_examiners(1, address):
+        pass
