@@ -174,6 +174,21 @@ def test_gfloat_rounds_every_large_format_alike(m, rounding):
             agree_with_gfloat(f, trials(f, f.decode(pairs).double().numpy()), rounding)
 
 
+def test_gfloat_rounds_stochastically_alike_given_the_same_random_bits():
+    """torch.rand is k / 2^24, and ours goes up if the fraction exceeds it; gfloat takes 2^24 - 1 - k to the same end.
+    From half of the smallest value on, where a float32 has its fraction in multiples of 2^-24."""
+    for f in SMALL:
+        x = trials(f, f.values().double().numpy())
+        x = x[x.abs() >= f.smallest / 2]
+        mine = f.quantize(x, "stochastic", generator=torch.Generator().manual_seed(0))
+        random = (torch.rand(len(x), generator=torch.Generator().manual_seed(0)) * 2**24).long().numpy()
+        info = as_gfloat(f)
+        theirs = gfloat.round_ndarray(
+            info, x.double().numpy(), gfloat.RoundMode.Stochastic, True, 2**24 - 1 - random, 24
+        ).clip(-f.largest, f.largest)  # for the sake of one exponent bit, see below
+        assert same(mine, theirs), label(f)
+
+
 def test_gfloat_encodes_alike():
     for f in SMALL:
         x = quantize(f, trials(f, f.values().double().numpy()))
