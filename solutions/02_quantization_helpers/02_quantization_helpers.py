@@ -110,6 +110,7 @@ plt.show()
 # **How large is the error?** Nearest means nearest: inside the range no value moves by more than half a step,
 #
 # $$ |\hat{x} - x| \le \frac{\Delta}{2} \qquad \text{for } a \le x \le b . $$
+#
 # Rounding $Z$ moves the whole grid by at most half a step, so this holds at the ends of the range, too.
 #
 # Outside the range values **saturate**: they get the first or last code, and the error grows without bound. So a wide
