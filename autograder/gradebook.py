@@ -28,6 +28,7 @@ from autograder.build import NamedStub, release
 from autograder.errors import CourseError
 from autograder.grading import Graded, Row
 from autograder.lab import Lab
+from autograder.sandbox import WALLS
 
 # nbgrader runs `alembic` by name when it makes a database; it stands beside the interpreter, which need not be on PATH
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -54,6 +55,7 @@ class GradeWriter:
         self.output.mkdir(parents=True, exist_ok=True)
         self.database.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[Row] = []
+        self.walls: list[set[str]] = []  # of the sandbox, for every submission that could be read
         self._resources = {
             "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
         }
@@ -65,6 +67,7 @@ class GradeWriter:
     def __exit__(self, kind: Any, *_: object) -> None:
         if kind is None:
             self._write_csv()
+            self._write_walls()
 
     def add(self, graded: Graded) -> list[Row]:
         """Writes a submission's result. Returns its rows, with a person's grades where there are any."""
@@ -80,6 +83,8 @@ class GradeWriter:
         SaveAutoGrades().preprocess(notebook, resources)
         rows = self._settle_written(graded)
         self.rows += rows
+        if not graded.submission.unreadable:
+            self.walls.append(set(graded.walls))
         return rows
 
     def _register_lab(self) -> None:
@@ -132,6 +137,12 @@ class GradeWriter:
             order = {question.id: number for number, question in enumerate(self.lab.questions)}
             writer.writerows(vars(r) for r in sorted(self.rows, key=lambda r: (r.student, order[r.question])))
         partial.replace(path)
+
+    def _write_walls(self) -> None:
+        """Writes ``<lab>.sandbox.txt`` for the report: the walls that stood for all answers, one on each line."""
+        stood = [wall for wall in WALLS if self.walls and all(wall in walls for walls in self.walls)]
+        path = self.output / f"{self.lab.name}.sandbox.txt"
+        path.write_text("".join(f"{wall}\n" for wall in stood), encoding="utf-8")
 
 
 def autograded_notebook(graded: Graded) -> NotebookNode:
