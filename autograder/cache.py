@@ -23,11 +23,16 @@ from autograder.lab import Cell
 
 
 class ResultCache:
-    """An SQLite file of results, one row per check and submission. Use as a context manager."""
+    """An SQLite file of results, one row per check and submission. Use as a context manager.
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(path)
+    Args:
+        path: the file; without one the results are kept in memory.
+    """
+
+    def __init__(self, path: Path | None = None):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self.database = sqlite3.connect(path or ":memory:")
         self.database.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, result TEXT NOT NULL)")
 
     def __enter__(self) -> ResultCache:

@@ -41,7 +41,8 @@ from traitlets.config import Config
 import course_utils
 from autograder import sandbox
 from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
-from autograder.withhold import load_course_utils, withhold
+from autograder.withhold import prepare as prepare_to_withhold
+from autograder.withhold import withhold
 
 ROOT = Path(course_utils.__file__).resolve().parents[1]
 FOLDERS = [ROOT / "course_utils", ROOT / "data" / "weights"]
@@ -55,7 +56,7 @@ _separate = False
 def prepare() -> None:
     """What the fork server does once, before the first child."""
     global _separate
-    load_course_utils()
+    prepare_to_withhold()
     _separate = sandbox.can_separate(FOLDERS)
 
 

@@ -256,11 +256,12 @@ def gates(root: Path, lab: str, failed: bool) -> None:
 
     Exits with 1 if something does not hold.
     """
+    from autograder.cache import ResultCache
     from autograder.gates import run_gates
     from autograder.grading import Grader
 
     chosen, broken = Lab(lab, root), 0
-    with Grader() as grader:
+    with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
         title = ""
         for verdict in run_gates(chosen, grader):
             if verdict.holds and failed:

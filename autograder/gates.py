@@ -107,7 +107,7 @@ def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     for seed in range(3):
         random.Random(seed).shuffle(variants)
         for variant in variants:
-            rows = _grade(lab, grader, with_variant(lab, variant)).rows
+            rows = grader.grade(Submission("", lab, with_variant(lab, variant)), afresh=True).rows
             seen[variant].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
     for variant, results in seen.items():
         message = "" if len(results) == 1 else f"{len(results)} different results"
@@ -157,7 +157,7 @@ def points_of(lab: Lab, exercise: str) -> float:
 
 
 def secret_lines(lab: Lab) -> list[str]:
-    """Lines of answers, hidden checks and model answers that stand nowhere in the rest of the lab.
+    """Lines of answers, hidden checks and model answers that do not stand in the rest of the lab too.
 
     Short ones (a bare ``return q``) give nothing away and would be found by chance.
     """
@@ -167,7 +167,8 @@ def secret_lines(lab: Lab) -> list[str]:
         hidden = _secret_line_numbers(cell)
         for number, line in enumerate(cell.source.splitlines(), start=1):
             (secret.append if number in hidden else public.add)(line.strip())
-    return sorted({s for s in secret if len(s) >= 25 and s not in public})
+    shown = "\n".join(public)
+    return sorted({line for line in secret if len(line) >= 25 and line not in shown})
 
 
 def _secret_line_numbers(cell: Cell) -> set[int]:

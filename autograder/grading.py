@@ -72,7 +72,14 @@ class Graded:
 
 
 class Grader:
-    """Two fork servers, and the way of a job through them. Use as a context manager."""
+    """Two fork servers, and the way of a job through them. Use as a context manager.
+
+    Args:
+        cache: what `grade` knows already.
+    """
+
+    def __init__(self, cache: ResultCache | None = None):
+        self.cache = cache
 
     def __enter__(self) -> Grader:
         self.candidates = ForkServer("autograder.candidate")
@@ -113,13 +120,13 @@ class Grader:
             forkserver.kill(self.examiners.control, pid)
             ours.close()
 
-    def grade(self, submission: Submission, cache: ResultCache | None = None) -> Graded:
-        """Grades one submission.
+    def grade(self, submission: Submission, *, afresh: bool = False) -> Graded:
+        """Grades one submission, with what the cache knows unless ``afresh``.
 
         Raises:
             CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
         """
-        task = Task(submission, cache)
+        task = Task(submission, None if afresh else self.cache)
         return task.finish(self.examine(task.job) if task.job else None)
 
 

@@ -6,7 +6,7 @@ A lab lists them in its front matter. An entry is
 - a dotted name, ``torch.quantize_per_tensor``;
 - a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached.
 
-Runs in the candidate process, before any answer. It stops short cuts, not sabotage: who writes a quantizer in order
+`prepare` runs in the candidates' fork server, `withhold` in a candidate before any answer. It stops short cuts, not sabotage: who writes a quantizer in order
 to circumvent it has done the exercise.
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+_known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
 _libraries: list[torch.library.Library] = []  # an operator's override lives as long as its Library
 
 
@@ -35,7 +36,6 @@ def withhold(entries: Iterable[str]) -> None:
     Raises:
         LookupError: if an entry names nothing that exists (a slip of the lab's author).
     """
-    load_course_utils()
     for entry in entries:
         if "::" in entry:
             _withhold_operator(entry)
@@ -50,12 +50,19 @@ def withhold(entries: Iterable[str]) -> None:
                 _replace(entry, found)
 
 
-def load_course_utils() -> None:
-    """Imports all of course_utils, so that no module of it can load later and bring an original along."""
+def prepare() -> None:
+    """Imports all of course_utils, so that no module of it can load later and bring an original along, and notes who
+    knows what by which name. The fork server does this once: it takes longer than grading.
+    """
     import course_utils
 
-    for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
-        importlib.import_module(module.name)
+    for found in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
+        importlib.import_module(found.name)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("course_utils", "torch", "torchvision") and isinstance(module, types.ModuleType):
+            for attribute, value in list(vars(module).items()):
+                if callable(value):
+                    _known_as.setdefault(id(value), []).append((module, attribute))
 
 
 def _resolve(entry: str) -> Any:
@@ -75,11 +82,8 @@ def _replace(entry: str, original: Any) -> None:
     refusal = _refusal(entry)
     owner, _, name = entry.rpartition(".")
     setattr(_resolve(owner), name, refusal)
-    for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] in ("course_utils", "torch", "torchvision") and module is not None:
-            for attribute, value in list(vars(module).items()):
-                if value is original:
-                    setattr(module, attribute, refusal)
+    for module, attribute in _known_as.get(id(original), []):
+        setattr(module, attribute, refusal)
 
 
 def _withhold_operator(entry: str) -> None:
