@@ -36,16 +36,18 @@ def round_(q: Tensor, rounding: Rounding = "nearest-even", generator: torch.Gene
     """
     if rounding == "nearest-even":
         return q.round_()
+    size = q.abs()
     if rounding == "toward-zero":
-        return q.trunc_()
-    if rounding == "nearest-away":
+        size.floor_()
+    elif rounding == "nearest-away":
         # One bit less than a half: 0.49999997 + 0.5 would itself be rounded, up to 1. Adding the number just below a
         # half brings every fraction of a half or more up to the next whole number, and no other.
-        almost_half = 0.5 - torch.finfo(q.dtype).eps / 4
-        return q.add_(torch.full_like(q, almost_half).copysign_(q)).trunc_()
-    if rounding == "stochastic":
-        whole = q.trunc()
-        chance = (q - whole).abs_()  # exact: both are multiples of q's last bit, and their difference is smaller
-        up = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device) < chance
-        return torch.add(whole, up.to(q.dtype).copysign_(q), out=q)
-    raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
+        size.add_(0.5 - torch.finfo(q.dtype).eps / 4).floor_()
+    elif rounding == "stochastic":
+        whole = size.floor()
+        chance = size.sub_(whole)  # exact: a fraction has no more digits than the number it is cut from
+        draw = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device)
+        size = whole.add_(torch.lt(draw, chance, out=draw))
+    else:
+        raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
+    return torch.copysign(size, q, out=q)
