@@ -85,7 +85,7 @@ class CandidateError(Exception):
         return str(self.args[0]) if self.args else ""
 
 
-class CandidateGone(Exception):
+class CandidateGone(checks.Unavailable):
     """The candidate's process ended, or said something that is not data, in the middle of a request."""
 
 
@@ -189,15 +189,21 @@ class Examiner:
             return result("failed", f"{exercise}: {error}", f"{exercise}: {error.public if hidden else error}")
         except CandidateError as error:
             return result("error", self._explain(exercise, error))
-        except NameError as error:
-            return result("error", self._explain_missing(exercise, error))
+        except checks.Unavailable as error:
+            return result("error", f"{exercise}: {error}")
         except Exception as error:
             return result("failed", f"{exercise}: its result cannot be used: {type(error).__name__}: {error}")
 
     def _answers(self) -> dict[str, Any]:
-        """What the candidate defines: data as data, everything else as `Remote`."""
+        """What the candidate defines: data, or a `Remote`; and a `Missing` for what it should define and does not."""
         self.candidate.ensure_started()
-        return self.candidate.names()
+        found = self.candidate.names()
+        missing = {}
+        for exercise, names in self.job.names.items():
+            for name in names:
+                reason = self.candidate.failures.get(exercise, f"its cell does not define {name}")
+                missing[name] = Missing(f"{name} is missing: {reason}")
+        return missing | found
 
     def _probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A check's function that must run where the answers are: its source goes over, data comes back."""
@@ -220,13 +226,6 @@ class Examiner:
     def _explain(self, exercise: str, error: CandidateError) -> str:
         where = f" ({'; '.join(error.lines)})" if error.lines else ""
         return f"{exercise}: your code raised {error.type_name}: {error}{where}"
-
-    def _explain_missing(self, exercise: str, error: NameError) -> str:
-        for other, names in self.job.names.items():
-            if error.name in names:
-                reason = self.candidate.failures.get(other, f"its cell does not define {error.name}")
-                return f"{exercise}: {error.name} is missing: {reason}"
-        return f"{exercise}: {error}"
 
 
 class CourseErrorInLab(Exception):
@@ -373,6 +372,24 @@ class Candidate:
 def read_walls(wire: Wire) -> list[str]:
     """The first thing that a candidate says, before it has seen an answer: which walls of the sandbox stand."""
     return [str(wall) for wall in Decoder().unpack(wire.receive())["walls"]]
+
+
+class Missing:
+    """Stands for what an answer should define and does not. Whatever a check does with it tells the reason."""
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise checks.Unavailable(self._reason)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a protocol that torch or numpy looks for
+            raise AttributeError(name)
+        raise checks.Unavailable(self._reason)
+
+    def __repr__(self) -> str:
+        return f"<{self._reason}>"
 
 
 class Remote:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -56,6 +58,7 @@ class GradeWriter:
         self.database.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[Row] = []
         self.walls: list[set[str]] = []  # of the sandbox, for every submission that could be read
+        self.notes: dict[str, list[str]] = {}  # student -> what was odd about the notebook
         self._resources = {
             "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
         }
@@ -67,24 +70,27 @@ class GradeWriter:
     def __exit__(self, kind: Any, *_: object) -> None:
         if kind is None:
             self._write_csv()
-            self._write_walls()
+            self._write_run()
 
     def add(self, graded: Graded) -> list[Row]:
         """Writes a submission's result. Returns its rows, with a person's grades where there are any."""
         self._copy_submission(graded)
         notebook = autograded_notebook(graded)
-        folder = self.output / "autograded" / graded.submission.student / self.lab.name
+        student = nbgrader_id(graded.submission.student)
+        folder = self.output / "autograded" / student / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
         with self._gradebook() as gradebook:
-            gradebook.update_or_create_student(graded.submission.student)
-            gradebook.update_or_create_submission(self.lab.name, graded.submission.student)
-        resources = {"nbgrader": self._resources["nbgrader"] | {"student": graded.submission.student}}
+            gradebook.update_or_create_student(student)
+            gradebook.update_or_create_submission(self.lab.name, student)
+        resources = {"nbgrader": self._resources["nbgrader"] | {"student": student}}
         SaveAutoGrades().preprocess(notebook, resources)
         rows = self._settle_written(graded)
         self.rows += rows
         if not graded.submission.unreadable:
             self.walls.append(set(graded.walls))
+            if graded.submission.answers.notes:
+                self.notes[graded.submission.student] = graded.submission.answers.notes
         return rows
 
     def _register_lab(self) -> None:
@@ -108,7 +114,7 @@ class GradeWriter:
 
     def _copy_submission(self, graded: Graded) -> None:
         """formgrader lists what lies in ``submitted``."""
-        folder = self.output / "submitted" / graded.submission.student / self.lab.name
+        folder = self.output / "submitted" / nbgrader_id(graded.submission.student) / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         if graded.submission.path is not None:
             shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
@@ -116,9 +122,10 @@ class GradeWriter:
     def _settle_written(self, graded: Graded) -> list[Row]:
         """Written questions: zero where there is nothing to read, a person's grade where there is one."""
         rows = []
+        student = nbgrader_id(graded.submission.student)
         with self._gradebook() as gradebook:
             for row in graded.rows:
-                grade = gradebook.find_grade(row.question, self.lab.name, self.lab.name, graded.submission.student)
+                grade = gradebook.find_grade(row.question, self.lab.name, self.lab.name, student)
                 if row.status in ("missing", "unreadable", "not attempted") and grade.auto_score is None:
                     grade.auto_score, grade.needs_manual_grade = 0.0, False
                 if grade.manual_score is not None:
@@ -138,11 +145,22 @@ class GradeWriter:
             writer.writerows(vars(r) for r in sorted(self.rows, key=lambda r: (r.student, order[r.question])))
         partial.replace(path)
 
-    def _write_walls(self) -> None:
-        """Writes ``<lab>.sandbox.txt`` for the report: the walls that stood for all answers, one on each line."""
+    def _write_run(self) -> None:
+        """Writes ``<lab>.run.json``, what the report tells beside the rows: the walls of the sandbox that stood for all
+        answers, what was odd about notebooks, and how many seconds each question took."""
         stood = [wall for wall in WALLS if self.walls and all(wall in walls for walls in self.walls)]
-        path = self.output / f"{self.lab.name}.sandbox.txt"
-        path.write_text("".join(f"{wall}\n" for wall in stood), encoding="utf-8")
+        seconds: dict[str, list[float]] = {}
+        for row in self.rows:
+            if row.seconds:
+                seconds.setdefault(row.question, []).append(row.seconds)
+        run = {"walls": stood, "notes": dict(sorted(self.notes.items())), "seconds": seconds}
+        path = self.output / f"{self.lab.name}.run.json"
+        path.write_text(json.dumps(run, indent=1), encoding="utf-8")
+
+
+def nbgrader_id(student: str) -> str:
+    """The student's name as nbgrader's tools get it: formgrader puts it into pages without escaping it."""
+    return re.sub(r"[<>&\"'`%={}]", lambda match: f"%{ord(match[0]):02X}", student)
 
 
 def autograded_notebook(graded: Graded) -> NotebookNode:

@@ -6,7 +6,9 @@ the page's own policy lets a browser run nothing.
 
 from __future__ import annotations
 
+import json
 import re
+import statistics
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +104,8 @@ class LabReport:
     table: dict[str, dict[str, Cell]]  # student -> question -> cell
     totals: dict[str, str]
     walls: list[str] | None  # of the sandbox, that stood for every answer; None if nobody wrote it down
+    notes: dict[str, list[str]]  # student -> what was odd about the notebook, without effect on the score
+    seconds: dict[str, float]  # question -> how long its check took, median over the class
 
     @property
     def missing_walls(self) -> list[str]:
@@ -123,9 +127,7 @@ def write_report(output: Path, to: Path) -> Path:
     """
     rows = read_csvs(output)
     rows["message"] = rows["message"].astype(str).map(_clean)
-    labs = [
-        _lab_report(str(name), of_lab, _walls(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)
-    ]
+    labs = [_lab_report(str(name), of_lab, _run(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -142,13 +144,13 @@ def write_report(output: Path, to: Path) -> Path:
     return partial.replace(path)
 
 
-def _walls(output: Path, lab: str) -> list[str] | None:
-    """What the grader wrote of the sandbox into ``<lab>.sandbox.txt``, a wall on each line."""
-    path = Path(output) / f"{lab}.sandbox.txt"
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+def _run(output: Path, lab: str) -> dict:
+    """What the grader wrote beside the rows, in ``<lab>.run.json``: walls, notes, seconds. Empty if there is none."""
+    path = Path(output) / f"{lab}.run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _lab_report(name: str, rows: pd.DataFrame, walls: list[str] | None) -> LabReport:
+def _lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
     order = list(dict.fromkeys(rows["question"]))
     questions = [_question(q, rows[rows["question"] == q]) for q in order]
     return LabReport(
@@ -159,7 +161,9 @@ def _lab_report(name: str, rows: pd.DataFrame, walls: list[str] | None) -> LabRe
         oddities=_oddities(rows),
         bins=_bins(rows),
         table={s: {r.question: _cell(r) for r in own.itertuples()} for s, own in _by_student(rows)},
-        walls=walls,
+        walls=run.get("walls"),
+        notes={student: [_clean(note) for note in notes] for student, notes in run.get("notes", {}).items()},
+        seconds={question: statistics.median(taken) for question, taken in run.get("seconds", {}).items()},
         totals={s: f"{own['score'].sum():g}" for s, own in _by_student(rows)},
     )
 

@@ -6,8 +6,8 @@ A lab lists them in its front matter. An entry is
 - a dotted name, ``torch.quantize_per_tensor``;
 - a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached.
 
-`prepare` runs in the candidates' fork server, `withhold` in a candidate before any answer. It stops short cuts, not sabotage: who writes a quantizer in order
-to circumvent it has done the exercise.
+`prepare` runs in the candidates' fork server, `withhold` in a candidate before any answer. It stops short cuts, not
+sabotage: who writes a quantizer in order to circumvent it has done the exercise.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from sample_class import answered
 
 from autograder.build import release
 from autograder.cli import main
+from autograder.gradebook import nbgrader_id
 from autograder.lab import Lab
 
 
@@ -71,7 +72,7 @@ def test_csv_has_a_row_for_every_question_of_everybody(graded):
 def test_gradebook_is_nbgraders_own_and_agrees(graded):
     with Gradebook(f"sqlite:///{graded / 'gradebook.db'}") as gradebook:
         for student, rows in rows_of(graded).items():
-            submission = gradebook.find_submission("00_mini", student)
+            submission = gradebook.find_submission("00_mini", nbgrader_id(student))
             assert submission.score == sum(float(r["score"]) for r in rows.values())
             assert submission.max_score == 7
         assert gradebook.find_submission("00_mini", "ann").needs_manual_grade
@@ -185,3 +186,10 @@ def test_an_unknown_data_set_is_one_line(mini):
     assert result.exit_code == 2
     assert "imagenet" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_names_that_formgrader_would_run_are_defused(graded):
+    with Gradebook(f"sqlite:///{graded / 'gradebook.db'}") as gradebook:
+        assert not [s.id for s in gradebook.students if set(s.id) & set("<>&\"'")]
+    assert nbgrader_id("José Ñandú-2@x.org") == "José Ñandú-2@x.org"
+    assert nbgrader_id("<a>") != nbgrader_id("%3Ca%3E")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def page(grades: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def lab(grades: Path) -> LabReport:
     rows = pd.read_csv(grades / "00_mini.csv", keep_default_na=False)
-    return _lab_report("00_mini", rows, None)
+    return _lab_report("00_mini", rows, {})
 
 
 def write_rows(folder: Path, lab: str, rows: list[tuple]) -> None:
@@ -130,16 +131,18 @@ def test_distribution_counts_every_student_once(lab: LabReport) -> None:
     ("record", "said"),
     [
         (None, "no record of a sandbox"),
-        ("", "no sandbox was"),
-        ("limits\n", "Not in force: files, network"),
-        ("".join(f"{wall}\n" for wall in WALLS), "a sandbox was in force"),
+        ([], "no sandbox was"),
+        (["limits"], "Not in force: files, network"),
+        (list(WALLS), "a sandbox was in force"),
     ],
 )
 def test_page_begins_with_the_truth_about_the_sandbox(
-    grades: Path, tmp_path: Path, record: str | None, said: str
+    grades: Path, tmp_path: Path, record: list[str] | None, said: str
 ) -> None:
     if record is not None:
-        (grades / "00_mini.sandbox.txt").write_text(record)
+        (grades / "00_mini.run.json").write_text(
+            json.dumps({"walls": record, "notes": {"<b>": ["<i>"]}, "seconds": {}})
+        )
     page = write_report(grades, tmp_path / "report").read_text(encoding="utf-8")
     assert said in page[: page.index("<table")]
 
