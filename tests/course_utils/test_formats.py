@@ -427,3 +427,37 @@ if os.fork() == 0:
 assert os.wait()[1] == 0
 """
     assert run(code).split() == ["1", "1"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in /proc")
+def test_no_temporary_of_full_size_beyond_the_result():
+    """Of 64 MB of input, the peak of memory grows by the result and a few blocks; also without the compiled loop."""
+    code = """
+import torch
+from course_utils import affine, blocks
+from course_utils.formats import FORMATS, FixedPoint
+
+def peak():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+rows = torch.ones(2**12)
+calls = {
+    "float": lambda x: FORMATS["e4m3"].quantize(x),
+    "stochastic": lambda x: FORMATS["e4m3"].quantize(x, "stochastic"),
+    "fixed": lambda x: FixedPoint(4, 4).quantize(x),
+    "affine": lambda x: affine.fake_quantize(x, 0.1, 3),
+    "per channel": lambda x: affine.fake_quantize(x, rows, 3, axis=0),
+}
+x = torch.ones(2**12, 2**12)
+for blocks.COMPILED_FROM in (2**60, 0):
+    for name, call in calls.items():
+        call(x[:, :512].contiguous())
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # resets the peak
+        before = peak()
+        call(x)
+        print(name, peak() - before)
+"""
+    for line in run(code).splitlines():
+        name, grown = line.rsplit(" ", 1)
+        assert float(grown) < 64 + 16, name
