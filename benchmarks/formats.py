@@ -1,0 +1,482 @@
+"""How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints two tables.
+
+Every implementation runs in a process of its own, with one thread, on the same N(0, 1) numbers. The processes take
+turns, one call each, and every call is preceded by a ``torch.clone`` in the same process. A figure is the median over
+the rounds of the call's processor time, divided by the median of the clones': 1.0 is the speed of copying memory, which
+nothing that returns a new tensor can beat by much. Processor time, unlike time on the wall, does not grow when others
+use the machine; what noise is left hits the clone alike.
+
+The first table is speed. The second is what each returns for NaN, infinities, -0 and a number too large, and how many
+of a million numbers it rounds to another value than the first line does.
+
+Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--write`` puts the tables
+into docs/numerics.md and the chart beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import math
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+DOCS = Path(__file__).parent.parent / "docs"
+FLOATS = {"e4m3": (4, 3), "e5m2": (5, 2), "e3m4": (3, 4), "e6m9": (6, 9), "bfloat16": (8, 7)}
+CASES = [*FLOATS, "e4m3 stochastic", "int8", "int8 per channel", "int8 per block"]
+CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
+PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
+
+Calls = dict[str, Callable]  # case -> function of a float32 tensor (CHANNELS, n), returning float32
+
+
+# The implementations. Each imports what it needs, in its own process.
+
+
+def clone() -> Calls:
+    return dict.fromkeys(CASES, lambda x: x.clone())
+
+
+def ours_compiled() -> Calls:
+    import torch
+
+    from course_utils import affine
+    from course_utils.formats import FORMATS, FloatFormat
+
+    calls = {name: (FORMATS.get(name) or FloatFormat(*bits)).quantize for name, bits in FLOATS.items()}
+    calls["e4m3 stochastic"] = lambda x: FORMATS["e4m3"].quantize(x, "stochastic")
+    calls["int8"] = lambda x: affine.fake_quantize(x, SCALE, ZERO_POINT, signed=True)
+    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
+    calls["int8 per channel"] = lambda x: affine.fake_quantize(x, rows, signed=True, axis=0)
+    calls["int8 per block"] = lambda x: affine.fake_quantize(x, _scales(x), signed=True, block_size=BLOCK)
+    return calls
+
+
+def ours_eager() -> Calls:
+    from course_utils import blocks
+
+    blocks.COMPILED_FROM = math.inf
+    return ours_compiled()
+
+
+def torch_own() -> Calls:
+    import torch
+
+    calls = {
+        "e4m3": lambda x: x.to(torch.float8_e4m3fn).float(),
+        "e5m2": lambda x: x.to(torch.float8_e5m2).float(),
+        "bfloat16": lambda x: x.bfloat16().float(),
+        "int8": lambda x: torch.fake_quantize_per_tensor_affine(x, SCALE, ZERO_POINT, -128, 127),
+    }
+    rows, zeros = torch.linspace(SCALE / 2, SCALE, CHANNELS), torch.zeros(CHANNELS, dtype=torch.int32)
+    calls["int8 per channel"] = lambda x: torch.fake_quantize_per_channel_affine(x, rows, zeros, 0, -128, 127)
+    return calls
+
+
+def plain_torch() -> Calls:
+    """What one writes by hand: log2 and floor for floats, the formula for integers."""
+    import torch
+
+    def minifloat(e: int, m: int) -> Callable:
+        bias = 2 ** (e - 1) - 1
+
+        def call(x):
+            step = torch.exp2(x.abs().log2().floor().clamp(min=1 - bias) - m)
+            return (x / step).round() * step
+
+        return call
+
+    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)[:, None]
+    calls = {name: minifloat(*bits) for name, bits in FLOATS.items()}
+    calls["int8"] = lambda x: (((x / SCALE).round() + ZERO_POINT).clamp(-128, 127) - ZERO_POINT) * SCALE
+    calls["int8 per channel"] = lambda x: (x / rows).round().clamp(-128, 127) * rows
+    return calls
+
+
+def torchao_compiled() -> Calls:
+    import torch
+
+    return {name: torch.compile(call) for name, call in torchao().items()}
+
+
+def torchao() -> Calls:
+    import torch
+    from torchao.prototype.custom_fp_utils import _f32_to_floatx_unpacked, _floatx_unpacked_to_f32
+    from torchao.quantization.quant_primitives import dequantize_affine, quantize_affine
+
+    def minifloat(e: int, m: int) -> Callable:
+        return lambda x: _floatx_unpacked_to_f32(_f32_to_floatx_unpacked(x, e, m), e, m)
+
+    def integers(block: Callable, scale: Callable, zero_point: int) -> Callable:
+        def call(x):
+            s = scale(x)
+            z = torch.full_like(s, zero_point, dtype=torch.int32)
+            q = quantize_affine(x, block(x), s, z, torch.int8, -128, 127)
+            return dequantize_affine(q, block(x), s, z, torch.int8, -128, 127)
+
+        return call
+
+    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
+    calls = {name: minifloat(*bits) for name, bits in FLOATS.items() if sum(bits) < 8}
+    calls["int8"] = integers(lambda x: tuple(x.shape), lambda x: torch.tensor(SCALE), ZERO_POINT)
+    calls["int8 per channel"] = integers(lambda x: (1, x.shape[1]), lambda x: rows, 0)
+    calls["int8 per block"] = integers(lambda x: (1, BLOCK), _scales, 0)
+    return calls
+
+
+def brevitas() -> Calls:
+    import torch
+    from brevitas.core.bit_width import BitWidthConst
+    from brevitas.core.bit_width.float import ComputeMaxMantissa
+    from brevitas.core.function_wrapper import Identity, RoundSte, TensorClamp
+    from brevitas.core.function_wrapper.clamp import FloatClamp
+    from brevitas.core.quant import IntQuant
+    from brevitas.core.quant.float import FloatQuant
+    from brevitas.core.utils import StatelessBuffer
+
+    def minifloat(e: int, m: int) -> Callable:
+        quant = FloatQuant(
+            signed=True,
+            exponent_bit_width_impl=BitWidthConst(e),
+            mantissa_bit_width_impl=BitWidthConst(m),
+            exponent_bias_impl=StatelessBuffer(torch.tensor(float(2 ** (e - 1) - 1))),
+            float_clamp_impl=FloatClamp(tensor_clamp_impl=TensorClamp(), signed=True, saturating=True),
+            input_view_impl=Identity(),
+            compute_max_mantissa=ComputeMaxMantissa(),
+        )
+        return lambda x: quant(x)[0]
+
+    integer = IntQuant(narrow_range=False, signed=True, input_view_impl=Identity(), float_to_int_impl=RoundSte())
+    scale, rows = torch.tensor(SCALE), torch.linspace(SCALE / 2, SCALE, CHANNELS)[:, None]
+    bits, zero_point = torch.tensor(8.0), torch.tensor(float(ZERO_POINT))
+    calls = {name: minifloat(*bits_) for name, bits_ in FLOATS.items()}
+    calls["int8"] = lambda x: integer(scale, zero_point, bits, x)
+    calls["int8 per channel"] = lambda x: integer(rows, torch.tensor(0.0), bits, x)
+    return calls
+
+
+def qtorch() -> Calls:
+    from qtorch.quant import float_quantize  # compiles itself on first import
+
+    def minifloat(e: int, m: int) -> Callable:
+        return lambda x: float_quantize(x, exp=e, man=m, rounding="nearest")
+
+    calls = {name: minifloat(*bits) for name, bits in FLOATS.items()}
+    calls["e4m3 stochastic"] = lambda x: float_quantize(x, exp=4, man=3, rounding="stochastic")
+    return calls
+
+
+def ml_dtypes() -> Calls:
+    import ml_dtypes
+    import numpy as np
+    import torch
+
+    def cast(dtype: type) -> Callable:
+        return lambda x: torch.from_numpy(x.numpy().astype(dtype).astype(np.float32))
+
+    return {
+        "e4m3": cast(ml_dtypes.float8_e4m3fn),
+        "e5m2": cast(ml_dtypes.float8_e5m2),
+        "e3m4": cast(ml_dtypes.float8_e3m4),
+        "bfloat16": cast(ml_dtypes.bfloat16),
+    }
+
+
+def pychop() -> Calls:
+    from pychop.tch.lightchop import LightChop_
+
+    calls = {name: LightChop_(*bits) for name, bits in FLOATS.items()}
+    calls["e4m3 stochastic"] = LightChop_(4, 3, rmode=5)
+    return calls
+
+
+def gfloat() -> Calls:
+    import gfloat as g
+    import numpy as np
+    import torch
+
+    def info(e: int, m: int) -> g.FormatInfo:
+        more = {"is_signed": True, "has_nz": True, "has_subnormals": True, "is_twos_complement": False}
+        special = {"domain": g.Domain.Extended, "num_high_nans": 2**m - 1}
+        if (e, m) == (4, 3):
+            special = {"domain": g.Domain.Finite, "num_high_nans": 1}
+        return g.FormatInfo("", 1 + e + m, m + 1, bias=2 ** (e - 1) - 1, **special, **more)
+
+    def minifloat(e: int, m: int) -> Callable:
+        return lambda x: torch.from_numpy(g.round_ndarray(info(e, m), x.numpy(), sat=True))
+
+    def stochastic(x):
+        bits = np.random.default_rng().integers(0, 2**8, x.shape)
+        y = g.round_ndarray(info(4, 3), x.numpy(), g.RoundMode.StochasticFast, True, bits, 8)
+        return torch.from_numpy(y)
+
+    calls = {name: minifloat(*bits) for name, bits in FLOATS.items()}
+    calls["e4m3 stochastic"] = stochastic
+    return calls
+
+
+def onnxruntime() -> Calls:
+    import numpy as np
+    import onnxruntime
+    import torch
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    def session(scale: np.ndarray, zero_point: np.ndarray, **attributes) -> Callable:
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [CHANNELS, None]) for n in "xy"]
+        constants = [numpy_helper.from_array(v, n) for n, v in (("s", scale), ("z", zero_point))]
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], **attributes),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], **attributes),
+        ]
+        model = helper.make_model(
+            helper.make_graph(nodes, "g", ends[:1], ends[1:], constants),
+            opset_imports=[helper.make_opsetid("", 19)],
+            ir_version=9,
+        )
+        checker.check_model(model)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        run = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run
+        return lambda x: torch.from_numpy(run(None, {"x": x.numpy()})[0])
+
+    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS).numpy()
+    return {
+        "int8": session(np.float32(SCALE), np.int8(ZERO_POINT)),
+        "int8 per channel": session(rows, np.zeros(CHANNELS, np.int8), axis=0),
+    }
+
+
+def _scales(x):
+    """A scale for each block, not drawn again for each call."""
+    import torch
+
+    shape = (x.shape[0], x.shape[1] // BLOCK)
+    if shape not in _drawn:
+        _drawn[shape] = torch.linspace(SCALE / 2, SCALE, math.prod(shape)).view(shape)
+    return _drawn[shape]
+
+
+_drawn: dict = {}
+
+# name -> (function, distribution whose version is shown)
+IMPLEMENTATIONS = {
+    "here, compiled": (ours_compiled, "numba"),
+    "here, torch only": (ours_eager, "torch"),
+    "torch cast, fake_quantize": (torch_own, "torch"),
+    "plain torch": (plain_torch, "torch"),
+    "torchao, torch.compile": (torchao_compiled, "torchao"),
+    "torchao": (torchao, "torchao"),
+    "brevitas": (brevitas, "brevitas"),
+    "qtorch": (qtorch, "qtorch"),
+    "ml_dtypes": (ml_dtypes, "ml_dtypes"),
+    "pychop": (pychop, "pychop"),
+    "gfloat, numpy": (gfloat, "gfloat"),
+    "onnxruntime": (onnxruntime, "onnxruntime"),
+}
+
+
+# The processes.
+
+
+def serve(name: str, elements: int, pipe) -> None:
+    """In a process of its own: answers ("time", case) and ("probe", case) until None comes."""
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            calls = IMPLEMENTATIONS[name][0]()
+    except ImportError as error:
+        pipe.send(f"{error}")
+        return
+    x = torch.randn(CHANNELS, elements // CHANNELS, generator=torch.Generator().manual_seed(0))
+    pipe.send(list(calls))
+    while (request := pipe.recv()) is not None:
+        what, case = request
+        with torch.no_grad():
+            pipe.send(timed(calls[case], x) if what == "time" else probed(calls[case], x[:, :1024]))
+
+
+def timed(call: Callable, x) -> tuple[float, float]:
+    """Processor seconds of a clone and of the call, each after a warm-up of its own."""
+    seconds = []
+    for function in (lambda x: x.clone(), call):
+        function(x)
+        start = time.process_time()
+        function(x)
+        seconds.append(time.process_time() - start)
+    return tuple(seconds)
+
+
+def probed(call: Callable, x) -> tuple[list[float], list[float]]:
+    """What becomes of the special numbers, and of a million ordinary ones."""
+    import torch
+
+    odd = torch.zeros(CHANNELS, BLOCK)
+    odd[0, : len(PROBES)] = torch.tensor(PROBES)
+    return call(odd)[0, : len(PROBES)].numpy(), call(x).numpy()
+
+
+class Process:
+    """One implementation, running; ``calls`` are the cases it has, or it says why it has none."""
+
+    def __init__(self, name: str, elements: int):
+        self.name, spawn = name, multiprocessing.get_context("spawn")
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=serve, args=(name, elements, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def wait(self) -> None:
+        answer = self.pipe.recv()
+        self.calls, self.reason = ([], answer) if isinstance(answer, str) else (answer, "")
+
+    def ask(self, *request):
+        """The answer, or None (and no more questions of this case) if the implementation breaks on it."""
+        try:
+            self.pipe.send(request)
+            return self.pipe.recv()
+        except (EOFError, BrokenPipeError):
+            self.calls = []
+            return None
+
+
+# The tables.
+
+
+def measure(processes: list[Process], rounds: int) -> dict[tuple[str, str], float]:
+    """(implementation, case) -> ratio to clone."""
+    seconds: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for turn in range(rounds + 1):
+        for case in CASES:
+            for process in processes:
+                if case in process.calls and (pair := process.ask("time", case)) and turn:  # turn 0 warms up
+                    seconds.setdefault((process.name, case), []).append(pair)
+    return {
+        key: statistics.median(call for _, call in pairs) / statistics.median(clone for clone, _ in pairs)
+        for key, pairs in seconds.items()
+    }
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def speed_table(names: list[str], ratios: dict[tuple[str, str], float]) -> str:
+    def cell(name: str, case: str) -> str:
+        return f"{ratios[name, case]:.1f}" if (name, case) in ratios else ""
+
+    versions = {name: metadata.version(IMPLEMENTATIONS[name][1]) for name in names}
+    rows = [
+        [f"{name} ({IMPLEMENTATIONS[name][1]} {versions[name]})", *(cell(name, c) for c in CASES)] for name in names
+    ]
+    return table(["times a clone", *CASES], rows)
+
+
+def behaviour_table(processes: list[Process], case: str) -> str:
+    """What special numbers become in one format, and how many of a million differ from the exact value."""
+    import numpy as np
+
+    rows, exact = [], None
+    for process in processes:
+        if case in process.calls and (answer := process.ask("probe", case)) is not None:
+            special, ordinary = answer
+            exact = ordinary if exact is None else exact
+            different = int(np.sum(ordinary != exact))
+            rows.append([process.name, *(f"{v:g}" for v in special), f"{different:,}"])
+    return table([case, *(f"{v:g}" for v in PROBES), "differ of a million"], rows)
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def chart(names: list[str], ratios: dict[tuple[str, str], float], path: Path) -> None:
+    """Bars on a logarithmic scale, a panel for each of four cases."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "formats"  # the same picture is the same file
+    from matplotlib import pyplot as plt
+
+    shown = {
+        "e4m3": "float32 to e4m3",
+        "e6m9": "float32 to e6m9",
+        "e4m3 stochastic": "to e4m3, stochastic",
+        "int8 per channel": "int8 per channel",
+    }
+    figure, panels = plt.subplots(1, len(shown), figsize=(14, 4), layout="constrained")
+    for panel, (case, title) in zip(panels, shown.items(), strict=True):
+        rows = sorted(((ratios[n, case], n) for n in names if (n, case) in ratios), reverse=True)
+        colours = ["#c2410c" if n.startswith("here") else "#94a3b8" for _, n in rows]
+        bars = panel.barh([n for _, n in rows], [r for r, _ in rows], color=colours)
+        panel.bar_label(bars, [f"{r:.1f}" for r, _ in rows], padding=3, fontsize=8)
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set(xscale="log", title=title, xlim=(0.5, 3 * max([2, *(r for r, _ in rows)])))
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("processor time, in copies of the tensor (the line: one copy)", fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def write(name: str, text: str) -> None:
+    """Replaces what stands in docs/numerics.md between two markers."""
+    path = DOCS / "numerics.md"
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--elements", type=int, default=2**22, help="of the tensor (default: 4 million)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table")
+    parser.add_argument("--write", action="store_true", help="into docs/numerics.md and docs/numerics.svg")
+    arguments = parser.parse_args()
+
+    # Makes glibc keep memory once fetched. Else a call may or may not pay for fresh pages, up to ten times a clone, by
+    # the accident of what was freed before. It takes no more than 32 MB, so compare at no more than 8 million numbers.
+    os.environ.update(MALLOC_MMAP_THRESHOLD_=str(2**25), MALLOC_TRIM_THRESHOLD_=str(2**40))
+    processes = [Process(name, arguments.elements) for name in IMPLEMENTATIONS if name in arguments.only]
+    for process in processes:
+        process.wait()
+        if process.reason:
+            print(f"not measured: {process.name} ({process.reason})")
+    processes = [p for p in processes if p.calls]
+    names = [p.name for p in processes]
+    ratios = measure(processes, arguments.rounds)
+    speed = f"{arguments.elements:,} numbers; {machine()}\n\n{speed_table(names, ratios)}"
+    behaviour = "\n\n".join(behaviour_table(processes, case) for case in ("e4m3", "e5m2", "int8"))
+    print(f"\n{speed}\n\n{behaviour}")
+    if arguments.write:
+        chart(names, ratios, DOCS / "numerics.svg")
+        write("speed", speed)
+        write("behaviour", behaviour)
+    for process in processes:
+        process.pipe.send(None)
+
+
+if __name__ == "__main__":
+    main()
