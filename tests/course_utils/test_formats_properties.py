@@ -184,3 +184,12 @@ def test_whole_numbers(dtype):
         assert round_(torch.tensor([math.nan], dtype=dtype), rounding).isnan()
     with pytest.raises(ValueError, match="nearest-even"):
         round_(q, "floor")
+
+
+def test_a_draw_equal_to_the_fraction_does_not_go_up(monkeypatch):
+    """Else whole numbers, whose fraction is 0, would move when the draw is 0."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 0.25))
+    q = torch.tensor([1.25, -1.25, 1.25 + 2.0**-23, 1.0])
+    assert round_(q, "stochastic").tolist() == [1.0, -1.0, 2.0, 1.0]
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    assert round_(torch.tensor([0.0, 3.0, -7.0]), "stochastic").tolist() == [0.0, 3.0, -7.0]
