@@ -1,0 +1,1784 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   course:
+#     title: A layer in whole numbers
+#     minutes: 150
+#     check_seconds: 10
+#     withhold:
+#       - course_utils.integer_layers
+#       - course_utils.layer_error
+#       - torch._int_mm
+#       - torch.ops.quantized.linear
+#       - torch.ops.quantized.conv2d
+#       - aten::_int_mm
+# ---
+
+# %% [markdown]
+# # A layer in whole numbers
+#
+# **Goal.** You build the arithmetic that runs inside every quantized network: matrix products of 8-bit codes, a real
+# factor replaced by a multiplication and a shift, and a layer object that takes codes and returns codes. Afterwards
+# you can follow a number through a quantized layer by hand, say how many bits each step needs, and name the places
+# where implementations go wrong. **Time:** about two and a half hours. You need Python, linear algebra and a little
+# torch. No earlier lab is needed: what lab 02 builds is handed to you below.
+#
+# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
+# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
+# one hint. The exercises do not depend on one another: if one resists, go on and come back.
+
+# %%
+import math
+import numbers
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from course_utils import affine
+from course_utils.checks import (
+    check,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_returns,
+    generator,
+    probe,
+)
+from course_utils.plots import COLOURS, use_course_style
+
+use_course_style()
+
+
+def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
+    """Real numbers to codes 0 .. 2^num_bits - 1 (lab 02). The range is widened to contain 0.
+
+    Returns (q, scalefactor, zeropoint): float32 tensor of whole numbers, Python float, Python int.
+    """
+    x = x.detach().float()
+    low = float(x.min()) if min_val is None else min_val
+    high = float(x.max()) if max_val is None else max_val
+    scale, zero = affine.scale_and_zero_point(low, high, num_bits)
+    return affine.quantize(x, scale, zero, num_bits=num_bits).float(), float(scale), int(zero)
+
+
+def dequantize_tensor(q, scalefactor, zeropoint):
+    """Codes back to real numbers: scalefactor * (q - zeropoint)."""
+    return (scalefactor * (q.double() - zeropoint)).float()
+
+
+def make_layer(kind, weight, bias=None, **ways):
+    """A torch layer with given numbers in it, for the checks: kind is "linear" or "conv".
+
+    ways: stride, padding, dilation, groups, padding_mode of a convolution.
+    """
+    if kind == "linear":
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    else:
+        in_channels = weight.shape[1] * ways.get("groups", 1)
+        layer = nn.Conv2d(in_channels, weight.shape[0], tuple(weight.shape[2:]), bias=bias is not None, **ways)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
+
+
+# %% [markdown]
+# ## Idea
+#
+# Lab 02 in two lines. A grid is a **scale factor** $\Delta$ (its step) and a **zero point** $Z$ (the code that means
+# 0). A code $q$ stands for the real number $\Delta\,(q - Z)$.
+#
+# Now let a layer multiply two matrices that are stored as codes. Element $(i, j)$ of the product of $A$ and $B$ is
+#
+# $$
+# C_{ij} = \sum_{k=1}^{N} \Delta_A (A^q_{ik} - Z_A)\; \Delta_B (B^q_{kj} - Z_B)
+#        = \Delta_A \Delta_B \underbrace{\sum_{k=1}^{N} (A^q_{ik} - Z_A)(B^q_{kj} - Z_B)}_{\textstyle acc_{ij}} .
+# $$
+#
+# The two real numbers leave the sum. What stays in it is whole numbers only, and that is the whole secret: the sum is
+# where all the work is. It is called the **accumulator**. One accumulator step is worth $\Delta_A \Delta_B$.
+#
+# The next layer wants codes again, on a grid $\Delta_C, Z_C$ of its own. So the accumulator is divided by $\Delta_C$,
+# rounded, and shifted to the zero point (Lund thesis, equation 2.18):
+#
+# $$
+# C^q_{ij} = \operatorname{saturate}\bigl( Z_C + \operatorname{round}( M \cdot acc_{ij} ) \bigr),
+# \qquad M = \frac{\Delta_A \Delta_B}{\Delta_C} .
+# $$
+#
+# One real number $M$ is left per layer. In this lab you write it as a whole number and a shift, so that nothing real
+# is left at all. The picture shows the way of a number through a layer, with the bits that each step needs.
+
+# %% tags=["explore"]
+steps = [
+    ("input codes\nweight codes", "8 bits each", "sky"),
+    ("multiply,\naccumulate", "32 bits", "blue"),
+    ("add bias", "32 bits", "blue"),
+    ("times multiplier", "63 bits", "vermillion"),
+    ("shift, round", "32 bits", "vermillion"),
+    ("add zero point,\nsaturate", "8 bits", "sky"),
+]
+figure, axes = plt.subplots(figsize=(9.5, 2.2))
+for place, (text, width, colour) in enumerate(steps):
+    axes.add_patch(plt.Rectangle((place * 1.6, 0), 1.3, 1, facecolor=COLOURS[colour], alpha=0.35, edgecolor="black"))
+    axes.text(place * 1.6 + 0.65, 0.62, text, ha="center", va="center", fontsize=9)
+    axes.text(place * 1.6 + 0.65, 0.2, width, ha="center", va="center", fontsize=9, fontweight="bold")
+    if place:
+        axes.annotate(
+            "",
+            xy=(place * 1.6, 0.5),
+            xytext=(place * 1.6 - 0.3, 0.5),
+            arrowprops={"arrowstyle": "-|>", "color": "black"},
+        )
+axes.annotate("exercises 1, 2", (2.25, -0.3), ha="center")
+axes.annotate("exercises 3, 4: the factor M", (5.45, -0.3), ha="center")
+axes.text(4.65, 1.2, "exercise 5: all of it", ha="center")
+axes.set_xlim(-0.1, 9.4)
+axes.set_ylim(-0.45, 1.4)
+axes.axis("off")
+plt.show()
+
+# %% [markdown]
+# **How the thesis tells it.** Section 2.3.2 of the Lund thesis sums the way up in four steps: multiply-accumulate,
+# add the bias, rescale, saturate. Two things are missing there. The zero point $Z_C$ must be added between the last
+# two, as its own equation 2.18 says. And "int32 = rescale(int32)" needs more than 32 bits on the way: the product of
+# a 32-bit accumulator and a 31-bit multiplier has up to 63.
+#
+# **Codes in this lab** are whole numbers, mostly in `float32` tensors ("pseudo-quantization", as in lab 02), because
+# torch's tools work on them. Accumulators are whole numbers too, and these get too large for `float32`: it holds
+# every whole number only up to $2^{24}$. So sums belong into `int64`. (`float64` would do as well: it is exact up to
+# $2^{53}$, and torch computes faster with it.) Real hardware has 32 bits for them. You will see when that is enough.
+
+# %% [markdown]
+# ## Exercise 1: four terms
+#
+# Hardware likes to multiply the codes as they are: 8 bits times 8 bits. $A^q - Z_A$ has a ninth bit, the sign. So
+# multiply the bracket out (Lund thesis, equation 2.19):
+#
+# $$
+# acc_{ij} = \underbrace{\sum_k A^q_{ik} B^q_{kj}}_{\text{products}}
+#  \;-\; \underbrace{Z_A \sum_k B^q_{kj}}_{\text{column term}}
+#  \;-\; \underbrace{Z_B \sum_k A^q_{ik}}_{\text{row term}}
+#  \;+\; \underbrace{N Z_A Z_B}_{\text{constant}}
+# $$
+#
+# Look at what each term depends on. The column term has no $i$: one number per column of $B$. The row term has no
+# $j$: one number per row of $A$. Only the products cost $N$ multiplications per element. If $B$ holds weights,
+# the column term is known before any input comes, and so is the constant.
+#
+# By hand, with $Z_A = 2$ and $Z_B = 5$:
+#
+# $$
+# A^q = \begin{pmatrix} 1 & 2 & 3 \\ 4 & 5 & 6 \end{pmatrix} \qquad
+# B^q = \begin{pmatrix} 10 & 0 \\ 7 & 4 \\ 1 & 9 \end{pmatrix}
+# $$
+#
+# - products, element (0, 0): $1 \cdot 10 + 2 \cdot 7 + 3 \cdot 1 = 27$
+# - column term, column 0: $2 \cdot (10 + 7 + 1) = 36$
+# - row term, row 0: $5 \cdot (1 + 2 + 3) = 30$
+# - constant: $3 \cdot 2 \cdot 5 = 30$
+#
+# Together $27 - 36 - 30 + 30 = -9$. Directly: $(1-2)(10-5) + (2-2)(7-5) + (3-2)(1-5) = -5 + 0 - 4 = -9$.
+#
+# Convert the codes before you compute. `torch.uint8` wraps around at 256: in it, $200 + 100$ is 44.
+
+
+# %% nbgrader={"grade_id": "four_terms", "solution": true}
+def four_terms(a_q, a_zero, b_q, b_zero):
+    """The four terms of a product of two matrices of codes (Lund thesis, equation 2.19).
+
+    With them, products - column_term - row_term + constant is the accumulator.
+
+    Args:
+        a_q: codes of A, shape (rows, N); float32, uint8, int8, int32 or int64. Not changed.
+        a_zero: zero point of A, a whole number.
+        b_q: codes of B, shape (N, columns), of the same dtypes. Not changed.
+        b_zero: zero point of B, a whole number.
+
+    Returns:
+        A tuple (products, column_term, row_term, constant):
+        products: int64 tensor (rows, columns), the sums of a_q * b_q.
+        column_term: int64 tensor (1, columns), a_zero times the column sums of b_q.
+        row_term: int64 tensor (rows, 1), b_zero times the row sums of a_q.
+        constant: Python int, N * a_zero * b_zero.
+    """
+    ### BEGIN SOLUTION
+    a, b = a_q.to(torch.int64), b_q.to(torch.int64)
+    column_term = a_zero * b.sum(dim=0, keepdim=True)
+    row_term = b_zero * a.sum(dim=1, keepdim=True)
+    return a @ b, column_term, row_term, a.shape[1] * a_zero * b_zero
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_four_terms", "grade": true, "points": 3}
+with check("four_terms"):
+    a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
+    result = four_terms(a_q, 2, b_q, 5)
+    expect(
+        isinstance(result, tuple) and len(result) == 4,
+        "the result is a tuple (products, column_term, row_term, constant)",
+        got=result,
+        hint="end with: return products, column_term, row_term, constant",
+    )
+    products, column_term, row_term, constant = result
+    expect(
+        all(isinstance(t, torch.Tensor) and t.dtype == torch.int64 for t in result[:3]),
+        "the three tensors are int64",
+        got=[getattr(t, "dtype", type(t).__name__) for t in result[:3]],
+        hint="convert the codes first: a_q.to(torch.int64)",
+    )
+    expect(
+        isinstance(constant, numbers.Integral),
+        "constant is a Python int",
+        got=type(constant).__name__,
+        hint="a_q.shape[1] is an int, and so are the zero points",
+    )
+    expect_equal(
+        products,
+        [[27, 35], [81, 74]],
+        "products are the plain matrix product of the codes",
+        hint="a @ b on whole numbers",
+    )
+    expect_equal(
+        column_term,
+        [[36, 26]],
+        "column_term is a_zero times the sum of each column of b_q, shape (1, columns)",
+        given="a_zero 2, columns 10 + 7 + 1 and 0 + 4 + 9",
+        hint="sum over dim 0 with keepdim=True; it is A's zero point that goes with B's sums",
+    )
+    expect_equal(
+        row_term,
+        [[30], [75]],
+        "row_term is b_zero times the sum of each row of a_q, shape (rows, 1)",
+        given="b_zero 5, rows 1 + 2 + 3 and 4 + 5 + 6",
+        hint="sum over dim 1 with keepdim=True; it is B's zero point that goes with A's sums",
+    )
+    expect_equal(
+        constant, 30, "constant is N * a_zero * b_zero", given="N = 3, zero points 2 and 5", hint="N is a_q.shape[1]"
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    long = torch.full((1, 259), 255.0)
+    products = four_terms(long, 0, long.T, 0)[0]
+    expect_equal(
+        products,
+        [[259 * 255 * 255]],
+        "products are the plain matrix product of the codes, exact for every dtype",
+        given="259 products of 255 * 255, float32 codes",
+        hint="convert to int64 before you multiply: small integer types wrap around, float32 rounds above 2^24",
+    )
+    for rows, n, columns, dtype in (
+        (3, 7, 5, torch.float32),
+        (1, 300, 4, torch.uint8),
+        (6, 1, 2, torch.int32),
+        (2, 900, 3, torch.int64),
+        (4, 60, 4, torch.int8),
+    ):
+        low, high = (-128, 128) if dtype == torch.int8 else (0, 256)
+        a_q = torch.randint(low, high, (rows, n), generator=g).to(dtype)
+        b_q = torch.randint(low, high, (n, columns), generator=g).to(dtype)
+        a_zero, b_zero = (int(z) for z in torch.randint(low + 1, high, (2,), generator=g))
+        before = a_q.clone(), b_q.clone()
+        facts = f"shapes ({rows}, {n}) and ({n}, {columns}), {dtype}, zero points {a_zero} and {b_zero}"
+        products, column_term, row_term, constant = four_terms(a_q, a_zero, b_q, b_zero)
+        expect(
+            torch.equal(a_q, before[0]) and torch.equal(b_q, before[1]),
+            "the codes themselves are not changed",
+            given=facts,
+            hint="avoid -= and methods that end in _ on a_q and b_q",
+        )
+        exact_a, exact_b = a_q.long(), b_q.long()
+        expect_equal(
+            products,
+            (exact_a.unsqueeze(2) * exact_b.unsqueeze(0)).sum(1),
+            "products are the plain matrix product of the codes, exact for every dtype",
+            given=facts,
+            hint="convert to int64 before you multiply: small integer types wrap around, float32 rounds above 2^24",
+        )
+        expect_equal(
+            column_term,
+            torch.tensor([[a_zero * sum(column) for column in zip(*exact_b.tolist(), strict=True)]]),
+            "column_term is a_zero times the sum of each column of b_q, shape (1, columns)",
+            given=facts,
+            hint="one number for each column",
+        )
+        expect_equal(
+            row_term,
+            torch.tensor([[b_zero * sum(row)] for row in exact_a.tolist()]),
+            "row_term is b_zero times the sum of each row of a_q, shape (rows, 1)",
+            given=facts,
+            hint="one number for each row",
+        )
+        expect_equal(
+            constant,
+            n * a_zero * b_zero,
+            "constant is N * a_zero * b_zero",
+            given=facts,
+            hint="N is the length of the sums, a_q.shape[1]",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 2: a quantized matrix product
+#
+# Now put the terms together. The result of the product is two things: the accumulators, and the real number that one
+# step of them is worth, $\Delta_A \Delta_B$. In the example, with $\Delta_A = 0.5$ and $\Delta_B = 0.1$, the
+# accumulator $-9$ stands for $-9 \cdot 0.05 = -0.45$.
+#
+# Write it with four terms, as hardware does. (The check cannot see which form you choose: both give the same
+# whole numbers.)
+#
+# **How large do accumulators get?** Two codes of 8 bits have a product of up to $255^2 = 65025$. A sum of $N$ of them
+# passes $2^{24}$, where `float32` loses its last digit, as soon as $N > 258$. It passes $2^{31}$, the end
+# of `int32`, when $N > 33025$. The check tries both. Your accumulators must be exact, so compute in `int64`.
+
+
+# %% nbgrader={"grade_id": "quantized_matmul", "solution": true}
+def quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero):
+    """The product of two matrices of codes, in whole numbers.
+
+    Args:
+        a_q: codes of A, shape (rows, N); float32, uint8, int8, int32 or int64. Not changed.
+        a_scale, a_zero: scale factor and zero point of A, a float and a whole number.
+        b_q: codes of B, shape (N, columns), of the same dtypes. Not changed.
+        b_scale, b_zero: scale factor and zero point of B.
+
+    Returns:
+        A tuple (acc, scale): acc is an int64 tensor (rows, columns), exact; scale is the float a_scale * b_scale. So
+        scale * acc is the product of the real matrices that the codes stand for.
+    """
+    ### BEGIN SOLUTION
+    a, b = a_q.to(torch.int64), b_q.to(torch.int64)
+    acc = a @ b
+    acc = acc - a_zero * b.sum(dim=0, keepdim=True) - b_zero * a.sum(dim=1, keepdim=True)
+    acc = acc + a.shape[1] * a_zero * b_zero
+    return acc, a_scale * b_scale
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_quantized_matmul", "grade": true, "points": 3}
+with check("quantized_matmul"):
+    a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
+    result = quantized_matmul(a_q, 0.5, 2, b_q, 0.1, 5)
+    expect(
+        isinstance(result, tuple) and len(result) == 2,
+        "the result is a tuple (acc, scale)",
+        got=result,
+        hint="end with: return acc, scale",
+    )
+    acc, scale = result
+    expect(
+        isinstance(acc, torch.Tensor) and acc.dtype == torch.int64,
+        "acc is an int64 tensor",
+        got=getattr(acc, "dtype", type(acc).__name__),
+        hint="convert the codes first, and multiply by no scale factor",
+    )
+    expect_equal(
+        acc,
+        [[-9, 9], [0, 3]],
+        "acc is the sum over k of (a_q - a_zero) * (b_q - b_zero)",
+        given="the example above, zero points 2 and 5",
+        hint="products - column term - row term + N * a_zero * b_zero",
+    )
+    expect_close(
+        scale,
+        0.05,
+        "scale is a_scale * b_scale",
+        within=0.05 * 2**-50,
+        given="0.5 and 0.1",
+        hint="one accumulator step is worth one step of A times one step of B",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for rows, n, columns in ((3, 7, 5), (1, 50, 4), (6, 1, 2), (5, 200, 1)):
+        a_q = torch.randint(0, 256, (rows, n), generator=g).float()
+        b_q = torch.randint(0, 256, (n, columns), generator=g).float()
+        a_zero, b_zero = (int(z) for z in torch.randint(1, 256, (2,), generator=g))
+        a_scale, b_scale = (float(s) for s in torch.rand(2, generator=g, dtype=torch.float64) + 0.01)
+        before = a_q.clone(), b_q.clone()
+        for za, zb in ((a_zero, b_zero), (0, b_zero), (a_zero, 0), (0, 0), (255, 255)):
+            acc, scale = quantized_matmul(a_q, a_scale, za, b_q, b_scale, zb)
+            facts = f"shapes ({rows}, {n}) and ({n}, {columns}), zero points {za} and {zb}"
+            expect(
+                torch.equal(a_q, before[0]) and torch.equal(b_q, before[1]),
+                "the codes themselves are not changed",
+                given=facts,
+                hint="avoid -= and methods that end in _ on a_q and b_q",
+            )
+            expect_equal(
+                acc,
+                ((a_q.long() - za).unsqueeze(2) * (b_q.long() - zb).unsqueeze(0)).sum(1),
+                "acc is the sum over k of (a_q - a_zero) * (b_q - b_zero)",
+                given=facts,
+                hint="each zero point goes with the sums of the other matrix; N is the inner size",
+            )
+            expect_close(
+                scale,
+                a_scale * b_scale,
+                "scale is a_scale * b_scale",
+                within=a_scale * b_scale * 2**-50,
+                given=f"{a_scale} and {b_scale}",
+                hint="a product of two Python floats",
+            )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The second check makes the sums long and the codes small. It has points of its own.
+
+# %% nbgrader={"grade_id": "check_quantized_matmul_edges", "grade": true, "points": 2}
+with check("quantized_matmul"):
+    ones = torch.full((1, 259), 255.0)
+    acc, _ = quantized_matmul(ones, 0.1, 0, ones.T, 0.1, 0)
+    expect_equal(
+        acc,
+        [[259 * 255 * 255]],
+        "acc is exact above 2^24, where float32 has gaps",
+        given="259 products of 255 * 255",
+        hint="convert to int64 before the product, not after",
+    )
+    a_q = torch.tensor([[200, 100]], dtype=torch.uint8)
+    rule = "codes of every dtype give the same accumulators"
+    hint = "uint8 wraps around at 256, int8 at 128: convert before any arithmetic"
+    acc, _ = expect_returns(lambda: quantized_matmul(a_q, 0.1, 3, a_q.T, 0.1, 5), rule, given=a_q, hint=hint)
+    expect_equal(acc, [[197 * 195 + 97 * 95]], rule, given="uint8 codes 200 and 100, zero points 3 and 5", hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for n in (301, 1003, 4001):
+        a_q = torch.randint(200, 256, (8, n), generator=g).float()
+        b_q = torch.randint(200, 256, (n, 8), generator=g).float()
+        for za, zb in ((0, 0), (7, 0), (0, 11), (1, 2)):
+            acc, _ = quantized_matmul(a_q, 0.1, za, b_q, 0.1, zb)
+            expect_equal(
+                acc,
+                (a_q.long() - za) @ (b_q.long() - zb),
+                "acc is exact above 2^24, where float32 has gaps",
+                given=f"sums of {n} products, zero points {za} and {zb}",
+                hint="a float32 matrix product of whole numbers is exact only up to 2^24 = 16777216",
+            )
+    a_q = torch.randint(240, 256, (2, 40_001), generator=g).float()
+    b_q = torch.randint(240, 256, (40_001, 2), generator=g).float()
+    acc, _ = quantized_matmul(a_q, 0.1, 0, b_q, 0.1, 0)
+    expect_equal(
+        acc,
+        a_q.long() @ b_q.long(),
+        "acc is exact above 2^31, where int32 wraps around",
+        given="sums of 40001 products",
+        hint="compute in int64; a cast at the end comes too late",
+    )
+    for dtype, low, high in (
+        (torch.uint8, 0, 256),
+        (torch.int8, -128, 128),
+        (torch.int32, 0, 256),
+        (torch.int64, 0, 256),
+        (torch.float64, 0, 256),
+    ):
+        a_q = torch.randint(low, high, (4, 30), generator=g).to(dtype)
+        b_q = torch.randint(low, high, (30, 3), generator=g).to(dtype)
+        for za, zb in ((100, 90), (0, 127), (low, high - 1)):
+            acc, _ = expect_returns(
+                lambda a=a_q, b=b_q, za=za, zb=zb: quantized_matmul(a, 0.1, za, b, 0.1, zb),
+                rule,
+                given=dtype,
+                hint=hint,
+            )
+            expect_equal(
+                acc, (a_q.long() - za) @ (b_q.long() - zb), rule, given=f"{dtype}, zero points {za}, {zb}", hint=hint
+            )
+    acc, _ = quantized_matmul(torch.zeros(2, 0), 0.1, 3, torch.zeros(0, 3), 0.1, 5)
+    expect_equal(
+        acc, torch.zeros(2, 3), "a sum of no products is 0", given="shapes (2, 0) and (0, 3)", hint="N is 0 then"
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: the four terms, and what float32 does to them
+#
+# The first picture shows your four terms for a random product with 8-bit codes. The first four squares share one
+# colour scale; the accumulators have one of the same width, around 0. See the stripes: the column term is the same in
+# all rows, the row term in all columns. And the accumulators are small numbers that arise as the difference of large
+# ones.
+
+# %% tags=["explore"]
+maker = torch.Generator().manual_seed(1)
+a_q, a_scale, a_zero = quantize_tensor(torch.randn(8, 64, generator=maker))
+b_q, b_scale, b_zero = quantize_tensor(torch.randn(64, 8, generator=maker))
+products, column_term, row_term, constant = four_terms(a_q, a_zero, b_q, b_zero)
+acc, scale = quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero)
+
+parts = {
+    "products": products,
+    "− column term": column_term.expand(8, 8),
+    "− row term": row_term.expand(8, 8),
+    "+ constant": torch.full((8, 8), constant),
+    "= accumulator": acc,
+}
+terms = list(parts.values())[:4]
+low, high = min(int(t.min()) for t in terms), max(int(t.max()) for t in terms)
+half = (high - low) / 2
+figure, all_axes = plt.subplots(1, 5, figsize=(10, 2.6))
+for axes, (name, part) in zip(all_axes, parts.items(), strict=True):
+    bounds = (-half, half) if axes is all_axes[-1] else (low, high)
+    image = axes.imshow(part, cmap="cividis", vmin=bounds[0], vmax=bounds[1])
+    axes.set_title(f"{name}\n{int(part.min())} to {int(part.max())}", fontsize=9)
+    axes.set_xlabel("column j")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    if axes in all_axes[-2:]:
+        figure.colorbar(image, ax=axes, label="whole number", fraction=0.05, pad=0.03)
+all_axes[0].set_ylabel("row i")
+plt.show()
+print(f"largest term {high}, largest accumulator {int(acc.abs().max())}, one accumulator step is worth {scale:.3g}")
+
+# %% [markdown]
+# The second picture multiplies codes by `float32` matrix products, as one is tempted to, and shows how far the result
+# is from your exact one. All codes are odd and large here, which is the worst case.
+
+# %% tags=["explore"]
+lengths = list(range(11, 1400, 24))
+worst = []
+for n in lengths:
+    a = torch.randint(100, 128, (16, n), generator=maker).float() * 2 + 1
+    b = torch.randint(100, 128, (n, 16), generator=maker).float() * 2 + 1
+    worst.append(float((a @ b - quantized_matmul(a, 1.0, 0, b, 1.0, 0)[0].double()).abs().max()))
+figure, axes = plt.subplots(figsize=(7.5, 3))
+axes.plot(lengths, worst, "o-", color=COLOURS["vermillion"], markersize=3, linewidth=1)
+axes.axvline(2**24 / 255**2, color=COLOURS["black"], linestyle=":", label="258 products of 255²: $2^{24}$ is passed")
+axes.set_xlabel("N, number of products in a sum")
+axes.set_ylabel("largest error of float32\n(accumulator steps)")
+axes.legend()
+plt.show()
+print(f"first error at N = {next(n for n, e in zip(lengths, worst, strict=True) if e)}")
+
+# %% [markdown]
+# An error of a few accumulator steps is far below one step of an 8-bit output, so nobody notices it in an accuracy.
+# But a layer that is tested bit by bit against a chip fails its test, and one looks for the reason for days.
+
+# %% [markdown]
+# ## Exercise 3: a real factor as a whole number and a shift
+#
+# $M = \Delta_A \Delta_B / \Delta_C$ is a real number, often around 0.01 and smaller. A chip without floating point
+# writes it as
+#
+# $$ M \approx \frac{\text{multiplier}}{2^{\text{shift}}}, \qquad 2^{30} \le \text{multiplier} \le 2^{31} - 1 . $$
+#
+# The multiplier is as large as 31 bits allow, because then it holds $M$ with the smallest relative error, at most
+# $2^{-31}$. Two steps find both numbers:
+#
+# 1. Write $m = f \cdot 2^{e}$ with $\tfrac12 \le f < 1$. `math.frexp(m)` returns exactly these two, $f$ and $e$.
+# 2. Then $f \cdot 2^{31}$ lies in the wanted range. Round it: that is the multiplier, and shift $= 31 - e$.
+#
+# By hand: $0.3 = 0.6 \cdot 2^{-1}$, so multiplier $= \operatorname{round}(0.6 \cdot 2^{31}) = 1288490189$ and shift
+# $= 32$. And $3 = 0.75 \cdot 2^2$ gives $1610612736$ and shift $29$.
+#
+# Four corners, each of which has bitten somebody:
+#
+# - **Rounding up to $2^{31}$.** For $m = 1 - 2^{-40}$, $f \cdot 2^{31}$ rounds to $2^{31}$, which has 32 bits. Then
+#   take half of it, $2^{30}$, and a shift that is one less.
+# - **$m \ge 1$.** The thesis quotes an observation that $M$ always lies between 0 and 1. That is experience, not a
+#   law: it says that an output step is larger than an accumulator step. A layer whose output range is very narrow
+#   breaks it. The formula above does not mind: the shift just gets smaller than 31.
+# - **Very small $m$.** We stop at shift 62 (exercise 4 shows why) and let the multiplier lose bits instead: it is
+#   then $\operatorname{round}(m \cdot 2^{62})$, below $2^{30}$, perhaps 0. That begins below $m = 2^{-32}$, where
+#   $M$ times a 32-bit accumulator is less than half a step anyway.
+# - **No positive number**, or one of $2^{31}$ and more, which would need a shift below 0: a `ValueError`.
+
+
+# %% nbgrader={"grade_id": "fixed_point_multiplier", "solution": true}
+def fixed_point_multiplier(m):
+    """A positive real number as multiplier / 2^shift.
+
+    Args:
+        m: Python float.
+
+    Returns:
+        A tuple (multiplier, shift) of Python ints: multiplier is the whole number nearest to m * 2^shift (of two
+        equally near ones either), from 2^30 to 2^31 - 1; shift is from 0 to 62. For m below 2^-32 shift is 62, and
+        multiplier may be less than 2^30.
+
+    Raises:
+        ValueError: if m is not positive and finite, or so large that shift would be negative (2^31 and more).
+    """
+    ### BEGIN SOLUTION
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError(f"m must be positive and finite, not {m}")
+    _, exponent = math.frexp(m)
+    shift = min(31 - exponent, 62)
+    multiplier = round(math.ldexp(m, shift))  # m * 2^shift, exactly, then rounded
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift < 0:
+        raise ValueError(f"m must be below 2^31, not {m}")
+    return multiplier, shift
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_fixed_point_multiplier", "grade": true, "points": 3}
+with check("fixed_point_multiplier"):
+    result = fixed_point_multiplier(0.3)
+    expect(
+        isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, numbers.Integral) for r in result),
+        "the result is a tuple of two ints (multiplier, shift)",
+        given="m = 0.3",
+        got=result,
+        hint="round() of a Python float is an int",
+    )
+    expect_equal(
+        result,
+        (1288490189, 32),
+        "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
+        given="m = 0.3",
+        hint="math.frexp gives 0.6 and -1; 0.6 * 2^31 rounded, and 31 - (-1)",
+    )
+    rule = "an m of 1 and more gets a shift below 31"
+    hint = "31 - exponent, whatever the exponent's sign"
+    expect_equal(expect_returns(lambda: fixed_point_multiplier(3.0), rule, hint=hint), (3 * 2**29, 29), rule, hint=hint)
+    expect_equal(
+        fixed_point_multiplier(1 - 2.0**-40),
+        (2**30, 30),
+        "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less",
+        given="m = 1 - 2^-40",
+        hint="31 bits hold at most 2^31 - 1: look at the multiplier after rounding",
+    )
+    ### BEGIN HIDDEN TESTS
+    from fractions import Fraction
+
+    g = generator()
+    exponents = torch.randint(-31, 30, (200,), generator=g).tolist()
+    fractions = (torch.rand(200, generator=g, dtype=torch.float64) * 0.999 + 1).tolist()
+    cases = [f * 2.0**e for f, e in zip(fractions, exponents, strict=True)]
+    cases += [2.0**e for e in range(-32, 31)]
+    for m in cases:
+        multiplier, shift = expect_returns(
+            lambda m=m: fixed_point_multiplier(m),
+            rule if m >= 1 else "an m between 2^-32 and 1 has a multiplier and a shift",
+            given=f"m = {m!r}",
+            hint=hint,
+        )
+        expect(
+            2**30 <= multiplier <= 2**31 - 1,
+            "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
+            given=f"m = {m!r}",
+            got=(multiplier, shift),
+            hint="all 31 bits must be in use: shift follows from the exponent of m",
+        )
+        exact = Fraction(m) * Fraction(2) ** shift  # a rational number, so nothing is rounded here
+        expect(
+            abs(multiplier - exact) <= Fraction(1, 2),
+            "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
+            given=f"m = {m!r}",
+            expected=f"multiplier within 1/2 of {float(exact)!r} for shift {shift}",
+            got=(multiplier, shift),
+            hint="round to nearest, in float64",
+        )
+    for exponent in (-31, -20, -7, 0, 5, 30):
+        m = 2.0**exponent * (1 - 2.0**-33)
+        expect_equal(
+            fixed_point_multiplier(m),
+            (2**30, 30 - exponent),
+            "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less",
+            given=f"m = 2^{exponent} * (1 - 2^-33)",
+            hint="31 bits hold at most 2^31 - 1: look at the multiplier after rounding",
+        )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade_id": "check_fixed_point_multiplier_edges", "grade": true, "points": 2}
+with check("fixed_point_multiplier"):
+    rule = "an m that is not positive and finite is refused with a ValueError"
+    for bad in (0.0, -0.3):
+        expect_raises(
+            ValueError,
+            lambda bad=bad: fixed_point_multiplier(bad),
+            rule,
+            given=f"m = {bad}",
+            hint="test it first of all",
+        )
+    rule_small = "an m below 2^-32 has shift 62 and the whole number nearest to m * 2^62"
+    hint_small = "min(31 - exponent, 62)"
+    expect_equal(
+        expect_returns(lambda: fixed_point_multiplier(2.0**-40), rule_small, hint=hint_small),
+        (2**22, 62),
+        rule_small,
+        given="m = 2^-40",
+        hint=hint_small,
+    )
+    ### BEGIN HIDDEN TESTS
+    for bad in (-1e-300, math.nan, math.inf, -math.inf):
+        expect_raises(
+            ValueError, lambda bad=bad: fixed_point_multiplier(bad), rule, given=f"m = {bad}", hint="math.isfinite"
+        )
+    g = generator()
+    for m in (2.0 ** -torch.randint(33, 64, (40,), generator=g).double()).tolist():
+        m = m * (1 + 2.0**-10)
+        multiplier, shift = expect_returns(
+            lambda m=m: fixed_point_multiplier(m), rule_small, given=f"m = {m!r}", hint=hint_small
+        )
+        expect(
+            shift == 62 and abs(multiplier - m * 2.0**62) <= 0.5,
+            rule_small,
+            given=f"m = {m!r}",
+            expected=(round(m * 2.0**62), 62),
+            got=(multiplier, shift),
+            hint=hint_small,
+        )
+    for m in (2.0**-80, 1e-300, 5e-324):
+        expect_equal(
+            expect_returns(lambda m=m: fixed_point_multiplier(m), rule_small, given=f"m = {m!r}", hint=hint_small),
+            (0, 62),
+            rule_small,
+            given=f"m = {m!r}",
+            hint="a multiplier of 0 is right here: no 32-bit accumulator can become as much as half a step",
+        )
+    rule = "an m of 2^31 and more is refused with a ValueError"
+    for m in (2.0**31, 2.0**31 - 2.0**-20, 1e12, 1e300):
+        expect_raises(
+            ValueError,
+            lambda m=m: fixed_point_multiplier(m),
+            rule,
+            given=f"m = {m!r}",
+            hint="look at the shift at the very end, after the multiplier was rounded: it must not be negative",
+        )
+    expect_equal(
+        fixed_point_multiplier(2.0**31 - 1),
+        (2**31 - 1, 0),
+        "shift may be as small as 0",
+        given="m = 2^31 - 1",
+        hint="only a negative shift is refused",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 4: multiply, shift, round
+#
+# Now apply the factor to an accumulator, with whole numbers only:
+#
+# $$
+# \text{result} = \operatorname{round}\!\left( \frac{acc \cdot \text{multiplier}}{2^{\text{shift}}} \right)
+# $$
+#
+# Dividing by $2^s$ is a shift: `p >> s` drops the last $s$ bits. What does dropping do to a number? It rounds
+# **down**, towards $-\infty$: `7 >> 1` is 3, and `-7 >> 1` is $-4$, not $-3$. The thesis calls this *truncating
+# division* (its flag `rounding_div` set to `False`). It is cheap, and wrong by half a step on average, always in the
+# same direction.
+#
+# *Rounding division* costs one addition. Add half of the divisor before you shift:
+#
+# $$ \left\lfloor \frac{p}{2^s} + \frac12 \right\rfloor \;=\; (p + 2^{s-1}) \gg s . $$
+#
+# That rounds to nearest, and what lies exactly halfway goes **up**, below 0 too: $2.5 \to 3$ and $-2.5 \to -2$. (That
+# is a decision. Others send $-2.5$ to $-3$; you meet them below. Here halves go up.)
+#
+# By hand, $m = 0.3$, so $(1288490189, 32)$: $acc = 7$ gives $2.1$, rounded 2, dropped 2. $acc = -7$ gives $-2.1$,
+# rounded $-2$, dropped $-3$. With $m = 0.5$, $acc = -5$ gives $-2.5$, rounded $-2$, dropped $-3$.
+#
+# **Bits.** $|acc| \le 2^{31}$ times a multiplier below $2^{31}$ stays below $2^{62}$; half of the largest divisor
+# adds $2^{61}$. So `int64` is wide enough for every shift up to 62, and that is why exercise 3 stops there. An
+# `int32` tensor must be converted *before* the product. `float64` is too small: it has 53 bits.
+
+
+# %% nbgrader={"grade_id": "requantize", "solution": true}
+def requantize(acc, multiplier, shift, rounding=True):
+    """acc * multiplier / 2^shift in whole numbers.
+
+    Args:
+        acc: int32 or int64 tensor of any shape, values from -2^31 to 2^31 - 1. Not changed.
+        multiplier: int from 0 to 2^31 - 1.
+        shift: int from 0 to 62.
+        rounding: True rounds to nearest, halves up (towards plus infinity); False rounds down.
+
+    Returns:
+        int64 tensor of acc's shape, exact.
+    """
+    ### BEGIN SOLUTION
+    product = acc.to(torch.int64) * multiplier
+    if rounding and shift > 0:
+        product = product + 2 ** (shift - 1)
+    return product >> shift
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_requantize", "grade": true, "points": 4}
+with check("requantize"):
+    acc = torch.tensor([7, -7, 0, 1000, -1000])
+    result = requantize(acc, 1288490189, 32)
+    expect(
+        isinstance(result, torch.Tensor) and result.dtype == torch.int64,
+        "the result is an int64 tensor",
+        got=getattr(result, "dtype", type(result).__name__),
+        hint="stay in whole numbers: *, + and >> on int64 tensors",
+    )
+    expect_equal(acc, [7, -7, 0, 1000, -1000], "acc itself is not changed", hint="avoid *=, += and >>= on acc")
+    expect_equal(
+        result,
+        [2, -2, 0, 300, -300],
+        "the result is acc * multiplier / 2^shift, rounded to nearest",
+        given=acc,
+        hint="add half of the divisor, 2^(shift-1), then shift",
+    )
+    halves = torch.tensor([5, 3, 1, -1, -3, -5])
+    expect_equal(
+        requantize(halves, 2**30, 31),
+        [3, 2, 1, 0, -1, -2],
+        "what lies halfway between two whole numbers is rounded up",
+        given=halves,
+        hint="m = 0.5 here, so these are 2.5, 1.5, 0.5, -0.5, ...; up means towards plus infinity",
+    )
+    expect_equal(
+        requantize(torch.tensor([7, -7, 5, -5]), 2**30, 31, rounding=False),
+        [3, -4, 2, -3],
+        "with rounding=False the result is rounded down",
+        given=torch.tensor([7, -7, 5, -5]),
+        hint=">> alone does it; a division that cuts towards 0 does not",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for shift in (31, 32, 35, 38, 40, 45):
+        multiplier = int(torch.randint(2**30, 2**31, (), generator=g))
+        reach = min(2**31, 2 ** (shift - 20))  # results of up to some thousands
+        acc = torch.randint(-reach, reach, (4, 50), generator=g)
+        before = acc.clone()
+        exact = [[a * multiplier for a in row] for row in acc.tolist()]  # Python's ints do not overflow
+        facts = f"multiplier {multiplier}, shift {shift}"
+        expect_equal(
+            requantize(acc, multiplier, shift),
+            torch.tensor([[(p + 2 ** (shift - 1)) >> shift for p in row] for row in exact]),
+            "the result is acc * multiplier / 2^shift, rounded to nearest",
+            given=acc,
+            hint=facts,
+        )
+        expect_equal(
+            requantize(acc, multiplier, shift, False),
+            torch.tensor([[p >> shift for p in row] for row in exact]),
+            "with rounding=False the result is rounded down",
+            given=acc,
+            hint=facts,
+        )
+        expect_equal(acc, before, "acc itself is not changed", hint="avoid *=, += and >>= on acc")
+    for power in (1, 2, 5, 12):
+        acc = torch.arange(-40, 40) * 2**power + 2 ** (power - 1)  # all halves for m = 2^-power
+        expect_equal(
+            requantize(acc, 2**30, 30 + power),
+            torch.arange(-39, 41),
+            "what lies halfway between two whole numbers is rounded up",
+            given=acc,
+            hint=f"m = 2^-{power}; torch.round sends halves to the even neighbour, others send them away from 0",
+        )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade_id": "check_requantize_edges", "grade": true, "points": 2}
+with check("requantize"):
+    acc = torch.tensor([100_000, -100_000], dtype=torch.int32)
+    expect_equal(
+        requantize(acc, 2**30, 35),
+        [3125, -3125],
+        "int32 accumulators are converted before the product",
+        given=acc,
+        hint="an int32 tensor times a large number wraps around: acc.to(torch.int64)",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    rule = "the product is exact, all 62 bits of it"
+    for shift in (9, 12, 20, 30, 61, 62, 8, 2, 1, 0):
+        for multiplier in (2**31 - 1, 2**30 + 1, int(torch.randint(2**30, 2**31, (), generator=g)), 3, 0):
+            reach = min(2**31, 2 ** (shift + 22))  # results below 2^53, so that a check can compare them as float64
+            acc = torch.randint(-reach, reach, (60,), generator=g)
+            acc[:2] = torch.tensor([reach - 1, -reach])
+            half = 2 ** (shift - 1) if shift else 0
+            name = rule if shift else "with shift 0 the result is acc * multiplier"
+            text = f"multiplier {multiplier}, shift {shift}: " + (
+                "float64 has 53 bits only; and multiplying after the shift loses the low bits"
+                if shift
+                else "there is no half to add: 2^(shift-1) is for shift 1 and more"
+            )
+            got = expect_returns(
+                lambda a=acc, m=multiplier, s=shift: requantize(a, m, s), name, given=acc[:3], hint=text
+            )
+            expect_equal(
+                got, torch.tensor([(a * multiplier + half) >> shift for a in acc.tolist()]), name, given=acc, hint=text
+            )
+            expect_equal(
+                requantize(acc, multiplier, shift, rounding=False),
+                torch.tensor([(a * multiplier) >> shift for a in acc.tolist()]),
+                name,
+                given=acc,
+                hint=text,
+            )
+            small = acc.to(torch.int32)
+            expect_equal(
+                requantize(small, multiplier, shift),
+                torch.tensor([(a * multiplier + half) >> shift for a in acc.tolist()]),
+                "int32 accumulators are converted before the product",
+                given=small,
+                hint="acc.to(torch.int64) first of all",
+            )
+    for shape in ((), (0, 3), (2, 3, 4, 5)):
+        acc = torch.randint(-1000, 1000, shape, generator=g)
+        expect_equal(
+            requantize(acc, 2**30, 33),
+            (acc + 4) >> 3,
+            "the result has acc's shape, whatever it is",
+            given=f"shape {shape}",
+            hint="no loops over dim 0",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: which way does it round?
+#
+# Left: your `requantize` for $m = 0.3$, with rounding and without. Right: the error of both over many accumulators,
+# as a histogram. Rounding: between $-\tfrac12$ and $\tfrac12$, mean 0. Dropping bits: between $-1$ and 0, mean
+# $-\tfrac12$. The mean is what hurts. Errors of changing sign cancel in the next layer's sums; a common offset adds
+# up.
+
+# %% tags=["explore"]
+multiplier, shift = fixed_point_multiplier(0.3)
+acc = torch.arange(-14, 15)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
+left.plot(acc, 0.3 * acc, color=COLOURS["black"], linestyle="--", linewidth=1, label="0.3 · acc")
+left.plot(acc, requantize(acc, multiplier, shift), "o", color=COLOURS["blue"], label="rounded")
+left.plot(
+    acc, requantize(acc, multiplier, shift, rounding=False), "v", color=COLOURS["vermillion"], label="bits dropped"
+)
+left.set_xlabel("accumulator")
+left.set_ylabel("result (output steps)")
+left.legend()
+
+many = torch.randint(-100_000, 100_000, (200_000,), generator=maker)
+m = 0.0123
+multiplier, shift = fixed_point_multiplier(m)
+edges = np.linspace(-1.05, 0.55, 65)
+for rounding, colour, name in ((True, "blue", "rounded"), (False, "vermillion", "bits dropped")):
+    error = requantize(many, multiplier, shift, rounding).double() - m * many.double()
+    right.hist(error, edges, color=COLOURS[colour], alpha=0.5, weights=np.full(len(many), 100 / len(many)), label=name)
+    print(f"{name:13s} mean error {error.mean():+.4f} steps, mean square {error.square().mean():.4f} steps²")
+right.set_xlabel("result − m · acc (output steps)")
+right.set_ylabel("share (%)")
+right.legend(loc="lower left")
+plt.show()
+print(f"theory: rounded 0 and 1/12 = {1 / 12:.4f}, dropped -1/2 and 1/3 = {1 / 3:.4f}")
+
+# %% [markdown]
+# **Not everybody rounds like this.** gemmlowp, a library that TensorFlow Lite used, rounds *twice*:
+# it keeps the upper half of the doubled product, rounded, and then shifts the rest away, rounded again, the second
+# time with halves away from 0. `requantize_twice` of the course package does the same. How often does it differ
+# from yours, and by how much?
+
+# %% tags=["explore"]
+from course_utils.integer_layers import requantize_twice
+
+for m in (0.3, 0.0123, 2.0**-7, 0.0007):
+    multiplier, shift = fixed_point_multiplier(m)
+    once, twice = requantize(many, multiplier, shift), requantize_twice(many, multiplier, shift)
+    differ = (once != twice).double().mean()
+    print(f"m = {m:<9g} {100 * differ:7.4f} % of the results differ, by at most {int((once - twice).abs().max())}")
+halves = torch.tensor([-320, -192, -64, 64, 192, 320])
+print(f"acc / 128 for acc = {halves.tolist()}: {(halves / 128).tolist()}")
+print("  rounded once, halves up:        ", requantize(halves, *fixed_point_multiplier(2.0**-7)).tolist())
+print("  gemmlowp, halves away from zero:", requantize_twice(halves, *fixed_point_multiplier(2.0**-7)).tolist())
+
+# %% [markdown]
+# The first rounding leaves shift − 31 bits behind the point, and the second one decides by them. With $m = 0.3$ that
+# is a single bit: $0.3$ becomes $\tfrac12 \cdot \operatorname{round}(0.6) = \tfrac12$, which looks like a half and
+# goes to 1. With the small $M$ of real layers there are many bits, and differences get rare. That is no reason to be
+# careless: two implementations agree bit by bit only if they agree on this. When you compare with a chip, ask first
+# how it rounds.
+
+# %% [markdown]
+# ## Exercise 5: a quantized layer
+#
+# Now the object that the rest of the course works with. `QuantizedLayer(layer)` takes a trained `nn.Linear` or
+# `nn.Conv2d` apart once, and then runs on codes as often as you like.
+#
+# **The constructor** quantizes the weight with `quantize_tensor` (given above). A convolution's weight is a tensor of
+# four dimensions, but quantizing does not care about shapes.
+#
+# **The bias.** It is added to the accumulator, so it must be counted in accumulator steps: scale
+# $\Delta_b = \Delta_x \Delta_w$, zero point 0,
+#
+# $$ b^q = \operatorname{round}\!\left( \frac{b}{\Delta_x \Delta_w} \right), \quad
+#    \text{saturated to } -2^{31} \dots 2^{31} - 1 . $$
+#
+# Why 32 bits for it and 8 for the weight? There are few biases, so the memory does not matter. And an error in a
+# bias hits *all* outputs of its channel in the same direction, in every image. The input's $\Delta_x$ is known only
+# when an input comes, so this happens in `run_quantized_layer`, not in the constructor.
+#
+# **Running** is what you did in exercises 1 to 4, and the order matters:
+#
+# $$
+# y^q = \operatorname{clamp}\Bigl( \operatorname{round}\bigl( M \cdot acc \bigr) + Z_y,\; 0,\; 2^n - 1 \Bigr),
+# \qquad acc = \sum (x^q - Z_x)(w^q - Z_w) + b^q,
+# \qquad M = \frac{\Delta_x \Delta_w}{\Delta_y} .
+# $$
+#
+# By hand: one output, weight $(-0.5,\ 0.25,\ 0.49609375)$, bias 0.1, on 8 bits.
+#
+# - The weight's range has the width $0.99609375 = 255 \cdot 2^{-8}$, so $\Delta_w = 2^{-8}$, $Z_w = 128$ and $w^q =
+#   (0, 192, 255)$.
+# - Input $x^q = (26, 10, 4)$ with $\Delta_x = 2^{-4}$, $Z_x = 10$ means $(1, 0, -0.375)$.
+# - Sum: $16 \cdot (-128) + 0 \cdot 64 + (-6) \cdot 127 = -2810$.
+# - Bias: $0.1 / 2^{-12} = 409.6$, so $b^q = 410$ and $acc = -2400$.
+# - With $\Delta_y = 0.02$, $Z_y = 100$: $M = 0.01220703$, $M \cdot acc = -29.297$, rounded $-29$, so $y^q = 71$.
+# - That means $0.02 \cdot (71 - 100) = -0.58$. The float layer says $-0.586$.
+#
+# **Padding.** A convolution with padding surrounds the image with *zeros*: the real number 0. The code of 0 is $Z_x$.
+# So pad codes with $Z_x$; the code 0 would mean $-\Delta_x Z_x$, the lowest value of the range. There is an easy way
+# to get this right: subtract $Z_x$ first, then let the convolution pad with 0 as it always does.
+#
+# **Convolution on whole numbers.** `functional.conv2d` does the sums for you, with the layer's `stride`, `padding`,
+# `dilation` and `groups`, and `functional.linear` those of the linear layer. (What is not needed: a `for` loop.)
+# Both take `float64` tensors, in which whole numbers up to $2^{53}$ are exact, and also `int64` ones, without a fast
+# kernel. `float32` is not enough, as you have seen.
+#
+# The factor $M$ may be applied in `float64` and rounded with `torch.round`, or with fixed-point arithmetic as in
+# exercises 3 and 4. The check takes both: they differ by less than $2^{-12}$ before rounding.
+#
+# It checks `Linear` first, then `Conv2d`, then unusual layers, each for points of its own.
+
+
+# %% nbgrader={"grade_id": "quantized_layer", "solution": true}
+class QuantizedLayer:
+    """A Linear or Conv2d layer that takes codes and returns codes.
+
+    Attributes:
+        weight_q, weight_scalefactor, weight_zeropoint: what quantize_tensor makes of the layer's weight.
+    """
+
+    def __init__(self, layer, num_bits=8):
+        """Quantizes the weight.
+
+        Args:
+            layer: nn.Linear or nn.Conv2d, with or without a bias. It is not changed.
+            num_bits: of all codes: weight, input and output; 2 to 8.
+
+        Raises:
+            TypeError: if layer is neither nn.Linear nor nn.Conv2d.
+            ValueError: if it is an nn.Conv2d whose padding_mode is not "zeros".
+        """
+        ### BEGIN SOLUTION
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            raise TypeError(f"cannot quantize a {type(layer).__name__}")
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+            raise ValueError(f"cannot pad by {layer.padding_mode!r}")
+        self.layer, self.num_bits = layer, num_bits
+        self.weight_q, self.weight_scalefactor, self.weight_zeropoint = quantize_tensor(layer.weight, num_bits=num_bits)
+        self.bias = None if layer.bias is None else layer.bias.detach().double()
+        ### END SOLUTION
+
+    def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):
+        """Runs the layer on codes.
+
+        Args:
+            x: float32 tensor of whole numbers 0 .. 2^num_bits - 1; (..., in_features) for Linear, (batch, in_channels,
+                height, width) for Conv2d. Not changed.
+            x_scalefactor, x_zeropoint: the input's grid, a float and an int.
+            out_scalefactor, out_zeropoint: the output's grid, a float and an int.
+
+        Returns:
+            float32 tensor of whole numbers 0 .. 2^num_bits - 1, of the shape that the layer itself returns. Without
+            gradient. Of two equally near codes either will do.
+        """
+        ### BEGIN SOLUTION
+        acc_scale = x_scalefactor * self.weight_scalefactor
+        x = x.double() - x_zeropoint  # padding with 0 is right from here on
+        weight = self.weight_q.double() - self.weight_zeropoint
+        bias_q = None
+        if self.bias is not None:
+            bias_q = torch.round(self.bias / acc_scale).clamp(-(2**31), 2**31 - 1)
+        if isinstance(self.layer, nn.Linear):
+            acc = functional.linear(x, weight, bias_q)
+        else:
+            conv = self.layer
+            acc = functional.conv2d(x, weight, bias_q, conv.stride, conv.padding, conv.dilation, conv.groups)
+        q = torch.round(acc * (acc_scale / out_scalefactor)) + out_zeropoint
+        return torch.clamp(q, 0, 2**self.num_bits - 1).float()
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_quantized_layer", "grade": true, "points": 4}
+@probe
+def weight_codes(kind, weight, bias, ways, num_bits):
+    """The student's layer, made here and looked at."""
+    layer = make_layer(kind, weight, bias, **ways)
+    made = QuantizedLayer(layer, num_bits)
+    return made.weight_q, made.weight_scalefactor, made.weight_zeropoint, layer.weight.detach()
+
+
+@probe
+def run_layer(kind, weight, bias, ways, num_bits, x, *grids):
+    """The student's layer, made and run here; also whether the result carries a gradient."""
+    out = QuantizedLayer(make_layer(kind, weight, bias, **ways), num_bits).run_quantized_layer(x, *grids)
+    return out, getattr(out, "requires_grad", None)
+
+
+with check("QuantizedLayer"):
+    weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
+    q, scalefactor, zeropoint, after = weight_codes("linear", weight, bias, {}, 8)
+    rule = "the constructor quantizes the weight with quantize_tensor"
+    expect_equal([scalefactor, zeropoint], [2.0**-8, 128], rule, given=weight, hint="on the weight's own range")
+    expect_equal(q, [[0, 192, 255]], rule, given=weight, hint="keep the three results as weight_q, ...")
+    expect_equal(after, weight, "the layer itself is not changed", hint="leave layer.weight alone")
+    x = torch.tensor([[26.0, 10.0, 4.0]])
+    out, gradient = run_layer("linear", weight, bias, {}, 8, x, 2.0**-4, 10, 0.02, 100)
+    expect(
+        isinstance(out, torch.Tensor) and out.dtype == torch.float32 and not gradient,
+        "the result is a float32 tensor without gradient",
+        got=f"{getattr(out, 'dtype', type(out).__name__)}, requires_grad={gradient}",
+        hint=".float() at the end, .detach() on weight and bias at the beginning",
+    )
+    expect_equal(
+        out,
+        [[71]],
+        "an output code is round(M * (sum + bias code)) + out_zeropoint",
+        given="the example above",
+        hint="go through the example line by line: sum -2810, bias 410, M * acc -29.297",
+    )
+    ### BEGIN HIDDEN TESTS
+    from course_utils.integer_layers import integer_linear, quantize_bias
+
+    rule = "an output code is round(M * (sum + bias code)) + out_zeropoint"
+    g = generator()
+    # 7.4 accumulator steps are 7, and 0.9 times that is 6.3; without rounding the bias it would be 6.66
+    weight = torch.tensor([[0.0, 255 / 256]])
+    for steps in (7.4, 16.4, 27.4, 6.45):
+        out, _ = run_layer(
+            "linear", weight, torch.tensor([steps * 2.0**-12]), {}, 8, torch.zeros(1, 2), 2.0**-4, 0, 2.0**-12 / 0.9, 0
+        )
+        expect_close(
+            out,
+            [[0.9 * round(steps)]],
+            "the bias is rounded to accumulator steps, x_scalefactor * weight_scalefactor",
+            within=0.5 + 2.0**-12,
+            given=f"no sum, a bias of {steps} accumulator steps, M = 0.9",
+            hint="divide the bias by x_scalefactor * weight_scalefactor and round it, before it is added to the sum",
+        )
+
+    def exact_linear(weight, bias, num_bits, x, x_scale, x_zero, out_scale, out_zero):
+        """M * acc + out_zeropoint before rounding: whole numbers times one float64."""
+        q, scale, zero = quantize_tensor(weight, num_bits=num_bits)
+        bias_q = None if bias is None else quantize_bias(bias, x_scale * scale)
+        acc = integer_linear(x, x_zero, q, zero, bias_q)
+        return acc.double() * (x_scale * scale / out_scale) + out_zero
+
+    for num_bits, shape, with_bias in (
+        (8, (6,), True),
+        (8, (3, 5), False),
+        (4, (7,), True),
+        (2, (9,), True),
+        (8, (), True),
+    ):
+        levels = 2**num_bits - 1
+        weight = torch.randn(11, 40, generator=g) * 0.2 + 0.05
+        bias = torch.randn(11, generator=g) if with_bias else None
+        x = torch.randint(0, levels + 1, (*shape, 40), generator=g).float()
+        before = x.clone()
+        x_zero, out_zero = (int(z) for z in torch.randint(0, levels + 1, (2,), generator=g))
+        x_scale = float(torch.rand((), generator=g, dtype=torch.float64)) * 8 / levels + 0.01
+        # an output grid that some results leave on both sides, so that saturation is seen
+        real = exact_linear(weight, bias, num_bits, x, x_scale, x_zero, 1.0, 0)
+        out_scale = 0.8 * float(real.max() - real.min()) / levels
+        out_zero = min(max(round(-0.8 * float(real.min()) / out_scale), 0), levels)
+        facts = f"{num_bits} bits, x of shape {tuple(x.shape)}, {'with' if with_bias else 'no'} bias"
+        name = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
+        hint = "layer.bias may be None; functional.linear takes any leading dimensions"
+        q, scalefactor, zeropoint, after = expect_returns(
+            lambda w=weight, b=bias, n=num_bits: weight_codes("linear", w, b, {}, n), name, given=facts, hint=hint
+        )
+        wanted = quantize_tensor(weight, num_bits=num_bits)
+        name = "the constructor quantizes the weight with quantize_tensor"
+        expect_equal([scalefactor, zeropoint], list(wanted[1:]), name, given=facts, hint="pass num_bits on")
+        expect_equal(q, wanted[0], name, given=facts, hint="pass num_bits on")
+        expect_equal(after, weight, "the layer itself is not changed", hint="leave layer.weight alone")
+        name = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
+        grids = x_scale, x_zero, out_scale, out_zero
+        out, _ = expect_returns(
+            lambda w=weight, b=bias, n=num_bits, x=x, grids=grids: run_layer("linear", w, b, {}, n, x, *grids),
+            name,
+            given=facts,
+            hint=hint,
+        )
+        expect(
+            out.shape == (*shape, 11),
+            name,
+            given=facts,
+            expected=(*shape, 11),
+            got=tuple(out.shape),
+            hint="keep x's shape",
+        )
+        expect_equal(
+            x, before, "x itself is not changed", given=facts, hint="x = x - x_zeropoint, not x -= x_zeropoint"
+        )
+        expect_equal(
+            out,
+            out.double().round().clamp(0, levels),
+            "output codes are whole numbers from 0 to 2^num_bits - 1",
+            given=facts,
+            hint="round, add the zero point, then clamp",
+        )
+        # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
+        expect_close(
+            out,
+            exact_linear(weight, bias, num_bits, x, x_scale, x_zero, out_scale, out_zero).clamp(0, levels),
+            rule,
+            within=0.5 + 2.0**-12,
+            given=facts,
+            hint="both zero points off before the sum, bias in accumulator steps, M = x_scale * w_scale / out_scale",
+        )
+    # sums above 2^24 that a bias brings back to small numbers
+    codes = torch.randint(200, 256, (16, 450), generator=g).float()
+    codes[:, 0], codes[0, 1] = 255.0, 0.0
+    x = torch.randint(200, 256, (1, 450), generator=g).float()
+    acc = integer_linear(x, 0, codes, 0)[0]
+    bias_q = -(acc - 100) // 2 * 2  # even, so that float32 holds it
+    out, _ = run_layer("linear", codes / 256, bias_q.float() * 2.0**-12, {}, 8, x, 2.0**-4, 0, 2.0**-12, 0)
+    expect_equal(
+        out[0],
+        acc + bias_q,
+        "the sum is exact, above 2^24 too",
+        given=f"a sum of {int(acc[0])} and a bias of {int(bias_q[0])} steps, M = 1",
+        hint="float32 has gaps up there: compute the sum in int64 or float64",
+    )
+    ### END HIDDEN TESTS
+
+
+# %% nbgrader={"grade_id": "check_quantized_layer_conv", "grade": true, "points": 4}
+@probe
+def run_conv(weight, bias, ways, num_bits, x, *grids):
+    """The student's convolution, made and run here."""
+    return QuantizedLayer(make_layer("conv", weight, bias, **ways), num_bits).run_quantized_layer(x, *grids)
+
+
+with check("QuantizedLayer"):
+    weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
+    x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
+    grids = (2.0**-4, 10, 0.021, 100)
+    expect_equal(
+        run_conv(weight, None, {}, 8, x, *grids),
+        [[[[67]]]],
+        "a convolution's output code is round(M * (sum + bias code)) + out_zeropoint",
+        given="weight codes 0, 192, 255, 128 (zero point 128), x = 26, 10, 4, 12 (zero point 10): the sum is -2810",
+        hint="functional.conv2d on x - x_zeropoint and weight_q - weight_zeropoint",
+    )
+    expect_equal(
+        run_conv(weight, None, {"padding": 1}, 8, torch.full((1, 1, 2, 2), 10.0), *grids),
+        torch.full((1, 1, 3, 3), 100.0),
+        "padding is filled with the code of 0, the zero point",
+        given="an image that is 0.0 everywhere (code 10), padding 1: every output must be 0.0 (code 100)",
+        hint="subtract x_zeropoint first and let the convolution pad with 0, or pad the codes with x_zeropoint",
+    )
+    expect_equal(
+        run_conv(weight, None, {"padding": 1}, 8, x, *grids),
+        [[[[100, 124, 100], [112, 67, 103], [96, 110, 97]]]],
+        "padding is filled with the code of 0, the zero point",
+        given="the same weight and x, padding 1",
+        hint="subtract x_zeropoint first and let the convolution pad with 0, or pad the codes with x_zeropoint",
+    )
+    ### BEGIN HIDDEN TESTS
+    from course_utils.integer_layers import integer_conv2d, integer_linear, quantize_bias
+
+    g = generator()
+    for about, ways in (
+        ("no settings", {}),
+        ("stride", {"stride": 2}),
+        ("stride", {"stride": (1, 3)}),
+        ("padding", {"padding": 2}),
+        ("padding", {"padding": (0, 2)}),
+        ("dilation", {"dilation": 2}),
+        ("dilation", {"dilation": (2, 1)}),
+        ("groups", {"groups": 2}),
+        ("groups", {"groups": 4}),
+        (
+            "stride, padding, dilation and groups",
+            {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2},
+        ),
+    ):
+        for num_bits in (8, 3):
+            levels = 2**num_bits - 1
+            weight = torch.randn(8, 4 // ways.get("groups", 1), 3, 2, generator=g) * 0.2 - 0.05
+            bias = torch.randn(8, generator=g)
+            x = torch.randint(0, levels + 1, (2, 4, 9, 8), generator=g).float()
+            before = x.clone()
+            x_scale, x_zero = 0.7 / levels, int(torch.randint(1, levels + 1, (), generator=g))
+            q, scale, zero = quantize_tensor(weight, num_bits=num_bits)
+            acc = integer_conv2d(x, x_zero, q, zero, quantize_bias(bias, x_scale * scale), **ways)
+            real = acc.double() * (x_scale * scale)
+            out_scale = 0.8 * float(real.max() - real.min()) / levels
+            out_zero = min(max(round(-0.8 * float(real.min()) / out_scale), 0), levels)
+            rule = "a convolution's output code is round(M * (sum + bias code)) + out_zeropoint"
+            if ways:
+                rule = f"the layer's {about} {'are' if ' and ' in about or about == 'groups' else 'is'} respected"
+            facts = f"Conv2d with {ways or 'no settings'}, weight {tuple(weight.shape)}, {num_bits} bits"
+            hint = "hand the layer's own stride, padding, dilation and groups to functional.conv2d"
+            out = expect_returns(
+                lambda w=weight, b=bias, ways=ways, n=num_bits, x=x, grids=(x_scale, x_zero, out_scale, out_zero): (
+                    run_conv(w, b, ways, n, x, *grids)
+                ),
+                rule,
+                given=facts,
+                hint=hint,
+            )
+            expect_equal(
+                x, before, "x itself is not changed", given=facts, hint="x = x - x_zeropoint, not x -= x_zeropoint"
+            )
+            expect_equal(
+                out,
+                out.double().round().clamp(0, levels),
+                "output codes are whole numbers from 0 to 2^num_bits - 1",
+                given=facts,
+                hint="round, add the zero point, then clamp",
+            )
+            # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
+            expect_close(
+                out,
+                (real / out_scale + out_zero).clamp(0, levels),
+                rule,
+                within=0.5 + 2.0**-12,
+                given=facts,
+                hint=hint if ways else "the bias belongs to the sum, one number for each output channel",
+            )
+    codes = torch.randint(200, 256, (16, 18, 5, 5), generator=g).float()
+    codes[:, 0, 0, 0], codes[0, 0, 0, 1] = 255.0, 0.0
+    x = torch.randint(200, 256, (1, 18, 5, 5), generator=g).float()
+    acc = integer_linear(x.flatten(1), 0, codes.flatten(1), 0)[0]
+    bias_q = -(acc - 100) // 2 * 2  # even, so that float32 holds it
+    expect_equal(
+        run_conv(codes / 256, bias_q.float() * 2.0**-12, {}, 8, x, 2.0**-4, 0, 2.0**-12, 0).flatten(),
+        acc + bias_q,
+        "the sum is exact, above 2^24 too",
+        given=f"a sum of {int(acc[0])} and a bias of {int(bias_q[0])} steps, M = 1",
+        hint="float32 has gaps up there: compute the sum in int64 or float64",
+    )
+    ### END HIDDEN TESTS
+
+
+# %% nbgrader={"grade_id": "check_quantized_layer_edges", "grade": true, "points": 2}
+@probe
+def refusal(kind):
+    """The name of the exception that the constructor raises for a layer, or what else happens."""
+    layers = {
+        "ReLU": nn.ReLU(),
+        "BatchNorm2d": nn.BatchNorm2d(2),
+        "ConvTranspose2d": nn.ConvTranspose2d(1, 1, 3),
+        "reflect": nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
+        "circular": nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
+    }
+    try:
+        QuantizedLayer(layers[kind])
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return [c.__name__ for c in type(error).__mro__]
+    return "no exception"
+
+
+@probe
+def run_edge(kind, weight, bias, num_bits, x, *grids):
+    """The student's layer, made and run here."""
+    return QuantizedLayer(make_layer(kind, weight, bias), num_bits).run_quantized_layer(x, *grids)
+
+
+with check("QuantizedLayer"):
+    raised = refusal("ReLU")
+    expect(
+        "TypeError" in raised,
+        "a layer that is neither Linear nor Conv2d is refused with a TypeError",
+        given="nn.ReLU()",
+        expected="TypeError",
+        got=raised if isinstance(raised, str) else raised[0],
+        hint="isinstance(layer, nn.Linear | nn.Conv2d)",
+    )
+    raised = refusal("reflect")
+    expect(
+        "ValueError" in raised,
+        "a convolution that pads with anything but zeros is refused with a ValueError",
+        given="padding_mode='reflect'",
+        expected="ValueError",
+        got=raised if isinstance(raised, str) else raised[0],
+        hint="look at layer.padding_mode",
+    )
+    ### BEGIN HIDDEN TESTS
+    for kind in ("BatchNorm2d", "ConvTranspose2d"):
+        raised = refusal(kind)
+        expect(
+            "TypeError" in raised,
+            "a layer that is neither Linear nor Conv2d is refused with a TypeError",
+            given=f"nn.{kind}",
+            expected="TypeError",
+            got=raised if isinstance(raised, str) else raised[0],
+            hint="isinstance(layer, nn.Linear | nn.Conv2d); having a weight is not enough",
+        )
+    raised = refusal("circular")
+    expect(
+        "ValueError" in raised,
+        "a convolution that pads with anything but zeros is refused with a ValueError",
+        given="padding_mode='circular'",
+        expected="ValueError",
+        got=raised if isinstance(raised, str) else raised[0],
+        hint="look at layer.padding_mode",
+    )
+    weight = torch.tensor([[0.0, 255 / 256]])
+    for value, expected in ((1.0, 128), (-1.0, 0), (0.5, 128)):
+        expect_equal(
+            run_edge("linear", weight, torch.tensor([value]), 8, torch.zeros(1, 2), 2.0**-32, 0, 2.0**-16, 0),
+            [[expected]],
+            "a bias beyond 32 bits saturates at -2^31 and 2^31 - 1",
+            given=f"bias {value}, one accumulator step is 2^-40, M = 2^-24: 2^31 steps of it are 128",
+            hint="clamp the bias code to -(2**31) .. 2**31 - 1",
+        )
+    rule = "an M of 1 and more is an ordinary one"
+    hint = "M = x_scalefactor * weight_scalefactor / out_scalefactor, whatever it is"
+    weight = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
+    bias = torch.tensor([5.0, 0.0, -3.0]) * 2.0**-12
+    for m in (1.0, 3.0, 16.0):
+        out = expect_returns(
+            lambda m=m: run_edge("linear", weight, bias, 8, torch.full((1, 2), 9.0), 2.0**-4, 9, 2.0**-12 / m, 100),
+            rule,
+            given=f"M = {m}",
+            hint=hint,
+        )
+        expect_equal(out, [[100 + 5 * m, 100, 100 - 3 * m]], rule, given=f"accumulators 5, 0, -3, M = {m}", hint=hint)
+    rule = "a weight of nothing but zeros gives the bias alone"
+    out = expect_returns(
+        lambda: run_edge(
+            "conv", torch.zeros(2, 1, 3, 3), torch.tensor([0.5, -0.25]), 8, torch.zeros(1, 1, 4, 4), 0.125, 9, 0.25, 50
+        ),
+        rule,
+        hint="quantize_tensor gives scale factor 1.0 for it: nothing special to do",
+    )
+    expect_equal(
+        out[0, :, 0, 0], [52, 49], rule, given="biases 0.5 and -0.25, output step 0.25, zero point 50", hint=""
+    )
+    out = expect_returns(
+        lambda: run_edge("linear", torch.ones(3, 4), torch.ones(3), 8, torch.zeros(0, 4), 0.1, 0, 0.1, 0),
+        "an empty batch gives an empty result",
+        hint="no special case is needed",
+    )
+    expect_equal(out, torch.zeros(0, 3), "an empty batch gives an empty result", hint="no special case is needed")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: what happens at the border
+#
+# A picture, a 5 by 5 averaging kernel, padding 2. In the middle your layer; on the right what comes out if the codes
+# are padded with 0, which many a first version does. A frame appears. It is dark, because code 0 means the lowest
+# value of the range.
+
+# %% tags=["explore"]
+from course_utils.data import classification_data
+from course_utils.models import accuracy, load_trained, normalize
+
+data = classification_data(train=False)
+print(data.note)
+model = load_trained(f"classyclassifier-{data.name}")
+
+blur = make_layer("conv", torch.full((1, 3, 5, 5), 1 / 75), padding=2)
+picture = normalize(data.images[:1])
+with torch.no_grad():
+    exact = blur(picture)
+x_q, x_scale, x_zero = quantize_tensor(picture, -1.0, 1.0)
+_, out_scale, out_zero = quantize_tensor(picture, -1.0, 1.0)
+right_way = QuantizedLayer(blur).run_quantized_layer(x_q, x_scale, x_zero, out_scale, out_zero)
+framed = functional.pad(x_q, (2, 2, 2, 2))  # code 0, not the code of 0
+unpadded = make_layer("conv", torch.full((1, 3, 5, 5), 1 / 75))
+wrong_way = QuantizedLayer(unpadded).run_quantized_layer(framed, x_scale, x_zero, out_scale, out_zero)
+
+figure, all_axes = plt.subplots(1, 3, figsize=(9.5, 3.3))
+columns = {
+    "float layer": exact,
+    f"padded with the zero point {x_zero}": dequantize_tensor(right_way, out_scale, out_zero),
+    "padded with code 0": dequantize_tensor(wrong_way, out_scale, out_zero),
+}
+for axes, (name, values) in zip(all_axes, columns.items(), strict=True):
+    image = axes.imshow(values[0, 0], vmin=-1, vmax=1, cmap="cividis")
+    error = float((values - exact).abs().max()) / out_scale
+    axes.set_title(f"{name}\nlargest error {error:.1f} output steps", fontsize=10)
+    axes.set_xlabel("pixel")
+    axes.grid(False)
+figure.colorbar(image, ax=all_axes, label="output value", fraction=0.02, pad=0.01)
+plt.show()
+
+# %% [markdown]
+# ## Explore: the layers of a network, one by one
+#
+# `ClassyClassifier` is the small network of the Purdue course: two convolutions, three linear layers. We record what
+# goes into each of its layers and what comes out, for 16 test images, and run each layer again as *your*
+# `QuantizedLayer`, on the same input. Left the float output, in the middle yours, on the right a histogram of the
+# difference in steps of the output's grid. The blue band is $\pm\tfrac12$ step, the error of rounding the output and
+# nothing else.
+#
+# Try to answer before you move a control:
+#
+# 1. At 8 bits most of the error lies within the band, but not all. What else is rounded besides the output?
+# 2. How much SQNR (signal-to-noise ratio) does one bit cost?
+# 3. At which number of bits do you *see* a difference between the two pictures?
+
+# %% tags=["explore"]
+from course_utils import layer_error
+
+records = layer_error.record_layers(model, normalize(data.images[:16]))
+layer_error.layer_error_demo(QuantizedLayer, records)
+
+# %% [markdown]
+# No controls to be seen (on paper, in a viewer)? Three settings, one below the other.
+
+# %% tags=["explore"]
+layer_error.layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 3), ("layer8_fc", 8)])
+
+# %% [markdown]
+# The table answers the first question. It quantizes one thing at a time, and then all together. "Output only" is the
+# best that any layer with an 8-bit output can do.
+
+
+# %% tags=["explore"]
+def share_of_noise(record):
+    """SQNR (dB) of a layer when only its input, only its weight, only its output, or everything is quantized."""
+
+    def there_and_back(x):
+        return dequantize_tensor(*quantize_tensor(x))
+
+    def run(x, weight):
+        layer = record.layer
+        if isinstance(layer, nn.Linear):
+            return functional.linear(x, weight, layer.bias)
+        return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    x, weight, out = record.inputs, record.layer.weight, record.outputs
+    with torch.no_grad():
+        ways = [run(there_and_back(x), weight), run(x, there_and_back(weight)), there_and_back(out)]
+    ways = [affine.sqnr_db(out, way) for way in ways]
+    together = -10 * math.log10(sum(10 ** (-ratio / 10) for ratio in ways))
+    return [*ways, together, layer_error.compute_layer_error(QuantizedLayer, record).sqnr_db]
+
+
+print(f"SQNR in dB, 8 bits, 16 images of {data.name}")
+print(f"{'layer':12s} {'input only':>11s} {'weight only':>12s} {'output only':>12s} {'sum':>7s} {'your layer':>11s}")
+for name, record in records.items():
+    ways = share_of_noise(record)
+    print(f"{name:12s} {ways[0]:11.2f} {ways[1]:12.2f} {ways[2]:12.2f} {ways[3]:7.2f} {ways[4]:11.2f}")
+
+# %% [markdown]
+# Noise powers add up. The column "sum" turns the three ratios into noise powers, $10^{-\text{SQNR}/10}$, adds them,
+# and goes back to dB. Your layer is close to it. So the weakest of the three decides, and here that is the rounding
+# of the output.
+
+# %% [markdown]
+# ## What the field reports
+#
+# **How large are $M$ and the accumulators?** The thesis quotes from Jacob et al. that $M$ was always found between 0
+# and 1, and that accumulators have 32 bits. Both are statements about networks, so look at one. The course's own
+# layer, `course_utils.integer_layers.QuantizedLayer`, gives its accumulators out. It computes in whole numbers to
+# the end, with fixed-point multipliers. The last column counts how many of its output codes differ from those of
+# your layer.
+
+# %% tags=["explore"]
+from course_utils import integer_layers
+
+print(
+    f"{'layer':12s} {'terms':>6s} {'M':>9s} {'multiplier':>11s} {'shift':>5s} {'largest sum':>12s} {'bits':>5s}  differ"
+)
+for name, record in records.items():
+    codes, x_scale, x_zero, out_scale, out_zero = layer_error.quantized_input(record)
+    course_layer = integer_layers.QuantizedLayer(record.layer)
+    largest = int(course_layer.accumulate(codes, x_scale, x_zero).abs().max())
+    m = x_scale * course_layer.weight_scalefactor / out_scale
+    multiplier, shift = fixed_point_multiplier(m)
+    yours = QuantizedLayer(record.layer).run_quantized_layer(codes, x_scale, x_zero, out_scale, out_zero)
+    theirs = course_layer.run_quantized_layer(codes, x_scale, x_zero, out_scale, out_zero)
+    print(
+        f"{name:12s} {record.layer.weight[0].numel():6d} {m:9.6f} {multiplier:11d} {shift:5d} {largest:12d} "
+        f"{largest.bit_length() + 1:5d}  {int((yours != theirs).sum())} of {yours.numel()}"
+    )
+
+narrow = make_layer("linear", torch.tensor([[1.0, -1.0]]))  # the difference of two nearly equal inputs
+_, x_scale, _ = quantize_tensor(torch.tensor([-1.0, 1.0]))
+_, w_scale, _ = quantize_tensor(narrow.weight)
+m = x_scale * w_scale / quantize_tensor(torch.tensor([-0.004, 0.004]))[1]
+print(f"difference of two nearly equal inputs, output range ±0.004: M = {m:.4f}, pair {fixed_point_multiplier(m)}")
+
+# %% [markdown]
+# The observation holds here, with room to spare: sums stay far below 32 bits. And the last line breaks it, with a
+# layer that is no monster.
+#
+# **Rounding or truncating, 32-bit or 8-bit biases, in a whole network.** The thesis (Table 5.2) replaces the rounding
+# division by the truncating one in five of MobileNetV2's 35 convolutions, and measures on ImageNet:
+#
+# | setting (Lund thesis, Table 5.2) | output SQNR | top-1 accuracy |
+# |---|---|---|
+# | A: all convolutions quantized, rounding | 11.14 | 63.81 % |
+# | F: truncating in five layers of high SQNR | 10.76 | 63.95 % |
+# | G: truncating in five layers of low SQNR | 10.31 | 63.73 % |
+#
+# So the noise grows by 0.4 to 0.8 dB, and the accuracy hardly moves: setting F even gains. (The thesis remarks on the
+# order of F and G, not on the gain.) About biases it says: with 8 bits there is "an overall biased error which
+# continues to propagate through the network".
+#
+# The next cell runs ClassyClassifier in whole numbers from end to end. Each layer's output grid is the next layer's
+# input grid, taken from the range on 500 other images. ReLU needs no code at all: the next layer's input range
+# begins at 0, so its zero point is 0, and saturation does it. Pooling takes the maximum of codes, which is the code
+# of the maximum.
+
+# %% tags=["explore"]
+import copy
+
+names = list(records)
+calibration = layer_error.record_layers(model, normalize(data.images[-500:]))
+tensors = [calibration[name].inputs for name in names] + [calibration[names[-1]].outputs]
+grids = [quantize_tensor(t)[1:] for t in tensors]
+
+
+def run_in_whole_numbers(layers, images):
+    """Float images to float outputs; codes in between."""
+    q = quantize_tensor(images, float(tensors[0].min()), float(tensors[0].max()))[0]
+    for number, layer in enumerate(layers):
+        q = layer.run_quantized_layer(q, *grids[number], *grids[number + 1])
+        if q.dim() == 4:
+            q = functional.max_pool2d(q, 2)
+            q = q.flatten(1) if number == 1 else q
+    return dequantize_tensor(q, *grids[-1])
+
+
+def with_8_bit_bias(layer):
+    """A copy whose bias went through 8 bits on its own range and back."""
+    changed = copy.deepcopy(layer)
+    with torch.no_grad():
+        changed.bias.copy_(dequantize_tensor(*quantize_tensor(layer.bias)))
+    return changed
+
+
+images, labels = normalize(data.images[:1000]), data.labels[:1000]
+with torch.no_grad():
+    reference = model(images)
+float_layers = [getattr(model, name) for name in names]
+course_layer = integer_layers.QuantizedLayer
+settings = {
+    "your layers": [QuantizedLayer(layer) for layer in float_layers],
+    "the course's layers": [course_layer(layer) for layer in float_layers],
+    "truncating in all layers": [course_layer(layer, rounding=False) for layer in float_layers],
+    "8-bit biases": [course_layer(with_8_bit_bias(layer)) for layer in float_layers],
+    "per channel (section 2.3.3)": [course_layer(layer, per_channel=True) for layer in float_layers],
+}
+step = grids[-1][0]
+print(f"{data.name}, {len(images)} test images, float: {100 * accuracy(model, images, labels):.2f} % correct")
+print(f"{'setting':28s} {'correct':>9s} {'SQNR (dB)':>10s} {'mean error (steps)':>19s}")
+for name, layers in settings.items():
+    with torch.no_grad():
+        outputs = torch.cat([run_in_whole_numbers(layers, part) for part in images.split(500)])
+    share = 100 * float((outputs.argmax(1) == labels).double().mean())
+    mean = float((outputs - reference).mean()) / step
+    print(f"{name:28s} {share:7.2f} % {affine.sqnr_db(reference, outputs):10.2f} {mean:+19.3f}")
+
+print("half a step of an 8-bit bias, in steps of the layer's output:")
+for layer, name, grid in zip(float_layers, names, grids[1:], strict=True):
+    print(f"  {name:12s} {quantize_tensor(layer.bias)[1] / 2 / grid[0]:.4f}")
+
+# %% [markdown]
+# Compare with the thesis. Truncation costs SQNR here too, and more of it, because *all* layers truncate; it shows as
+# a mean error of one sign. The accuracy hardly moves, as in the thesis (a few images more or less in 1000 are
+# chance): what is added to all ten outputs alike does not change which of them is largest. And the 8-bit biases?
+# Read the figures before you believe a rule. In this network the biases are small beside the sums, and half a step
+# of their 8-bit grid is a small part of an output step. A layer with one large bias among small ones would tell
+# another story; 32 bits are cheap insurance.
+#
+# The last row gives each output channel a weight grid of its own (thesis, section 2.3.3). The sums do not change by
+# that. There is just one $M$ for each channel, and so one multiplier and one shift.
+#
+# Do not compare the levels of SQNR. MobileNetV2 has 35 convolutions one after the other, and the thesis' equation 4.3
+# takes a mean of ratios, where we take the ratio of two means (its equation 2.22).
+#
+# **How many bits must a multiplier have?** Yours has 31. Here is what fewer do to the codes of the first
+# layer.
+
+# %% tags=["explore"]
+record = records["layer1_conv"]
+codes, x_scale, x_zero, out_scale, out_zero = layer_error.quantized_input(record)
+layer = integer_layers.QuantizedLayer(record.layer)
+acc = layer.accumulate(codes, x_scale, x_zero)
+m = x_scale * layer.weight_scalefactor / out_scale
+multiplier, shift = fixed_point_multiplier(m)
+full = requantize(acc, multiplier, shift)
+shares = []
+bits = list(range(2, 31, 2))
+for n in bits:
+    coarse = round(multiplier / 2 ** (31 - n)) * 2 ** (31 - n)
+    shares.append(100 * float((requantize(acc, min(coarse, 2**31 - 1), shift) != full).double().mean()))
+figure, axes = plt.subplots(figsize=(6.8, 3))
+axes.plot(bits, shares, "o-", color=COLOURS["blue"])
+axes.set_yscale("symlog", linthresh=0.001)
+axes.set_ylim(0, 200)
+axes.set_xlabel("bits of the multiplier")
+axes.set_ylabel("output codes that change (%)")
+axes.set_title(f"layer1_conv, {data.name}, {acc.numel()} outputs, M = {m:.5f}")
+plt.show()
+
+# %% [markdown]
+# ## Recap
+#
+# - A product of codes is a sum of whole numbers. Two scale factors wait outside of it. The zero points cost a row
+#   sum, a column sum and a constant.
+# - Sums need more bits than codes: exact in `int32` for the sums of real layers, in `int64` always, in `float32`
+#   only up to $2^{24}$.
+# - $M = \Delta_x \Delta_w / \Delta_y$ becomes a 31-bit whole number and a shift. Add half before you shift; without,
+#   every result is half a step too low on average.
+# - The bias is counted in accumulator steps, with 32 bits.
+# - Padding is the zero point. ReLU is saturation, if the output's grid begins at 0.
+#
+# Three questions to finish. A few sentences each, with numbers where you can.
+
+# %% [markdown]
+# ### Question 1: a dark frame
+#
+# A colleague pads the codes of an image with 0. The image was normalized to $[-1, 1]$ and quantized to 8 bits over
+# this range. Which real number does the padding stand for? With which input range would the colleague never have
+# noticed, and where in a network does it occur?
+
+# %% [markdown] nbgrader={"grade_id": "why_pad_with_the_zero_point", "grade": true, "solution": true, "points": 2}
+# **Model answer.** The step is $2/255$ and the zero point round(127.5), 127 or 128. Code 0 then means $2/255 \cdot
+# (0 - 128) = -1.004$ (or $-0.996$), the lowest value of the range: a black frame instead of a grey one. It would not
+# be noticed if the zero point were 0, that is for a range that begins at 0. This is so behind every ReLU, so in most
+# inner layers of a network; the first layer, and layers behind an activation with negative values, show the mistake.
+#
+# *Marking: 1 point for the value (about −1, from the formula). 1 point for "zero point 0 / range begins at 0" and
+# "behind a ReLU".*
+
+# %% [markdown]
+# ### Question 2: a ReLU that does nothing
+#
+# The Purdue assignment's code runs a quantized layer, and then calls `F.relu` on its result, which is a tensor
+# of codes from 0 to 255. What does this call do to the codes? Why are the network's outputs right all the same?
+# Describe a grid for the output with which they would be wrong.
+
+# %% [markdown] nbgrader={"grade_id": "why_relu_is_saturation", "grade": true, "solution": true, "points": 2}
+# **Model answer.** Nothing: no code is negative. The ReLU has already happened, in the saturation. The output's grid
+# is the input grid of the next layer, whose inputs come out of a ReLU (and pooling), so its range begins at 0 and
+# its zero point is 0. Negative real numbers would need codes below 0 and saturate at 0, which means 0.0 (thesis,
+# section 2.3.4: ReLU folding). It goes wrong as soon as the output's grid contains negative values, for example a
+# grid over the layer's output *before* ReLU, $[-3, 5]$ with zero point 96. Then code 50 means a negative number, and
+# ReLU must be $\max(q, Z)$ with the zero point, not $\max(q, 0)$.
+#
+# *Marking: 1 point for "nothing, codes are not negative" with the reason that saturation at zero point 0 does the
+# work. 1 point for a grid with a zero point above 0.*
+
+# %% [markdown]
+# ### Question 3: half a step
+#
+# A chip's designer wants to save the addition before the shift (truncating instead of rounding division). Assume that
+# the bits dropped are evenly spread. By which factor does the mean square error of this step grow, and how many dB
+# are that? Which part of the error is worse than the number of dB says, and how could one repair it for free?
+
+# %% [markdown] nbgrader={"grade_id": "why_round", "grade": true, "solution": true, "points": 2}
+# **Model answer.** Rounded, the error is spread over $[-\tfrac12, \tfrac12]$: mean 0, mean square $1/12$. Dropped,
+# over $(-1, 0]$: mean $-\tfrac12$, mean square $1/3$. That is a factor of 4, or 6.02 dB. Of the $1/3$ only $1/12$
+# varies; $1/4$ is the square of the mean. This part is the same for every output, so it does not cancel in the next
+# layer's sums: it adds up to minus half a step times the sum of the weights. Free repair: add the half to something
+# that is added anyway. In accumulator steps half an output step is $1/(2M)$; put it into the bias code when the
+# network is prepared, and truncate. (Equally: half of the next layer's input step times its weights' sum into the
+# next bias.)
+#
+# *Marking: 1 point for 1/3 against 1/12, or factor 4, or 6 dB. 1 point for the systematic part that does not cancel,
+# with or without the repair. Any sound idea for the repair counts; folding it into the bias is the best.*

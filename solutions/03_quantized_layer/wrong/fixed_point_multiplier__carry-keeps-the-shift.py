@@ -1,0 +1,13 @@
+# Mistake: halves a multiplier of 2^31 and forgets the shift
+# Rule: a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less
+def fixed_point_multiplier(m):
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError("m must be positive and finite")
+    _, exponent = math.frexp(m)
+    shift = min(31 - exponent, 62)
+    multiplier = round(math.ldexp(m, shift))
+    if multiplier == 2**31:
+        multiplier = 2**30
+    if shift < 0:
+        raise ValueError("m must be below 2^31")
+    return multiplier, shift

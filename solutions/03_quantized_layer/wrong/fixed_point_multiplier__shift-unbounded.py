@@ -1,0 +1,13 @@
+# Mistake: lets the shift grow beyond 62
+# Rule: an m below 2^-32 has shift 62
+def fixed_point_multiplier(m):
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError("m must be positive and finite")
+    _, exponent = math.frexp(m)
+    shift = 31 - exponent
+    multiplier = round(math.ldexp(m, shift))
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift < 0:
+        raise ValueError("m must be below 2^31")
+    return multiplier, shift

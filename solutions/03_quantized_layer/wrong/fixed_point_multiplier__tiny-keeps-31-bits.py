@@ -1,0 +1,13 @@
+# Mistake: bounds the shift but computes the multiplier for the unbounded one
+# Rule: an m below 2^-32 has shift 62
+def fixed_point_multiplier(m):
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError("m must be positive and finite")
+    _, exponent = math.frexp(m)
+    shift = min(31 - exponent, 62)
+    multiplier = round(math.ldexp(m, 31 - exponent))
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift < 0:
+        raise ValueError("m must be below 2^31")
+    return multiplier, shift

@@ -1,0 +1,15 @@
+# Mistake: refuses an m that is too small for shift 62
+# Rule: an m below 2^-32 has shift 62
+def fixed_point_multiplier(m):
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError("m must be positive and finite")
+    _, exponent = math.frexp(m)
+    shift = min(31 - exponent, 62)
+    if 31 - exponent > 62:
+        raise ValueError("m is too small")
+    multiplier = round(math.ldexp(m, shift))
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift < 0:
+        raise ValueError("m must be below 2^31")
+    return multiplier, shift
