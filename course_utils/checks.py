@@ -213,13 +213,17 @@ def run_probes_with(run: Callable[[Callable], Callable]) -> None:
 
 
 def _numbers(value: Any) -> torch.Tensor | None:
-    """``value`` as float64 tensor (complex and None stay out), or None if it is not made of numbers."""
+    """``value`` as int64 or float64 tensor, or None if it is not made of numbers (complex ones and None stay out)."""
     try:
-        # Python's floats are float64: torch's default float32 would turn 1e-60 into 0
-        tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, dtype=torch.float64)
+        tensor = torch.as_tensor(value)
+        if not isinstance(value, torch.Tensor) and tensor.is_floating_point():
+            # Python's floats are float64: torch's default float32 would turn 1e-60 into 0
+            tensor = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return None if tensor.is_complex() else tensor.detach().to("cpu", torch.float64)
+    if tensor.is_complex():
+        return None
+    return tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else torch.int64)
 
 
 def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: str) -> None:
@@ -234,12 +238,13 @@ def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: 
     if got_numbers.shape != expected_numbers.shape:
         shapes = [f"shape {tuple(t.shape)}" for t in (expected_numbers, got_numbers)]
         raise CheckFailed(rule, given=given, expected=shapes[0], got=shapes[1], hint=hint)
+    # where both are whole numbers they are compared as such: float64 cannot tell 2^53 from 2^53 + 1
     same = (got_numbers == expected_numbers) | (got_numbers.isnan() & expected_numbers.isnan())
     bad = ~(same | ((got_numbers - expected_numbers).abs() <= torch.as_tensor(within, dtype=torch.float64)))
     if bad.any():
         given_numbers = _numbers(given) if isinstance(given, torch.Tensor) else None
         elementwise = given_numbers is not None and given_numbers.shape == bad.shape
-        size = (given_numbers if elementwise else expected_numbers).abs().nan_to_num(nan=torch.inf)
+        size = (given_numbers if elementwise else expected_numbers).double().abs().nan_to_num(nan=torch.inf)
         where = int(torch.where(bad, size, torch.inf).flatten().argmin())
         if not bad.flatten()[where]:  # every failing element is infinite: take the first
             where = int(bad.flatten().int().argmax())
@@ -262,6 +267,7 @@ def _show(value: Any) -> str:
     """A value on one line, numbers with as many digits as float32 needs, at most 400 characters."""
     if isinstance(value, torch.Tensor):
         value = value.item() if value.dim() == 0 else f"tensor({value.tolist()})"
-    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    whole = isinstance(value, float) and value.is_integer() and 0 < abs(value) < 2**53
+    text = str(int(value)) if whole else f"{value:.9g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= 400 else text[:397] + "..."

@@ -152,3 +152,11 @@ def test_generators_are_fresh_and_follow_the_seed(monkeypatch):
     assert torch.equal(first, second)
     monkeypatch.setattr(checks, "_seed", 12345)
     assert not torch.equal(first, torch.rand(3, generator=generator()))
+
+
+def test_whole_numbers_beyond_float64_are_told_apart():
+    with pytest.raises(CheckFailed) as failure:
+        expect_equal(torch.tensor([2**53 + 1]), torch.tensor([2**53]), "exact")
+    assert "9007199254740993" in str(failure.value)
+    expect_equal(torch.tensor([2**53 + 1]), [2**53 + 1], "exact")
+    expect_equal(torch.tensor(3), 3.0, "a whole number equals the float of its value")
