@@ -1,0 +1,1705 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   course:
+#     title: Floating point
+#     minutes: 160
+#     check_seconds: 10
+#     withhold:
+#       - course_utils.formats.FloatFormat.values
+#       - course_utils.formats.FloatFormat.quantize
+#       - course_utils.formats.FloatFormat.encode
+#       - course_utils.formats.FloatFormat.decode
+#       - course_utils.fixed_point.FixedPoint.values
+#       - course_utils.fixed_point.FixedPoint.quantize
+#       - course_utils.fixed_point.FixedPoint.encode
+#       - course_utils.fixed_point.FixedPoint.decode
+#       - course_utils.formats
+#       - course_utils.fixed_point
+#       - course_utils.rounding
+#       - course_utils.bit_toggler
+#       - course_utils.number_line
+#       - torch.quantize_per_tensor
+#       - torch.fake_quantize_per_tensor_affine
+#       - aten::quantize_per_tensor
+#       - aten::fake_quantize_per_tensor_affine
+#       - aten::fake_quantize_per_tensor_affine_cachemask
+# ---
+
+# %% [markdown]
+# # Floating point
+#
+# **Goal.** You take floating-point numbers apart into their bits, put them together again, add two of them by hand,
+# and round a tensor to any small format you like: 8 bits, 6 bits, 4 bits. You also build the plain alternative, fixed
+# point. Afterwards you can say what a format can represent, where it is fine and where it is coarse, and which one
+# suits a given tensor. **Time:** about two and a half hours. You need Python and a little torch. No earlier lab is
+# needed.
+#
+# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
+# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
+# one hint. The exercises do not depend on one another: if one resists, go on and come back.
+
+# %%
+import math
+import struct
+from fractions import Fraction
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from course_utils.checks import check, expect, expect_equal, expect_raises, expect_returns, generator, probe
+from course_utils.plots import COLOURS, use_course_style
+
+use_course_style()
+
+# %% [markdown]
+# ## Idea
+#
+# With 32 bits you can tell $2^{32}$ things apart, not more. A **number format** decides *which* numbers these are.
+#
+# Floating point spends the bits as you write numbers in science: a sign, a power, and some digits. In decimal,
+# $-0.00123 = -1.23 \cdot 10^{-3}$. In binary the digit before the point is always 1, so nobody stores it:
+#
+# $$
+# x = (-1)^{s} \cdot \left(1 + \frac{f}{2^{23}}\right) \cdot 2^{\,E - 127}
+# $$
+#
+# In the format **float32** (IEEE 754) the **sign** $s$ is one bit, the **exponent** $E$ is a whole number of 8 bits,
+# and the **fraction** $f$ is a whole number of 23 bits. $1 + f/2^{23}$ is called the **significand**: it lies in
+# $[1, 2)$. The **bias** 127 lets the stored exponent stay positive while the true one, $E - 127$, may be negative.
+#
+# The Purdue lecture reads one number bit by bit, `0 01111100 0100…`. The exponent field is $01111100_2 = 124$, so the
+# power is $2^{124 - 127} = 2^{-3}$. The fraction begins with 01, so it is worth $2^{-2} = 0.25$. The number is
+# $2^{-3} \cdot 1.25 = 0.15625$. The picture shows it in float32 and in two shorter formats. Look for what stays the
+# same (power and fraction are the same number) and what changes (the bias, and how many zeros follow).
+
+# %% tags=["explore"]
+from course_utils import bit_toggler, number_line
+
+figure, rows = plt.subplots(3, 1, figsize=(10, 5.6))
+for axes, name in zip(rows, ("float32", "float16", "e4m3"), strict=True):
+    exponent_bits, mantissa_bits = bit_toggler.PRESETS[name]
+    code = bit_toggler.nearest_code(0.15625, exponent_bits, mantissa_bits)
+    bit_toggler.draw_bits(bit_toggler.compute_bits(code, exponent_bits, mantissa_bits), axes)
+plt.show()
+
+# %% [markdown]
+# **The two special exponents.** If the leading digit were always 1, zero could not be written. So the smallest and the
+# largest exponent field have a meaning of their own:
+#
+# | exponent field $E$ | fraction $f$ | name | value |
+# |---|---|---|---|
+# | 1 to 254 | any | normal | $(-1)^s \,(1 + f/2^{23}) \cdot 2^{E-127}$ |
+# | 0 | not 0 | subnormal | $(-1)^s \,(0 + f/2^{23}) \cdot 2^{-126}$ |
+# | 0 | 0 | zero | $+0$ or $-0$, by the sign |
+# | 255 | 0 | infinity | $+\infty$ or $-\infty$, by the sign |
+# | 255 | not 0 | NaN | "not a number", for example $0/0$ |
+#
+# Mind the subnormals. Their leading digit is 0, and their power is $2^{-126}$, **not** $2^{-127}$. So they continue
+# the normal numbers with the same step, evenly down to zero. The largest subnormal is $(1 - 2^{-23}) \cdot 2^{-126}$,
+# and the next number is the smallest normal one, $1 \cdot 2^{-126}$.
+#
+# **Steps.** Between one power of two and the next there are $2^{23}$ float32 numbers, evenly spaced. Then the power
+# doubles, and so does the step. Small numbers lie close together, large ones far apart, and the *relative* step is
+# about the same everywhere: between $2^{-24}$ and $2^{-23}$. This is the one idea of floating point. The rest of the
+# lab makes it small enough to look at.
+
+# %% [markdown]
+# ## Exercise 1: from a number to its bits
+#
+# Write a function that gives the three fields as Python whole numbers. The number 0.15625 has the fields $(0, 124,
+# 2097152)$, because $0.25 \cdot 2^{23} = 2097152$.
+#
+# You need not compute: the bits are in memory, you only have to look at them as a whole number. Any of these does it
+# (each is one expression; find out in its documentation what it returns):
+#
+# - `struct.pack(">f", x)` gives the four bytes, and `struct.unpack(">I", ...)` reads four bytes as a whole number;
+# - `np.float32(x).view(np.uint32)`;
+# - `torch.tensor(x, dtype=torch.float32).view(torch.int32)`, where the first bit counts as a minus sign.
+#
+# Then cut the whole number into pieces: `>>` shifts to the right, `& mask` keeps the lowest bits. For instance
+# `0b110101 >> 2` is `0b1101`, and `0b110101 & 0b111` is `0b101`.
+
+
+# %% nbgrader={"grade_id": "float32_fields", "solution": true}
+def float32_fields(x):
+    """The three fields of a number's float32 bit pattern.
+
+    Args:
+        x: Python float. A number between two float32 numbers counts as the nearest one, such as 0.1. Infinities and NaN
+            are allowed; finite numbers are at most as large as the largest float32 number.
+
+    Returns:
+        A tuple of three Python ints (sign, exponent, fraction), the fields as they are stored:
+        sign: 0 or 1; 1 for negative numbers and for -0.0.
+        exponent: 0 to 255; the bias is still in it.
+        fraction: 0 to 2^23 - 1.
+    """
+    ### BEGIN SOLUTION
+    (pattern,) = struct.unpack(">I", struct.pack(">f", x))
+    return pattern >> 31, pattern >> 23 & 0xFF, pattern & 0x7FFFFF
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_float32_fields", "grade": true, "points": 2}
+with check("float32_fields"):
+    fields = float32_fields(0.15625)
+    expect(
+        isinstance(fields, tuple) and len(fields) == 3 and all(type(n) is int for n in fields),
+        "the result is a tuple of three Python ints",
+        given=0.15625,
+        got=fields,
+        hint="int(...) turns an element of numpy or torch into a Python int",
+    )
+    rules = (
+        "sign is the first bit: 0 for positive, 1 for negative numbers",
+        "exponent is the stored field, with the bias in it",
+        "fraction is the stored field, a whole number of 23 bits",
+    )
+    hints = (
+        "one bit: 0 or 1, never -1",
+        "shift the fraction away, then keep 8 bits; do not subtract 127",
+        "keep the lowest 23 bits; the leading one is not stored",
+    )
+    for x, expected in (
+        (0.15625, (0, 124, 2097152)),
+        (1.0, (0, 127, 0)),
+        (-2.0, (1, 128, 0)),
+        (-10.5, (1, 130, 2621440)),
+    ):
+        for rule, hint, got, wanted in zip(rules, hints, float32_fields(x), expected, strict=True):
+            expect_equal(got, wanted, rule, given=x, hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
+        expected = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
+        if expected[1] == 255:
+            continue
+        (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
+        for rule, hint, got, wanted in zip(rules, hints, float32_fields(x), expected, strict=True):
+            expect_equal(got, wanted, rule, given=x, hint=hint)
+    for x in torch.rand(200, generator=g, dtype=torch.float64).tolist():
+        nearest = struct.unpack(">f", struct.pack(">f", x))[0]
+        _, exponent, fraction = float32_fields(x)
+        expect_equal(
+            (1 + fraction / 2**23) * 2.0 ** (exponent - 127),
+            nearest,
+            "a number between two float32 numbers counts as the nearest one",
+            given=x,
+            hint="Python's floats have 52 bits of fraction: convert to float32, which rounds; do not cut bits off",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The second check covers the special exponents: zeros, subnormals, infinities and NaN.
+
+# %% nbgrader={"grade_id": "check_float32_fields_edges", "grade": true, "points": 1}
+with check("float32_fields"):
+    for x, expected in ((0.0, (0, 0, 0)), (-0.0, (1, 0, 0))):
+        rule = "zero has the exponent 0 and the fraction 0, and -0.0 has the sign 1"
+        hint = "-0.0 < 0 is False: look at the bit, not at the value"
+        expect_equal(expect_returns(lambda x=x: float32_fields(x), rule, given=x, hint=hint), expected, rule, hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    rule = "subnormal numbers have the exponent 0 and keep their fraction"
+    hint = "they are stored with a leading 0, not shifted until a 1 leads"
+    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (50,), generator=g).tolist()]:
+        for sign in (0, 1):
+            x = (-1) ** sign * math.ldexp(fraction, -149)
+            got = expect_returns(lambda x=x: float32_fields(x), rule, given=x, hint=hint)
+            expect_equal(got, (sign, 0, fraction), rule, given=x, hint=hint)
+    rule = "an infinity has the exponent 255 and the fraction 0"
+    for x, sign in ((math.inf, 0), (-math.inf, 1)):
+        got = expect_returns(
+            lambda x=x: float32_fields(x), rule, given=x, hint="only the bits count, nothing to compute"
+        )
+        expect_equal(got, (sign, 255, 0), rule, given=x, hint="only the bits count, nothing to compute")
+    rule = "NaN has the exponent 255 and a fraction that is not 0"
+    _, exponent, fraction = expect_returns(lambda: float32_fields(math.nan), rule, hint="only the bits count")
+    expect(exponent == 255 and 0 < fraction < 2**23, rule, got=(exponent, fraction), hint="only the bits count")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 2: from the bits to the number
+#
+# Now the way back, by the table in the Idea. This time do compute: the formula is the point. Python's floats have 64
+# bits, so every float32 number fits into one exactly.
+#
+# By hand: the fields $(1, 130, 2621440)$ mean $-(1 + 0.3125) \cdot 2^{3} = -10.5$. The fields $(0, 0, 1)$ mean
+# $2^{-23} \cdot 2^{-126} = 2^{-149} \approx 1.4 \cdot 10^{-45}$, the smallest positive float32 number.
+
+
+# %% nbgrader={"grade_id": "float32_value", "solution": true}
+def float32_value(sign, exponent, fraction):
+    """The number that three fields stand for.
+
+    Args:
+        sign: 0 or 1.
+        exponent: stored exponent, 0 to 255.
+        fraction: 0 to 2^23 - 1.
+
+    Returns:
+        Python float, exact. -0.0, infinities and NaN are results like any other.
+
+    Raises:
+        ValueError: if a field is out of its range.
+    """
+    ### BEGIN SOLUTION
+    if sign not in (0, 1) or not 0 <= exponent <= 255 or not 0 <= fraction < 2**23:
+        raise ValueError(f"no float32 has the fields {sign}, {exponent}, {fraction}")
+    direction = -1.0 if sign else 1.0
+    if exponent == 255:
+        return math.nan if fraction else direction * math.inf
+    leading = 1 if exponent else 0
+    return direction * (leading + fraction / 2**23) * 2.0 ** (max(exponent, 1) - 127)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_float32_value", "grade": true, "points": 2}
+with check("float32_value"):
+    result = float32_value(0, 124, 2097152)
+    expect(
+        isinstance(result, float),
+        "the result is a Python float",
+        got=type(result).__name__,
+        hint="2.0 ** n is a float; .item() turns a one-element tensor into one",
+    )
+    rule = "a normal number is (-1)^sign (1 + fraction / 2^23) 2^(exponent - 127)"
+    for fields, expected in (
+        ((0, 124, 2097152), 0.15625),
+        ((0, 127, 0), 1.0),
+        ((1, 130, 2621440), -10.5),
+        ((0, 254, 2**23 - 1), (2 - 2**-23) * 2.0**127),
+    ):
+        hint = "a leading 1, a bias of 127, and all in Python floats"
+        expect_equal(float32_value(*fields), expected, rule, given=fields, hint=hint)
+    expect_equal(
+        float32_value(0, 0, 1),
+        2.0**-149,
+        "a subnormal number is (-1)^sign (0 + fraction / 2^23) 2^-126",
+        given=(0, 0, 1),
+        hint="exponent field 0: no leading 1, and the power is 2^-126, not 2^-127",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
+        fields = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
+        if fields[1] not in (0, 255):
+            (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
+            expect_equal(
+                float32_value(*fields), x, rule, given=fields, hint="compute in Python floats, which are exact"
+            )
+    for fraction in [2**23 - 1, 2**22, *torch.randint(1, 2**23, (60,), generator=g).tolist()]:
+        for sign in (0, 1):
+            expect_equal(
+                float32_value(sign, 0, fraction),
+                (-1) ** sign * math.ldexp(fraction, -149),
+                "a subnormal number is (-1)^sign (0 + fraction / 2^23) 2^-126",
+                given=(sign, 0, fraction),
+                hint="exponent field 0: no leading 1, and the power is 2^-126, not 2^-127",
+            )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade_id": "check_float32_value_edges", "grade": true, "points": 1}
+with check("float32_value"):
+    rule = "exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise"
+    hint = "ask for 255 before you compute: the formula would give 2^128"
+    for fields, expected in (((0, 255, 0), math.inf), ((1, 255, 0), -math.inf), ((0, 255, 1), math.nan)):
+        got = expect_returns(lambda fields=fields: float32_value(*fields), rule, given=fields, hint=hint)
+        expect_equal(got, expected, rule, given=fields, hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (20,), generator=g).tolist()]:
+        for sign in (0, 1):
+            fields = (sign, 255, fraction)
+            expect_equal(float32_value(*fields), math.nan, rule, given=fields, hint="every fraction but 0 means NaN")
+    rule = "exponent 0 and fraction 0 mean 0.0, or -0.0 if the sign is 1"
+    for sign in (0, 1):
+        zero = float32_value(sign, 0, 0)
+        expect_equal(zero, 0.0, rule, given=(sign, 0, 0), hint="no leading 1")
+        hint = "multiply a float by -1.0: the whole number -0 is just 0"
+        got = f"{zero!r}"
+        expect(math.copysign(1.0, zero) == (-1) ** sign, rule, given=(sign, 0, 0), got=got, hint=hint)
+    for fields in ((2, 127, 0), (-1, 127, 0), (0, 256, 0), (0, -1, 0), (0, 127, 2**23), (0, 127, -1), (0, 255, 2**23)):
+        expect_raises(
+            ValueError,
+            lambda wrong=fields: float32_value(*wrong),
+            "a field out of its range is refused with a ValueError",
+            given=fields,
+            hint="sign 0 or 1, exponent 0 to 255, fraction 0 to 2^23 - 1",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: click the bits
+#
+# Press a bit and see what becomes of the value. The sliders choose the format: from float32 down to 3 bits. Where the
+# format is float32, your own `float32_value` is asked as well. Try to answer before you press anything:
+#
+# 1. Start at 0.15625 in float32. Which single bit doubles the value? Which one changes its sign? Which one changes it
+#    least?
+# 2. Set all exponent bits. What is it now? And with one fraction bit set, too?
+# 3. Type 0.1, and press `float16`, `bfloat16`, `e4m3`. Which of them is nearest to 0.1? Which ends first if you type
+#    100000?
+# 4. Go to 0 and press `code + 1` a few times. By how much does the value grow each time, and where does this change?
+#
+# Buttons take the Tab key and the space bar, sliders the arrow keys.
+
+# %% tags=["explore"]
+bit_toggler.bit_toggler_demo(float32_value)
+
+# %% [markdown]
+# No buttons to be seen (on paper, in a viewer)? Here are four settings. From top to bottom: 0.1, which float32 can
+# only come near to; the smallest subnormal number of float16; 100000 in bfloat16, which keeps the range of float32
+# and only 7 bits of fraction; and 100000 in float16, which is infinite.
+
+# %% tags=["explore"]
+bit_toggler.bit_toggler_still([(0.1, "float32"), (2.0**-24, "float16"), (1e5, "bfloat16"), (1e5, "float16")])
+
+# %% [markdown]
+# The next cell prepares the checks of exercise 3: they go through the steps of an addition one by one, and speak of
+# the first that is wrong. Run it and read on.
+
+# %%
+STEP_RULES = {
+    "a": "a is split into a significand in [1, 2), with a's sign, and an exponent",
+    "b": "b is split into a significand in [1, 2), with b's sign, and an exponent",
+    "aligned": "both significands are written for the larger of the two exponents",
+    "sum": "the aligned significands are added, signs included",
+    "normalised": "the sum is normalised: its significand is in [1, 2), or the exponent is -126",
+    "rounded": "the significand is rounded to 23 fraction bits, ties to even; 2.0 becomes 1.0 with the next exponent",
+    "result": "the result is the rounded significand times its power, or infinite if the exponent exceeds 127",
+}
+STEP_HINTS = {
+    "a": "halve while it is 2 or more; double while it is below 1, but not below the exponent -126",
+    "b": "halve while it is 2 or more; double while it is below 1, but not below the exponent -126",
+    "aligned": "the number with the smaller exponent gets a smaller significand; no bit is dropped",
+    "sum": "plain addition of two Python floats, and the exponent of the alignment",
+    "normalised": "halving raises the exponent by one, doubling lowers it by one, and it never falls below -126",
+    "rounded": "round(s * 2**23) / 2**23, then look whether it became 2.0",
+    "result": "float32 ends at exponent 127",
+}
+
+
+def expect_steps(steps, expected, a, b):
+    """Compares step by step, and speaks of the first that differs."""
+    keys = list(STEP_RULES)
+    expect(
+        isinstance(steps, dict) and list(steps) == keys,
+        "the steps are a dict with the keys a, b, aligned, sum, normalised, rounded, result, in this order",
+        given=f"{a!r} + {b!r}",
+        got=list(steps) if isinstance(steps, dict) else type(steps).__name__,
+        hint='return {"a": (..., ...), "b": ...}',
+    )
+    for key in keys:
+        given = f'{a!r} + {b!r}, step "{key}"'
+        expect_equal(steps[key], expected[key], STEP_RULES[key], given=given, hint=STEP_HINTS[key])
+
+
+# %% [markdown]
+# ## Exercise 3: add two numbers
+#
+# "How to add 3.75 and 5.125 to get 8.875?" asks the Purdue lecture. In three moves: A make the exponents equal, B add,
+# C convert back to the correct format. Here they are with all numbers written out.
+#
+# $$
+# 3.75 = 1.875 \cdot 2^1 \qquad\qquad 5.125 = 1.28125 \cdot 2^2
+# $$
+#
+# 1. **Align.** The number with the *smaller* exponent is written with the larger one. Its significand moves to the
+#    right, by one place for each power: $3.75 = 0.9375 \cdot 2^2$.
+# 2. **Add** the significands: $0.9375 + 1.28125 = 2.21875$, still times $2^2$.
+# 3. **Normalise.** 2.21875 is not in $[1, 2)$. Halve it and raise the exponent: $1.109375 \cdot 2^3$. (After a
+#    subtraction it may be *below* 1. Then double it and lower the exponent, as often as needed.)
+# 4. **Round** the significand to 23 bits of fraction, because no more can be stored. Here nothing changes. If a value
+#    lies exactly between two neighbours, the one whose last bit is 0 wins ("ties to even"), so that ties do not all
+#    push in one direction. Rounding may give exactly 2.0: then it is $1.0$ with the next exponent.
+# 5. **Result**: $1.109375 \cdot 2^3 = 8.875$.
+#
+# Your function shows each of these steps. Two things keep it simple. Signs travel with the significands: $-5.125$ is
+# $-1.28125 \cdot 2^2$, and adding does the rest. And the significands are Python floats with 53 significant bits, so
+# halving and doubling them is exact. Hardware keeps only three extra bits while it adds, chosen so that the rounded
+# result is the same as with infinitely many.
+#
+# Near zero there is one limit: the smallest exponent is $-126$. A subnormal number, or zero, has a significand below
+# 1 and the exponent $-126$. Normalising stops there, too.
+#
+# What this exercise leaves out: infinities and NaN as inputs (refuse them), the sign of a zero result, and the other
+# rounding directions of IEEE 754.
+#
+# `math.frexp(x)` may help: it gives $(m, e)$ with $x = m \cdot 2^e$ and $0.5 \le |m| < 1$. So does your own knowledge
+# of the fields. `round` of a Python float rounds ties to even.
+
+
+# %% nbgrader={"grade_id": "add_float32", "solution": true}
+def add_float32(a, b):
+    """Adds two float32 numbers and shows every step.
+
+    A significand carries the number's sign. Its size is in [1, 2), or in [0, 1) if the exponent is -126, which is the
+    smallest exponent there is (subnormal numbers and zero).
+
+    Args:
+        a, b: finite Python floats that float32 holds exactly.
+
+    Returns:
+        A dict with these keys, in this order. Significands are Python floats, exponents Python ints without bias.
+        "a": (significand, exponent) of a, so that a = significand * 2^exponent.
+        "b": the same of b.
+        "aligned": (significand of a, significand of b, exponent), both for the larger of the two exponents.
+        "sum": (significand, exponent), the sum of the aligned significands as Python adds them.
+        "normalised": (significand, exponent), the same number with a significand as described above.
+        "rounded": (significand, exponent), rounded to 23 bits of fraction, ties to even. If this gives 2.0 or -2.0, it
+            is 1.0 or -1.0 with the next exponent. The exponent may exceed 127 here.
+        "result": Python float, the number; an infinity with its sign if the rounded exponent exceeds 127.
+
+    Raises:
+        ValueError: if a or b is infinite or NaN.
+    """
+    ### BEGIN SOLUTION
+    if not (math.isfinite(a) and math.isfinite(b)):
+        raise ValueError(f"only finite numbers can be added here, not {a} and {b}")
+
+    def normalise(significand, exponent):
+        while abs(significand) >= 2:
+            significand, exponent = significand / 2, exponent + 1
+        while abs(significand) < 1 and exponent > -126:
+            significand, exponent = significand * 2, exponent - 1
+        return significand, exponent
+
+    a_significand, a_exponent = normalise(a, 0)
+    b_significand, b_exponent = normalise(b, 0)
+    exponent = max(a_exponent, b_exponent)
+    a_aligned = a_significand * 2.0 ** (a_exponent - exponent)
+    b_aligned = b_significand * 2.0 ** (b_exponent - exponent)
+    total = a_aligned + b_aligned
+    normalised = normalise(total, exponent)
+    rounded = normalise(round(normalised[0] * 2**23) / 2**23, normalised[1])
+    result = math.copysign(math.inf, total) if rounded[1] > 127 else rounded[0] * 2.0 ** rounded[1]
+    return {
+        "a": (a_significand, a_exponent),
+        "b": (b_significand, b_exponent),
+        "aligned": (a_aligned, b_aligned, exponent),
+        "sum": (total, exponent),
+        "normalised": normalised,
+        "rounded": rounded,
+        "result": result,
+    }
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_add_float32", "grade": true, "points": 3}
+### BEGIN HIDDEN TESTS
+def exact_split(x):
+    """Significand and exponent of a Fraction, by its fields and not by halving."""
+    if not x:
+        return 0.0, -126
+    exponent = max(math.frexp(float(abs(x)))[1] - 1, -126)
+    return float(x / Fraction(2) ** exponent), exponent
+
+
+def exact_steps(a, b):
+    parts = exact_split(Fraction(a)), exact_split(Fraction(b))
+    exponent = max(parts[0][1], parts[1][1])
+    aligned = [float(Fraction(x) / Fraction(2) ** exponent) for x in (a, b)]
+    total = aligned[0] + aligned[1]
+    normalised = exact_split(Fraction(total) * Fraction(2) ** exponent)
+    significand = Fraction(round(Fraction(normalised[0]) * 2**23), 2**23)  # a Fraction rounds ties to even, exactly
+    rounded = float(significand), normalised[1]
+    if abs(significand) == 2:
+        rounded = float(significand / 2), normalised[1] + 1
+    with np.errstate(over="ignore"):
+        result = float(np.float32(a) + np.float32(b))  # the machine's own addition
+    return {
+        "a": parts[0],
+        "b": parts[1],
+        "aligned": (*aligned, exponent),
+        "sum": (total, exponent),
+        "normalised": normalised,
+        "rounded": rounded,
+        "result": result,
+    }
+
+
+### END HIDDEN TESTS
+with check("add_float32"):
+    expected = {
+        "a": (1.875, 1),
+        "b": (1.28125, 2),
+        "aligned": (0.9375, 1.28125, 2),
+        "sum": (2.21875, 2),
+        "normalised": (1.109375, 3),
+        "rounded": (1.109375, 3),
+        "result": 8.875,
+    }
+    expect_steps(add_float32(3.75, 5.125), expected, 3.75, 5.125)
+    expected |= {"b": (-1.28125, 2), "aligned": (0.9375, -1.28125, 2), "sum": (-0.34375, 2)}
+    expected |= {"normalised": (-1.375, 0), "rounded": (-1.375, 0), "result": -1.375}
+    expect_steps(add_float32(3.75, -5.125), expected, 3.75, -5.125)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for spread in (1.0, 8.0, 40.0):
+        powers = (torch.rand(2, 120, generator=g, dtype=torch.float64) * 2 - 1) * spread
+        numbers = torch.randn(2, 120, generator=g, dtype=torch.float64) * 2**powers
+        for a, b in numbers.float().T.tolist():
+            expect_steps(add_float32(a, b), exact_steps(a, b), a, b)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The second check covers what is rare by chance: exact cancellation, ties, rounding up to 2, subnormal numbers,
+# overflow.
+
+
+# %% nbgrader={"grade_id": "check_add_float32_edges", "grade": true, "points": 2}
+### BEGIN HIDDEN TESTS
+def exact_split(x):  # noqa: F811
+    """Significand and exponent of a Fraction, by its fields and not by halving."""
+    if not x:
+        return 0.0, -126
+    exponent = max(math.frexp(float(abs(x)))[1] - 1, -126)
+    return float(x / Fraction(2) ** exponent), exponent
+
+
+def exact_steps(a, b):
+    parts = exact_split(Fraction(a)), exact_split(Fraction(b))
+    exponent = max(parts[0][1], parts[1][1])
+    aligned = [float(Fraction(x) / Fraction(2) ** exponent) for x in (a, b)]
+    total = aligned[0] + aligned[1]
+    normalised = exact_split(Fraction(total) * Fraction(2) ** exponent)
+    significand = Fraction(round(Fraction(normalised[0]) * 2**23), 2**23)  # a Fraction rounds ties to even, exactly
+    rounded = float(significand), normalised[1]
+    if abs(significand) == 2:
+        rounded = float(significand / 2), normalised[1] + 1
+    with np.errstate(over="ignore"):
+        result = float(np.float32(a) + np.float32(b))  # the machine's own addition
+    return {
+        "a": parts[0],
+        "b": parts[1],
+        "aligned": (*aligned, exponent),
+        "sum": (total, exponent),
+        "normalised": normalised,
+        "rounded": rounded,
+        "result": result,
+    }
+
+
+### END HIDDEN TESTS
+with check("add_float32"):
+    steps = add_float32(16777216.0, 1.0)
+    expect_equal(
+        steps["sum"],
+        (1 + 2.0**-24, 24),
+        "aligning drops no bit: only the step rounded does",
+        given="16777216 + 1",
+        hint="the aligned significand of the small number is 2^-24; keep it until you round",
+    )
+    rule = STEP_RULES["rounded"]
+    expect_equal(steps["rounded"], (1.0, 24), rule, given="16777216 + 1", hint="a tie: the even neighbour is 1.0")
+    expect_equal(steps["result"], 16777216.0, "a tie goes to the even neighbour", given="16777216 + 1", hint="round()")
+    rule = "the difference of equal numbers is 0, with significand 0 and exponent -126 after normalising"
+    hint = "0 cannot be doubled into [1, 2): stop at the exponent -126"
+    steps = expect_returns(lambda: add_float32(5.125, -5.125), rule, given="5.125 - 5.125", hint=hint)
+    expect_equal(steps["normalised"], (0.0, -126), rule, given="5.125 - 5.125", hint=hint)
+    expect_equal(steps["result"], 0.0, rule, given="5.125 - 5.125", hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    largest = (2 - 2.0**-23) * 2.0**127
+    ulp = 2.0**-23
+    pairs = [
+        *((1 + ulp, ulp / 2), (1 + 2 * ulp, ulp / 2), (-1 - ulp, -ulp / 2), (1 + 2 * ulp, -ulp / 4)),  # ties
+        *(
+            (1.0, ulp / 2 * (1 + ulp)),
+            (1 + 2 * ulp, ulp / 2 * (1 + ulp)),
+            (1 + ulp, ulp / 2 * (1 - ulp / 2)),
+        ),  # nearly ties
+        *((2 - ulp, ulp), (2 - ulp, ulp / 2), (-(4 - 2 * ulp), -ulp)),  # up to the next power
+        *((1.0, -1 + ulp / 2), (1 + ulp, -1.0), (2.0, -2 + ulp)),  # many leading zeros
+        *((0.0, 0.0), (0.0, 1.5), (-3.0, 0.0), (0.0, 2.0**-149)),
+        *((2.0**-149, 2.0**-149), (2.0**-126, -(2.0**-149)), (2.0**-126 - 2.0**-149, 2.0**-149)),  # subnormal
+        *((2.0**-126 * 1.5, -(2.0**-126)), (2.0**-130, 2.0**-131), (-(2.0**-140), 2.0**-127)),
+        *((largest, largest), (-largest, -largest), (largest, 2.0**103), (largest, 2.0**102), (2.0**127, 2.0**127)),
+        *((largest, 2.0**-149), (1.0, 2.0**-149), (2.0**127, -(2.0**-126))),  # far apart
+    ]
+    small = torch.randint(1, 2**25, (2, 60), generator=g) * (1 - 2 * torch.randint(0, 2, (2, 60), generator=g))
+    pairs += [(math.ldexp(a, -149), math.ldexp(b, -149)) for a, b in small.div(2).long().T.tolist()]
+    lone = torch.randint(2**23, 2**24 - 1, (60,), generator=g)
+    pairs += [(math.ldexp(n, -23), math.ldexp(1, -24)) for n in lone.tolist()]
+    pairs += [(math.ldexp(n, -20), -math.ldexp(n + 1, -20)) for n in lone.tolist()]
+    for a, b in pairs:
+        for left, right in ((a, b), (b, a)):
+            given = f"{left!r} + {right!r}"
+            steps = expect_returns(
+                lambda left=left, right=right: add_float32(left, right),
+                "every pair of finite numbers can be added",
+                given=given,
+                hint="zero, subnormal numbers and sums above the largest float32 number are ordinary inputs",
+            )
+            expect_steps(steps, exact_steps(left, right), left, right)
+    for bad in (math.inf, -math.inf, math.nan):
+        for a, b in ((bad, 1.0), (1.0, bad)):
+            expect_raises(
+                ValueError,
+                lambda a=a, b=b: add_float32(a, b),
+                "infinities and NaN are refused with a ValueError",
+                given=(a, b),
+                hint="math.isfinite",
+            )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: the sum on paper
+#
+# Your own steps for 3.75 + 5.125, written in binary, digit under digit. The shift by one place is what "align" means.
+# Change the two numbers and look again, for instance 3.75 and −5.125, or 1 and 0.03125. (Only the sizes are drawn;
+# signs are in the printed steps.)
+
+# %% tags=["explore"]
+a, b = 3.75, 5.125
+
+steps = add_float32(a, b)
+for name, step in steps.items():
+    print(f"{name:11s} {step}")
+a_aligned, b_aligned, exponent = steps["aligned"]
+total, (significand, power) = steps["sum"][0], steps["normalised"]
+figure, axes = plt.subplots(figsize=(8, 2.6))
+rows = [
+    (f"{a:g} / 2^{exponent}", abs(a_aligned)),
+    (f"{b:g} / 2^{exponent}", abs(b_aligned)),
+    (f"sum / 2^{exponent}", abs(total)),
+    (f"normalised: sum / 2^{power}", abs(significand)),
+]
+bit_toggler.draw_columns(axes, rows, line_above=2)
+plt.show()
+
+# %% [markdown]
+# **What gets lost.** If the exponents differ by 26 or more, the smaller number is shifted out of sight, and the sum is
+# the larger number itself. This happens to every counter and every running sum that grows while its updates do not.
+# Here 0.01 is added again and again in three formats. A short significand stops early.
+
+# %% tags=["explore"]
+count = 5000
+figure, axes = plt.subplots(figsize=(7.5, 3.6))
+axes.plot(np.arange(count + 1) * 0.01, color=COLOURS["black"], linestyle="--", linewidth=1.2, zorder=5, label="exact")
+for dtype, colour, bits in (
+    (torch.float32, "green", 24),
+    (torch.float16, "blue", 11),
+    (torch.bfloat16, "vermillion", 8),
+):
+    update, sums = torch.tensor(0.01, dtype=dtype), [torch.tensor(0.0, dtype=dtype)]
+    for _ in range(count):
+        sums.append(sums[-1] + update)
+    name = str(dtype).removeprefix("torch.")
+    axes.plot([s.item() for s in sums], color=COLOURS[colour], label=f"{name}, {bits} significant bits")
+    print(f"{name:9s} after {count} additions of 0.01: {sums[-1].item():.4f}   (exact {count * 0.01:.4f})")
+axes.set_xlabel("number of additions of 0.01")
+axes.set_ylabel("running sum")
+axes.set_title("A sum stands still once an update is less than half a step")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# ## Exercise 4: all values of a minifloat
+#
+# Nothing in the rules needs 32 bits. With $e$ exponent bits and $m$ mantissa bits (another word for fraction bits; it
+# is the usual one for small formats) we get the format "e3m4", "e5m2" and so on, a **minifloat** of $1 + e + m$ bits.
+# The rules stay:
+#
+# - the bias is $2^{e-1} - 1$;
+# - exponent field 0 means subnormal: $f / 2^m \cdot 2^{1 - \text{bias}}$;
+# - the largest exponent field is reserved for infinity and NaN;
+# - every other field $E$ means $(1 + f / 2^m) \cdot 2^{E - \text{bias}}$.
+#
+# By hand, e2m1, four bits in all. The bias is 1. Field 0 gives 0 and $\frac12 \cdot 2^0 = 0.5$. Field 1 gives 1 and
+# 1.5, field 2 gives 2 and 3, field 3 is reserved. With signs, these are 11 different values: $-3, -2, -1.5, -1, -0.5,
+# 0, 0.5, 1, 1.5, 2, 3$.
+#
+# The same for e3m4: bias 3, largest field in use 6, so the largest value is $(1 + 15/16) \cdot 2^{6-3} = 15.5$.
+#
+# (The ECE 209 report says that the bias "is equal to half of the max representation of that number of bits". For three
+# bits that would be $7 / 2 = 3.5$. It is the half rounded down, 3. And only with that does the format end at 15.5, as
+# the report itself says later.)
+
+
+# %% nbgrader={"grade_id": "minifloat_values", "solution": true}
+def minifloat_values(exponent_bits, mantissa_bits):
+    """Every finite value of an IEEE-style minifloat.
+
+    Args:
+        exponent_bits: whole number from 1 to 8. With 1, there are only subnormal values.
+        mantissa_bits: whole number from 1 to 10.
+
+    Returns:
+        float32 tensor with one dimension: all finite values, negative ones too, in ascending order, each once. (There
+        is one zero in it: 0.0 and -0.0 are the same value.)
+
+    Raises:
+        ValueError: if one of the numbers of bits is out of its range.
+    """
+    ### BEGIN SOLUTION
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError(f"no minifloat here has {exponent_bits} exponent and {mantissa_bits} mantissa bits")
+    bias = 2 ** (exponent_bits - 1) - 1
+    values = set()
+    for field in range(2**exponent_bits - 1):  # the largest field is reserved
+        for fraction in range(2**mantissa_bits):
+            leading = 1 if field else 0
+            value = (leading + fraction / 2**mantissa_bits) * 2.0 ** (max(field, 1) - bias)
+            values |= {value, -value}
+    return torch.tensor(sorted(values), dtype=torch.float32)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_minifloat_values", "grade": true, "points": 3}
+with check("minifloat_values"):
+    values = minifloat_values(2, 1)
+    expect(
+        isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.dim() == 1,
+        "the result is a float32 tensor with one dimension",
+        got=f"{type(values).__name__}, {getattr(values, 'dtype', '')}, {tuple(getattr(values, 'shape', ()))}",
+        hint="torch.tensor(list_of_numbers, dtype=torch.float32)",
+    )
+    whole = minifloat_values(3, 4)
+    expect_equal(
+        whole.max(),
+        15.5,
+        "the largest value has the exponent field 2^e - 2 and a fraction of all ones",
+        given="e3m4",
+        hint="the field 2^e - 1 is reserved, and the bias is 2^(e-1) - 1",
+    )
+    expect_equal(
+        whole[whole > 0].min(),
+        2.0**-6,
+        "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)",
+        given="e3m4, the smallest positive value",
+        hint="no leading 1, and the power of field 1",
+    )
+    expect(
+        bool((whole.diff() > 0).all()),
+        "the values are in ascending order, each once",
+        given="e3m4",
+        hint="0.0 and -0.0 are one value; sort at the end",
+    )
+    expect_equal(
+        len(whole), 2 * 7 * 16 - 1, "all finite values are there, of both signs", given="e3m4", hint="7 fields"
+    )
+    rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
+    expect_equal(values, [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3], rule, given="e2m1", hint="see the text above")
+    ### BEGIN HIDDEN TESTS
+
+    def listed(e, m):
+        """In whole steps of the subnormals: the codes 0, 1, 2, ... of the positive values, one after the other."""
+        codes = np.arange((2**e - 1) * 2**m, dtype=np.int64)
+        field, fraction = codes >> m, codes & (2**m - 1)
+        normal = np.ldexp(2.0**m + fraction, np.maximum(field - 1, 0))
+        positive = np.where(field == 0, fraction, normal) * 2.0 ** (2 - 2 ** (e - 1) - m)
+        return torch.from_numpy(np.concatenate([-positive[:0:-1], positive]))
+
+    splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8] + [(4, 8)]
+    for e, m in splits:
+        given = f"e{e}m{m}"
+        values, expected = minifloat_values(e, m), listed(e, m)
+        if values.dtype != torch.float32:
+            expect(False, "the result is a float32 tensor with one dimension", given=given, got=values.dtype)
+        expect_equal(
+            values.max(),
+            expected.max(),
+            "the largest value has the exponent field 2^e - 2 and a fraction of all ones",
+            given=given,
+            hint="the field 2^e - 1 is reserved, and the bias is 2^(e-1) - 1",
+        )
+        expect(
+            bool((values.diff() > 0).all()),
+            "the values are in ascending order, each once",
+            given=given,
+            hint="0.0 and -0.0 are one value; sort at the end",
+        )
+        smallest = values[values > 0].min()
+        rule = "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)"
+        expect_equal(
+            smallest, 2.0 ** (2 - 2 ** (e - 1) - m), rule, given=given, hint="the power of field 1, no leading 1"
+        )
+        rule = "all finite values are there, of both signs"
+        expect_equal(len(values), len(expected), rule, given=given, hint="every field but the last, every fraction")
+        rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
+        expect_equal(values, expected, rule, given=given, hint="the fraction counts in units of 2^-m")
+    patterns = np.arange(2**16, dtype=np.uint16)
+    halves = patterns.view(np.float16).astype(np.float64)
+    halves = np.unique(halves[np.isfinite(halves)])
+    rule = "e5m10 is float16, and e8m7 is bfloat16"
+    expect_equal(minifloat_values(5, 10), torch.from_numpy(halves), rule, given="e5m10", hint="all values of float16")
+    brains = (patterns.astype(np.uint32) << 16).view(np.float32)
+    brains = np.unique(brains[np.isfinite(brains)]).astype(np.float64)
+    expect_equal(minifloat_values(8, 7), torch.from_numpy(brains), rule, given="e8m7", hint="all values of bfloat16")
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade_id": "check_minifloat_values_edges", "grade": true, "points": 1}
+with check("minifloat_values"):
+    rule = "with one exponent bit all values are subnormal, in steps of 2^(1 - m)"
+    got = expect_returns(lambda: minifloat_values(1, 2), rule, given="e1m2", hint="the bias is 0, field 1 is reserved")
+    expect_equal(got, [-1.5, -1, -0.5, 0, 0.5, 1, 1.5], rule, given="e1m2", hint="the bias is 0, field 1 is reserved")
+    ### BEGIN HIDDEN TESTS
+    for m in range(1, 11):
+        top = 2**m - 1
+        got = expect_returns(lambda m=m: minifloat_values(1, m), rule, given=f"e1m{m}", hint="the bias is 0")
+        expect_equal(got, torch.arange(-top, top + 1).double() * 2.0 ** (1 - m), rule, given=f"e1m{m}", hint="bias 0")
+    for e, m in ((0, 3), (9, 3), (-1, 3), (4, 0), (4, 11), (4, -2)):
+        expect_raises(
+            ValueError,
+            lambda e=e, m=m: minifloat_values(e, m),
+            "a number of bits out of its range is refused with a ValueError",
+            given=f"exponent_bits={e}, mantissa_bits={m}",
+            hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: two number lines
+#
+# The demo shows *your* values in blue. Below, in vermillion, is **fixed point** of the same width: whole numbers times
+# one power of two, so equally spaced. (You write it in exercise 6. "Fixed 5.3" has 5 bits before the point, the sign
+# among them, and 3 behind it.) The first axis is linear, the second logarithmic, and the third shows how far it is to
+# the next value. Some things to try:
+#
+# 1. On which scale do floats look evenly spread, on which does fixed point?
+# 2. Move one bit from the mantissa to the exponent. What do you gain, what do you pay? How do the stairs change?
+# 3. Zoom in, step by step. What do the subnormals look like on the linear axis? Why is the first step of the stairs so
+#    wide?
+# 4. Move the point (`fraction bits`): what does fixed point trade for what?
+#
+# The sliders work with the mouse and with the arrow keys.
+
+# %% tags=["explore"]
+number_line.number_line_demo(minifloat_values)
+
+# %% [markdown]
+# Without sliders: e3m4 on the left, e5m2 on the right. Both have 8 bits, and beside each is the fixed point that just
+# covers its range. For e5m2 that fixed point counts in steps of 512: it has *minus* 9 bits behind the point.
+
+# %% tags=["explore"]
+number_line.number_line_still(((3, 4), (5, 2)), values=minifloat_values)
+
+# %% [markdown]
+# ## Exercise 5: round a tensor to a minifloat
+#
+# Searching a table for each of a million weights would be slow, and there is no need. Around $x$ the values of the
+# format are evenly spaced, and you know the step:
+#
+# 1. **Binade.** Find the power of two $2^k \le |x| < 2^{k+1}$. Below the smallest normal value the spacing stays what
+#    it is, so $k$ is at least $1 - \text{bias}$. Above the largest power of the format, $k$ is that power.
+# 2. **Step.** In this binade neighbours are $2^{k-m}$ apart.
+# 3. **Round** $x / \text{step}$ to a whole number, ties to even (`torch.round` does this), and multiply by the step
+#    again. Both scalings are exact, as the step is a power of two: only the rounding rounds.
+# 4. **Saturate.** What is now beyond the largest value becomes the largest value, with its sign. So does infinity.
+#
+# By hand, in e3m4, where the smallest normal value is $2^{-2}$ and the largest value is 15.5:
+#
+# | $x$ | $k$ | step | $x$ / step | rounded | result |
+# |---|---|---|---|---|---|
+# | 3.3 | 1 | 1/8 | 26.4 | 26 | 3.25 |
+# | −2.0625 | 1 | 1/8 | −16.5 | −16 (tie: even) | −2.0 |
+# | 3.97 | 1 | 1/8 | 31.76 | 32 | 4.0 |
+# | 0.1 | −2 (not −4) | 1/64 | 6.4 | 6 | 0.09375 |
+# | 100 | 3 | 1/2 | 200 | 200 | 15.5 |
+#
+# Look at 3.97: rounding carries it into the next binade, and nothing special has to be done. An implementation that
+# keeps the mantissa within $2^m - 1$ would answer 3.875.
+#
+# **No loop over elements.** `torch.frexp(x)` gives mantissa and exponent of a whole tensor (mind that its mantissa is
+# in $[0.5, 1)$); `torch.floor(torch.log2(x.abs()))` is another way; `2.0 ** k` works for a tensor `k`. The ECE 209
+# report takes the logarithm of its input as it is (its algorithm 1, line 4). For a negative number that is NaN, so
+# take the size first. (Its line 7 also multiplies *the exponent* by each mantissa; meant is the power, $2^k (1 +
+# i/2^m)$. And its exponent has no lower end, so there are no subnormals.)
+
+
+# %% nbgrader={"grade_id": "round_to_minifloat", "solution": true}
+def round_to_minifloat(x, exponent_bits, mantissa_bits):
+    """Rounds each element to the nearest value of an IEEE-style minifloat.
+
+    A tie goes to the neighbour with an even mantissa. What is beyond the largest finite value saturates, infinities
+    too. NaN stays NaN. A result of zero may have either sign.
+
+    Args:
+        x: float32 tensor of any shape. It is not changed. There may be 100 million elements: no Python loop over them.
+        exponent_bits: whole number from 1 to 8. With 1, there are only subnormal values.
+        mantissa_bits: whole number from 1 to 10.
+
+    Returns:
+        float32 tensor of x's shape.
+
+    Raises:
+        ValueError: if one of the numbers of bits is out of its range.
+    """
+    ### BEGIN SOLUTION
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError(f"no minifloat here has {exponent_bits} exponent and {mantissa_bits} mantissa bits")
+    bias = 2 ** (exponent_bits - 1) - 1
+    lowest = 1 - bias
+    highest = max(2**exponent_bits - 2, 1) - bias
+    leading = 1 if exponent_bits > 1 else 0
+    largest = (leading + 1 - 2.0**-mantissa_bits) * 2.0**highest
+
+    wide = x.double()  # 2^(k - m) may be too small for float32
+    _, exponent = torch.frexp(wide)
+    k = (exponent - 1).clamp(lowest, highest)
+    step = 2.0 ** (k - mantissa_bits).double()
+    return (torch.round(wide / step) * step).clamp(-largest, largest).float()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_round_to_minifloat", "grade": true, "points": 4}
+### BEGIN HIDDEN TESTS
+def positive_values(e, m):
+    """All finite values from 0, so that a value's place is its code, and an even code has an even mantissa."""
+    codes = np.arange((2**e - 1) * 2**m, dtype=np.int64)
+    field, fraction = codes >> m, codes & (2**m - 1)
+    normal = np.ldexp(2.0**m + fraction, np.maximum(field - 1, 0))
+    return np.where(field == 0, fraction, normal) * 2.0 ** (2 - 2 ** (e - 1) - m)
+
+
+def by_table(x, e, m):
+    """The nearest value, found in the table: slow, and plain."""
+    table = positive_values(e, m)
+    size = np.minimum(np.abs(x.double().numpy()), table[-1])
+    above = np.minimum(np.searchsorted(table, size), len(table) - 1)
+    below = np.maximum(above - 1, 0)
+    up, down = table[above] - size, size - table[below]
+    code = np.where(up < down, above, np.where(down < up, below, above + above % 2 * (below - above)))
+    return torch.as_tensor(np.copysign(table[code], x.double().numpy()))
+
+
+### END HIDDEN TESTS
+with check("round_to_minifloat"):
+    x = torch.tensor([3.3, -3.3, 0.3, 1.0, 0.0, 5.7])
+    y = round_to_minifloat(x, 3, 4)
+    expect(
+        isinstance(y, torch.Tensor) and y.dtype == torch.float32 and y.shape == x.shape,
+        "the result is a float32 tensor of x's shape",
+        got=f"{getattr(y, 'dtype', type(y).__name__)}, {tuple(getattr(y, 'shape', ()))}",
+        hint="y.float() converts",
+    )
+    nearest = "every element goes to the nearest value of the format"
+    hint = "round x / step with the step of x's own binade, whatever the sign of x"
+    expect_equal(y, [3.25, -3.25, 0.296875, 1.0, 0.0, 5.75], nearest, given=x, hint=hint)
+    x = torch.tensor([2.0625, -2.0625, 2.1875, 4.125, 4.375])
+    ties = "a tie goes to the neighbour with an even mantissa"
+    expect_equal(
+        round_to_minifloat(x, 3, 4), [2.0, -2.0, 2.25, 4.0, 4.5], ties, given=x, hint="torch.round does it by itself"
+    )
+    x = torch.tensor([0.1, -0.1, 0.01, 0.005, 0.24])
+    subnormal = "below the smallest normal value the step stays 2^(1 - bias - m)"
+    expect_equal(
+        round_to_minifloat(x, 3, 4),
+        [0.09375, -0.09375, 0.015625, 0.0, 0.234375],
+        subnormal,
+        given=x,
+        hint="clamp the exponent from below before you compute the step",
+    )
+    x = torch.tensor([3.97, -0.999, 7.9])
+    carries = "rounding up may carry into the next power of two"
+    expect_equal(
+        round_to_minifloat(x, 3, 4), [4.0, -1.0, 8.0], carries, given=x, hint="do not limit the mantissa to 2^m - 1"
+    )
+    x = torch.tensor([15.7, 15.8, 100.0, -1e30])
+    saturates = "what is beyond the largest value saturates at it"
+    expect_equal(
+        round_to_minifloat(x, 3, 4), [15.5, 15.5, 15.5, -15.5], saturates, given=x, hint="clamp the result to +-largest"
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8] + [(3, 10), (5, 10), (4, 9)]
+    for e, m in splits:
+        table = torch.from_numpy(positive_values(e, m))
+        smallest, largest, normal = float(table[1]), float(table[-1]), 2.0 ** (2 - 2 ** (e - 1))
+        named = f"e{e}m{m}"
+        low, high = math.log2(smallest) - 1, math.log2(largest)
+        sizes = 2.0 ** (torch.rand(40, 25, generator=g, dtype=torch.float64) * (high - low) + low)
+        x = (sizes * (1 - 2 * torch.randint(0, 2, sizes.shape, generator=g))).float()
+        before = x.clone()
+        y = round_to_minifloat(x, e, m)
+        expect_equal(
+            x, before, "x itself is not changed", given=named, hint="avoid methods that end in _, such as clamp_"
+        )
+        expect(
+            y.dtype == torch.float32 and y.shape == x.shape,
+            "the result is a float32 tensor of x's shape",
+            given=named,
+            got=f"{y.dtype}, {tuple(y.shape)}",
+            hint="y.float() converts",
+        )
+        expected = by_table(x, e, m)
+        part = x.abs() >= normal
+        rule = f"{nearest} ({named})"
+        expect_equal(y[part], expected[part], rule, given=x[part], hint=hint)
+        rule = f"{subnormal} ({named})"
+        expect_equal(y[~part], expected[~part], rule, given=x[~part], hint="clamp the exponent from below, at 1 - bias")
+        x = torch.cat([table, -table]).float()
+        rule = f"a value of the format stays what it is ({named})"
+        expect_equal(round_to_minifloat(x, e, m), x, rule, given=x, hint="all values, the subnormal ones too")
+        middle = (table[:-1] + table[1:]) / 2
+        x = torch.cat([middle, -middle]).float()
+        rule = f"{ties} ({named})"
+        expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="not away from zero")
+        for toward in (0.0, math.inf):
+            x = torch.nextafter(middle.float(), torch.tensor(toward))
+            rule = f"{nearest} ({named})"
+            expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="just beside a tie")
+        x = torch.tensor([1.001, 1.5, 2.0, 1e4]).double().mul(largest).clamp(max=3.4e38).float()
+        x = torch.cat([x, -x])
+        before = x.clone()
+        round_to_minifloat(x, e, m)
+        expect_equal(
+            x, before, "x itself is not changed", given=named, hint="avoid methods that end in _, such as clamp_"
+        )
+        rule = f"{saturates} ({named})"
+        expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="(2 - 2^-m) 2^bias at most")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The second check asks for the unusual inputs, and counts the steps that Python takes: they must not become more when
+# the tensor grows.
+
+# %% nbgrader={"grade_id": "check_round_to_minifloat_edges", "grade": true, "points": 2}
+
+
+@probe
+def python_steps(n):
+    """How many lines Python runs to round n elements."""
+    import sys
+
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += 1
+        return trace
+
+    x = torch.linspace(-20, 20, n)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        round_to_minifloat(x, 3, 4)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+with check("round_to_minifloat"):
+    x = torch.tensor([[math.inf, -math.inf], [math.nan, 1.0]])
+    y = round_to_minifloat(x, 3, 4)
+    rule = "infinities saturate"
+    expect_equal(y[0], [15.5, -15.5], rule, given=x[0], hint="clamp does it, if nothing became NaN before: inf / inf")
+    rule = "NaN stays NaN, and harms no other element"
+    expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
+    few, many = python_steps(10), python_steps(5000)
+    expect(
+        many < 2 * few + 2000,
+        "there is no Python loop over the elements",
+        given="10 elements, then 5000",
+        got=f"{few} steps of Python, then {many}",
+        hint="let torch work on the whole tensor at once",
+    )
+    ### BEGIN HIDDEN TESTS
+    from course_utils.formats import FloatFormat
+
+    g = generator()
+    for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,)):
+        x = torch.randn(shape, generator=g) * 4
+        rule = "x may have any shape, empty ones too"
+        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), rule, given=f"shape {shape}", hint="no x.max()")
+        expect_equal(y, FloatFormat(3, 4).quantize(x), rule, given=f"shape {shape}", hint="the shape stays")
+    x = torch.cat([torch.linspace(-3, 3, 49), torch.tensor([math.inf, -math.inf, math.nan])])
+    for m in (1, 2, 5, 10):
+        rule = "with one exponent bit all values are subnormal, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
+        top, step = 2 - 2.0 ** (1 - m), 2.0 ** (1 - m)
+        expected = (torch.round(x.double() / step) * step).clamp(-top, top)
+        got = expect_returns(lambda m=m: round_to_minifloat(x, 1, m), rule, given=f"e1m{m}", hint="bias 0")
+        expect_equal(got, expected, rule, given=x, hint=f"this was e1m{m}: bias 0, step 2^(1 - m)")
+    for e, m, top in ((8, 7, (2 - 2.0**-7) * 2.0**127), (5, 10, 65504.0), (8, 10, (2 - 2.0**-10) * 2.0**127)):
+        rule = "infinities saturate"
+        x = torch.tensor([math.inf, -math.inf, 3.4028234e38, -3.4028234e38])
+        expect_equal(round_to_minifloat(x, e, m), [top, -top] * 2, rule, given=x, hint=f"this was e{e}m{m}")
+    for m in (2, 7):
+        table = FloatFormat(8, m).values()[-(255 * 2**m - 1) :].double()  # from 0 upwards
+        x = torch.cat([table, (table[1:] + table[:-1]) / 2, table[1:] * 0.7, table[1:] * 1.3]).clamp(max=3.4e38).float()
+        rule = "8 exponent bits reach as far as float32 itself, down to its own subnormal numbers"
+        hint = f"steps as small as 2^-133 and values near 2^128: compute in float64 (this was e8m{m})"
+        expect_equal(round_to_minifloat(x, 8, m), FloatFormat(8, m).quantize(x), rule, given=x, hint=hint)
+    for e, m in ((0, 3), (9, 3), (4, 0), (4, 11)):
+        expect_raises(
+            ValueError,
+            lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m),
+            "a number of bits out of its range is refused with a ValueError",
+            given=f"exponent_bits={e}, mantissa_bits={m}",
+            hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 6: fixed point
+#
+# The plain alternative: a whole number, and an agreement about where the point is. With $i$ bits before the point (the
+# sign among them) and $f$ bits behind it, a **code** $q$ means $q / 2^f$, and codes run from $-2^{i+f-1}$ to
+# $2^{i+f-1} - 1$. The lecture shows a C++ class for it, `Fixed<16, 16>`: 32 bits, the point in the middle. Digital
+# signal processing calls this Q format.
+#
+# By hand, for 16 and 16:
+#
+# - 1.5 becomes $1.5 \cdot 65536 = 98304$;
+# - 3.14159 becomes $\operatorname{round}(205887.24\ldots) = 205887$, which means $3.141586\ldots$;
+# - 40000 does not fit (the range ends at 32768) and saturates at the largest code, $2^{31} - 1$.
+#
+# A trap: float32 has 24 significant bits and a code here may have 32. The number $2^{31} - 1$ does not exist in
+# float32; it becomes $2^{31}$, one more than the largest code. Compute in float64.
+
+
+# %% nbgrader={"grade_id": "to_fixed", "solution": true}
+def to_fixed(x, integer_bits, fraction_bits):
+    """Maps real numbers to fixed-point codes: whole numbers q that mean q / 2^fraction_bits.
+
+    Rounds to nearest, ties to even. What is out of range saturates at the lowest or largest code, infinities too.
+
+    Args:
+        x: float32 or float64 tensor of any shape. It is not changed.
+        integer_bits: bits before the point, the sign bit among them, at least 1.
+        fraction_bits: bits behind the point, at least 0. Together at least 2 and at most 32 bits.
+
+    Returns:
+        int64 tensor of x's shape, from -2^(n-1) to 2^(n-1) - 1 with n = integer_bits + fraction_bits.
+
+    Raises:
+        ValueError: if the numbers of bits are out of their ranges, or x contains NaN.
+    """
+    ### BEGIN SOLUTION
+    bits = integer_bits + fraction_bits
+    if integer_bits < 1 or fraction_bits < 0 or not 2 <= bits <= 32:
+        raise ValueError(f"{integer_bits} and {fraction_bits} bits are not supported")
+    if x.isnan().any():
+        raise ValueError("x contains NaN, for which there is no code")
+    scaled = x.double() * 2.0**fraction_bits
+    return torch.round(scaled).clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).long()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_to_fixed", "grade": true, "points": 2}
+with check("to_fixed"):
+    x = torch.tensor([1.5, -0.75, 3.14159, 0.1, -0.1])
+    q = to_fixed(x, 16, 16)
+    expect(
+        isinstance(q, torch.Tensor) and q.dtype == torch.int64 and q.shape == x.shape,
+        "the result is an int64 tensor of x's shape",
+        got=f"{getattr(q, 'dtype', type(q).__name__)}, {tuple(getattr(q, 'shape', ()))}",
+        hint="q.long() converts",
+    )
+    nearest_code = "a code is round(x * 2^fraction_bits)"
+    expect_equal(
+        q, [98304, -49152, 205887, 6554, -6554], nearest_code, given=x, hint="round to nearest; do not cut off"
+    )
+    x = torch.tensor([0.125, 0.375, -0.125, -0.375])
+    even = "a tie goes to the even code"
+    expect_equal(to_fixed(x, 4, 2), [0, 2, 0, -2], even, given=x, hint="torch.round does it by itself")
+    x = torch.tensor([7.9, 8.0, 100.0, -8.0, -100.0])
+    ends = "what is out of range saturates at -2^(n-1) or 2^(n-1) - 1, with n = integer_bits + fraction_bits"
+    hint_ends = "integer_bits counts the sign; two's complement has one more code below zero than above"
+    expect_equal(to_fixed(x, 4, 4), [126, 127, 127, -128, -128], ends, given=x, hint=hint_ends)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for i, f in ((16, 16), (8, 8), (1, 7), (5, 3), (8, 0), (1, 1), (24, 8), (1, 31), (32, 0), (2, 20)):
+        n = i + f
+        x = torch.randn(8, 40, generator=g, dtype=torch.float64) * 2.0 ** (i - 1) * 0.7
+        x = torch.cat([x, torch.randn(2, 40, generator=g) * 2.0**-f * 3])
+        for x in (x, x.float()):  # noqa: B020  the same numbers in both dtypes
+            before = x.clone()
+            q = to_fixed(x, i, f)
+            expect_equal(x, before, "x itself is not changed", given=f"{i}.{f}", hint="avoid methods that end in _")
+            expect(q.dtype == torch.int64, "the result is an int64 tensor of x's shape", got=q.dtype, hint="q.long()")
+            lowest, largest = -(2 ** (n - 1)), 2 ** (n - 1) - 1
+            exact = [round(Fraction(v) * 2**f) for v in x.flatten().tolist()]  # a Fraction rounds ties to even, exactly
+            expected = torch.tensor([min(max(v, lowest), largest) for v in exact]).reshape(x.shape)
+            inside = (x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1
+            rule = f"{nearest_code} (fixed {i}.{f})"
+            expect_equal(q[inside], expected[inside], rule, given=x[inside], hint="in float64, to nearest")
+            expect_equal(q, expected, f"{ends} (fixed {i}.{f})", given=x, hint=hint_ends)
+        x = (torch.randint(-200, 200, (60,), generator=g) + 0.5) * 2.0**-f
+        x = x[(x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1]
+        expected = torch.tensor([round(Fraction(v) * 2**f) for v in x.tolist()], dtype=torch.int64)
+        expect_equal(
+            to_fixed(x, i, f), expected, f"{even} (fixed {i}.{f})", given=x, hint="torch.round does it by itself"
+        )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade_id": "check_to_fixed_edges", "grade": true, "points": 1}
+with check("to_fixed"):
+    x = torch.tensor([32767.9, 40000.0, 32768.0, -32768.0, -40000.0])
+    expect_equal(
+        to_fixed(x, 16, 16)[1:],
+        [2**31 - 1, 2**31 - 1, -(2**31), -(2**31)],
+        "with 32 bits the largest code is 2^31 - 1, not 2^31",
+        given=x[1:],
+        hint="float32 has no 2^31 - 1: convert x to float64 before you scale and clamp",
+    )
+    expect_raises(
+        ValueError,
+        lambda: to_fixed(torch.tensor([1.0, math.nan]), 8, 8),
+        "NaN is refused with a ValueError",
+        given=[1.0, math.nan],
+        hint="x.isnan().any()",
+    )
+    ### BEGIN HIDDEN TESTS
+    x = torch.tensor([math.inf, -math.inf, 1e30, -1e30])
+    for i, f in ((16, 16), (5, 3), (1, 31), (32, 0)):
+        rule = "infinities and very large numbers saturate"
+        got = expect_returns(lambda i=i, f=f: to_fixed(x, i, f), rule, given=x, hint="clamp before .long()")
+        expected = [2 ** (i + f - 1) - 1, -(2 ** (i + f - 1))] * 2
+        expect_equal(got, expected, rule, given=f"{x.tolist()}, fixed {i}.{f}", hint="clamp before .long()")
+    for shape in ((), (0, 3), (2, 1, 2)):
+        rule = "x may have any shape, empty ones too"
+        got = expect_returns(lambda s=shape: to_fixed(torch.full(s, 0.75), 4, 4), rule, given=f"shape {shape}")
+        expect_equal(got, torch.full(shape, 12), rule, given=f"shape {shape}", hint="the shape stays")
+    for i, f in ((0, 8), (-1, 8), (8, -1), (1, 0), (17, 16), (33, 0)):
+        expect_raises(
+            ValueError,
+            lambda i=i, f=f: to_fixed(torch.tensor([0.5]), i, f),
+            "numbers of bits out of their ranges are refused with a ValueError",
+            given=f"integer_bits={i}, fraction_bits={f}",
+            hint="integer_bits >= 1, fraction_bits >= 0, 2 to 32 together",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 7: multiply in fixed point
+#
+# Adding two codes with the same point is adding whole numbers. Multiplying is nearly as simple:
+#
+# $$
+# \frac{a}{2^f} \cdot \frac{b}{2^f} = \frac{a \cdot b}{2^{2f}}
+# \qquad\Rightarrow\qquad
+# q = \frac{a \cdot b}{2^{f}} .
+# $$
+#
+# The product has the point in the wrong place, $f$ bits too far left, so shift it back. A chip has no division for
+# that, just the shift `>>`, which drops the lowest $f$ bits: it rounds *down*. To round to nearest, add half of what
+# is dropped first:
+#
+# $$
+# q = (a \cdot b + 2^{f-1}) \mathbin{>>} f .
+# $$
+#
+# A tie then goes *up*, toward $+\infty$, also for negative numbers. That is not "ties to even", but it is what most
+# integer hardware does, because it costs one addition. With $f = 0$ nothing is dropped and nothing must be added.
+#
+# By hand with $f = 4$: $2.5 \cdot (-1.3125)$ has the codes $40$ and $-21$. The product is $-840$, plus 8 is $-832$,
+# shifted by 4 is **−52**, which means −3.25. The exact product is −3.28125, that is −52.5 steps: a tie, gone up.
+#
+# "If a larger type is available", says the lecture's source, the library "will use the accurate and fast scaled math
+# version". This is that version: 32-bit codes, products in 64 bits. What does not fit into 32 bits at the end
+# saturates. Do not compute in floats: products have up to 62 bits, float64 carries 53.
+
+
+# %% nbgrader={"grade_id": "fixed_multiply", "solution": true}
+def fixed_multiply(a, b, fraction_bits):
+    """Multiplies fixed-point codes of 32 bits with the same point, in integer arithmetic.
+
+    Rounds to nearest; ties go up, toward plus infinity. What does not fit into 32 bits saturates.
+
+    Args:
+        a, b: int32 or int64 tensors of one shape, whole numbers from -2^31 to 2^31 - 1. They are not changed.
+        fraction_bits: bits behind the point, 0 to 31.
+
+    Returns:
+        int64 tensor of the same shape: the codes of the products, from -2^31 to 2^31 - 1.
+
+    Raises:
+        ValueError: if fraction_bits is out of its range.
+    """
+    ### BEGIN SOLUTION
+    if not 0 <= fraction_bits <= 31:
+        raise ValueError(f"fraction_bits must lie in 0..31, not {fraction_bits}")
+    product = a.long() * b.long()
+    half = 1 << fraction_bits >> 1  # 0 if nothing is dropped
+    return ((product + half) >> fraction_bits).clamp(-(2**31), 2**31 - 1)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_fixed_multiply", "grade": true, "points": 3}
+### BEGIN HIDDEN TESTS
+def exact_products(a, b, f):
+    exact = [math.floor(Fraction(m * n, 2**f) + Fraction(1, 2)) for m, n in zip(a.tolist(), b.tolist(), strict=True)]
+    return torch.tensor([min(max(v, -(2**31)), 2**31 - 1) for v in exact])
+
+
+### END HIDDEN TESTS
+with check("fixed_multiply"):
+    a, b = torch.tensor([40, 24, 16]), torch.tensor([16, 32, 24])
+    q = fixed_multiply(a, b, 4)
+    expect(
+        isinstance(q, torch.Tensor) and q.dtype == torch.int64 and q.shape == a.shape,
+        "the result is an int64 tensor of the shape of a and b",
+        got=f"{getattr(q, 'dtype', type(q).__name__)}, {tuple(getattr(q, 'shape', ()))}",
+        hint="a.long() converts",
+    )
+    scaled_back = "the code of the product is a * b / 2^fraction_bits"
+    expect_equal(q, [40, 48, 24], scaled_back, given="a = [40, 24, 16], b = [16, 32, 24], 4 bits", hint="shift once")
+    a, b = torch.tensor([40, 3, -3, 5, -5, 1]), torch.tensor([-21, 6, 6, 5, 5, 7])
+    rounding = "it is rounded to nearest, and a tie goes up"
+    expect_equal(
+        fixed_multiply(a, b, 4),
+        [-52, 1, -1, 2, -2, 0],
+        rounding,
+        given=f"products {(a * b).tolist()}, to be divided by 16",
+        hint="add half of 2^fraction_bits, then shift with >>",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for f in (1, 4, 8, 15, 16, 24, 30, 31):
+        for bits in (8, 16, 24, 31):
+            a = torch.randint(-(2**bits), 2**bits, (200,), generator=g)
+            limit = min(2 ** (31 + f) // (2**bits), 2**31)  # most products fit
+            b = torch.randint(-limit, limit, (200,), generator=g)
+            a_before, b_before = a.clone(), b.clone()
+            q = fixed_multiply(a, b, f)
+            expect_equal(torch.cat([a, b]), torch.cat([a_before, b_before]), "a and b are not changed", hint="no *=")
+            expected = exact_products(a, b, f)
+            rule = f"{rounding} (fraction_bits = {f})"
+            near = (q - expected).abs() <= 1
+            given = f"a up to 2^{bits}, fraction_bits = {f}"
+            expect(
+                bool(near.all()), scaled_back, given=given, hint="one shift by fraction_bits, and integers of 64 bits"
+            )
+            expect_equal(q, expected, rule, given=(a * b).double(), hint="what is given here is a * b")
+    for f in (1, 2, 5, 16):  # ties, all of them
+        odd = torch.arange(-41, 42, 2)
+        q = fixed_multiply(odd, torch.full_like(odd, 2 ** (f - 1)), f)
+        expect_equal(q, (odd + 1) // 2, f"{rounding} (fraction_bits = {f})", given=odd, hint="-0.5 goes to 0, 0.5 to 1")
+    ### END HIDDEN TESTS
+
+
+# %% nbgrader={"grade_id": "check_fixed_multiply_edges", "grade": true, "points": 1}
+### BEGIN HIDDEN TESTS
+def exact_products(a, b, f):
+    exact = [math.floor(Fraction(m * n, 2**f) + Fraction(1, 2)) for m, n in zip(a.tolist(), b.tolist(), strict=True)]
+    return torch.tensor([min(max(v, -(2**31)), 2**31 - 1) for v in exact])
+
+
+### END HIDDEN TESTS
+with check("fixed_multiply"):
+    a = torch.tensor([2**31 - 1, -(2**31), -(2**31), 10**9], dtype=torch.int64)
+    b = torch.tensor([2**31 - 1, 2**31 - 1, -(2**31), 10**9], dtype=torch.int64)
+    rule = "what does not fit into 32 bits saturates at -2^31 or 2^31 - 1"
+    expect_equal(
+        fixed_multiply(a, b, 16),
+        [2**31 - 1, -(2**31), 2**31 - 1, 2**31 - 1],
+        rule,
+        given="the largest and lowest codes, 16 fraction bits",
+        hint="clamp at the end, in int64",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    small = torch.randint(-40_000, 40_000, (2, 100), generator=g)
+    rule = "with 0 fraction bits it is the product of whole numbers"
+    got = expect_returns(
+        lambda: fixed_multiply(small[0], small[1], 0), rule, hint="1 << -1 is an error: half is 0 here"
+    )
+    expect_equal(got, (small[0] * small[1]).clamp(-(2**31), 2**31 - 1), rule, given=small[0], hint="half is 0 here")
+    a, b = torch.randint(-(2**31), 2**31, (2, 300), generator=g)
+    rule = "what does not fit into 32 bits saturates at -2^31 or 2^31 - 1"
+    for f in (0, 1, 8, 16):
+        expect_equal(fixed_multiply(a, b, f), exact_products(a, b, f), rule, given=f"fraction_bits = {f}", hint="clamp")
+    a, b = torch.randint(-(2**31), 2**31, (2, 100), generator=g)
+    rule = "int32 codes are multiplied in 64 bits"
+    got = fixed_multiply(a.int(), b.int(), 31)
+    expect_equal(got, exact_products(a, b, 31), rule, given=a, hint="a.long(): a product of int32 tensors wraps around")
+    expect(
+        got.dtype == torch.int64, "the result is an int64 tensor of the shape of a and b", got=got.dtype, hint="long"
+    )
+    a, b = torch.randint(-(2**31), 2**31, (2, 3000), generator=g)
+    # made so that a * b lies right below a tie: here float64, which carries 53 bits, rounds the wrong way
+    a = (a.abs() | 2**30 | 1).clamp(max=2**31 - 1)
+    inverse = torch.tensor([pow(n, -1, 2**31) for n in a.tolist()])
+    b = (inverse * (2**30 - 1)) % 2**31  # a * b = 2^30 - 1 modulo 2^31
+    rule = "the arithmetic is that of whole numbers: float64 has too few bits for a product of two codes"
+    expect_equal(
+        fixed_multiply(a, b, 31), exact_products(a, b, 31), rule, given="a * b just below a tie", hint="no floats"
+    )
+    for f in (-1, 32, 40):
+        expect_raises(
+            ValueError,
+            lambda f=f: fixed_multiply(torch.tensor([3]), torch.tensor([5]), f),
+            "fraction_bits out of 0 .. 31 is refused with a ValueError",
+            given=f"fraction_bits={f}",
+            hint="test it first of all",
+        )
+    for shape in ((0,), (), (2, 3)):
+        ones = torch.ones(shape, dtype=torch.int64)
+        rule = "a and b may have any shape"
+        expect_equal(fixed_multiply(4 * ones, 6 * ones, 3), 3 * ones, rule, given=f"shape {shape}", hint="no loops")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: which format is good where?
+#
+# Here is the whole lab in one picture. Numbers of all sizes, from $2^{-12}$ to $2^{10}$, go through *your*
+# `round_to_minifloat` and *your* `to_fixed`, all with 8 bits. The curves show the relative error (root mean square in
+# each power of two). Before you look: what should the curve of a float look like inside its range? What
+# should it do below its smallest normal value, and above its largest? And fixed point?
+
+# %% tags=["explore"]
+positions = torch.linspace(-12, 10, 22 * 500 + 1, dtype=torch.float64)[:-1]
+sizes = (2.0**positions).float()
+curves = {
+    "e5m2": ("blue", "-", round_to_minifloat(sizes, 5, 2)),
+    "e4m3": ("green", "-", round_to_minifloat(sizes, 4, 3)),
+    "e3m4": ("orange", "-", round_to_minifloat(sizes, 3, 4)),
+    "fixed 5.3": ("vermillion", "--", to_fixed(sizes, 5, 3) / 2**3),
+}
+figure, axes = plt.subplots(figsize=(8, 4))
+for name, (colour, style, rounded) in curves.items():
+    relative = ((rounded.double() - sizes.double()) / sizes.double()).reshape(-1, 500)  # a row for each power of two
+    error = relative.square().mean(1).sqrt()
+    axes.stairs(
+        100 * error, range(-12, 11), baseline=None, color=COLOURS[colour], linestyle=style, linewidth=1.8, label=name
+    )
+    print(f"{name:10s} between 1 and 8: {100 * relative[12:15].square().mean().sqrt():6.3f} % relative error")
+axes.set_yscale("log")
+axes.set_ylim(0.3, 150)
+axes.set_yticks([1, 10, 100], ["1", "10", "100"])
+axes.set_xticks(range(-12, 11, 2), [f"$2^{{{n}}}$" for n in range(-12, 11, 2)])
+axes.set_xlabel("size of the number")
+axes.set_ylabel("relative error (%)")
+axes.set_title("8 bits each: a float is equally good over its range, fixed point only near the top")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# One more mantissa bit halves the plateau. One more exponent bit makes it longer, to both sides. Fixed point has no
+# plateau: its *absolute* error is the same everywhere, so its relative error falls as the numbers grow, up to the
+# point where they no longer fit.
+
+# %% [markdown]
+# ## Explore: the weights of a network
+#
+# Which part of these ranges does a neural network need? The cell takes `ClassyClassifier`, a small image classifier,
+# with trained weights that come with the course (it says for which data). The histogram counts its weights by size.
+# Below it, each bar is the range of one 8-bit format: full colour for normal values, light for subnormal ones.
+
+# %% tags=["explore"]
+from course_utils.data import classification_data
+from course_utils.models import accuracy, load_trained, normalize
+
+data = classification_data(train=False)
+model = load_trained(f"classyclassifier-{data.name}")
+print(data.note)
+weights = torch.cat([p.detach().flatten() for p in model.parameters() if p.dim() > 1])
+sizes = weights.abs().clamp(min=2.0**-24).log2()
+
+splits = [(e, 7 - e) for e in range(1, 7)]
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True, height_ratios=(3, 2))
+top.hist(
+    sizes.numpy(), bins=np.arange(-20, 3.01, 0.25), color=COLOURS["sky"], weights=np.full(len(sizes), 100 / len(sizes))
+)
+top.set_ylabel("share of the weights (%)")
+top.set_title(f"{len(weights)} weights of ClassyClassifier, trained on {data.name}")
+for row, (e, m) in enumerate(splits):
+    positive = minifloat_values(e, m).log2()
+    positive = positive[positive.isfinite()]
+    normal = 2 - 2 ** (e - 1)  # exponent of the smallest normal value
+    bottom.barh(row, positive[-1] - positive[0], left=positive[0], color=COLOURS["blue"], alpha=0.3, height=0.6)
+    if e > 1:
+        bottom.barh(row, positive[-1] - normal, left=normal, color=COLOURS["blue"], height=0.6)
+bottom.set_yticks(range(len(splits)), [f"e{e}m{m}" for e, m in splits])
+bottom.invert_yaxis()
+bottom.set_xlim(-20, 3)
+bottom.set_xticks(range(-20, 4, 2), [f"$2^{{{n}}}$" for n in range(-20, 4, 2)])
+bottom.set_xlabel("size of the weight")
+bottom.grid(False, axis="y")
+plt.show()
+print(f"half of the weights are smaller than {weights.abs().median():.4f}, the largest is {weights.abs().max():.4f}")
+
+# %% [markdown]
+# Now round all weights and count correct answers. No scaling, no tricks: the weights as they are, into each format of
+# 8 bits, and then of 6. The signal-to-noise ratio says how large the weights are against their rounding errors, in
+# decibels (10 dB is ten times the power; lab 2 has more on it).
+
+# %% tags=["explore"]
+import copy
+
+
+def with_weights(network, change):
+    """A copy of the network whose weights went through a function. Biases stay as they are."""
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        for p in changed.parameters():
+            if p.dim() > 1:
+                p.copy_(change(p.detach()))
+    return changed
+
+
+def noise_ratio_db(x, y):
+    return 10 * math.log10(float(x.double().square().sum() / (x.double() - y.double()).square().sum()))
+
+
+images, labels = normalize(data.images[:1000]), data.labels[:1000]
+reference = 100 * accuracy(model, images, labels)
+print(f"{data.name}, {len(images)} test images, float32 weights: {reference:.2f} % correct\n")
+for n in (8, 6):
+    ways = {f"e{e}m{n - 1 - e}": lambda w, e=e, n=n: round_to_minifloat(w, e, n - 1 - e) for e in range(1, n - 1)}
+    ways |= {
+        f"fixed {i}.{n - i}": lambda w, i=i, n=n: (to_fixed(w, i, n - i) / 2.0 ** (n - i)).float() for i in (1, 2, 4)
+    }
+    print(f"{n} bits       signal to noise     correct")
+    for name, change in ways.items():
+        share = 100 * accuracy(with_weights(model, change), images, labels)
+        print(f"{name:10s}   {noise_ratio_db(weights, change(weights)):12.2f} dB   {share:7.2f} %")
+    print()
+
+# %% [markdown]
+# The best splits are those whose normal range covers the bulk of the histogram with the most mantissa bits. Too few
+# exponent bits: the weights sit among the subnormals, on a coarse even grid. Too many: powers that no weight needs,
+# paid for with digits that all of them need. Fixed point does well where its range ends just above the largest weight.
+
+# %% [markdown]
+# ## What the field reports
+#
+# **Ranges.** The ECE 209 report compares the largest 32-bit whole number, $2^{31} - 1 = 2{,}147{,}483{,}647$, with
+# the largest float32 number, $(2 - 2^{-23}) \cdot 2^{127} = 3.4028235 \cdot 10^{38}$, and says that the range is
+# bought "with the cost of accuracy at larger values". The Purdue lecture says "as large as $2^{127}$": that is the
+# largest *power*; the largest number is nearly twice that. How large the cost is, your functions say. The second part
+# of the table sets the largest values of your formats beside those that torch reports for its own types.
+
+# %% tags=["explore"]
+largest = float32_value(0, 254, 2**23 - 1)
+print(f"largest float32:  reported 3.4028235e38   yours {largest:.8g}   2^127 = {2.0**127:.4g}")
+for power in (0, 24, 30):
+    step = float32_value(0, 127 + power, 1) - float32_value(0, 127 + power, 0)
+    print(f"step of float32 at 2^{power:<2d}: {step:g}   (32-bit whole numbers: 1)")
+print()
+print("format      yours: largest  smallest normal  smallest        torch: largest  smallest normal")
+for name, e, m, dtype in (
+    ("float16", 5, 10, torch.float16),
+    ("bfloat16", 8, 7, torch.bfloat16),
+    ("e5m2", 5, 2, torch.float8_e5m2),
+    ("e4m3", 4, 3, torch.float8_e4m3fn),
+):
+    values, info = minifloat_values(e, m), torch.finfo(dtype)
+    smallest, normal = values[values > 0][0].item(), 2.0 ** (2 - 2 ** (e - 1))
+    mark = "" if info.max == values[-1].item() else "   <- differs"
+    print(
+        f"{name:10s} {values[-1].item():14.6g} {normal:16.4g} {smallest:9.4g} {info.max:22.6g} {info.tiny:16.4g}{mark}"
+    )
+
+# %% [markdown]
+# One line differs, and for a reason. Torch's 8-bit type is called `float8_e4m3fn`: "fn" stands for *finite, with
+# NaN*. Its makers thought that with only four exponent bits, a whole exponent for infinity and NaN is a waste. So the
+# field 15 holds numbers too, all but one pattern, and the format ends at $1.75 \cdot 2^8 = 448$ in place of $1.875
+# \cdot 2^7 = 240$. Read the fine print of a format before you trust its name.
+#
+# **An accuracy test.** The ECE 209 report rounds $64 \times 64 \times 64$ random numbers between −15.5 and 15.5 to 8
+# bits with 3 exponent bits, and takes the mean squared error: 0.01191 with its own function, and 0.00494 with a
+# built-in function of TensorFlow. (It does not say which random distribution; an even one fits.) You have all the
+# parts to repeat it. The cell adds a variant whose mantissa is not allowed to carry into the next power of two.
+
+
+# %% tags=["explore"]
+def without_carry(x):
+    step = 2.0 ** (torch.floor(torch.log2(x.abs())).clamp(-2, 3) - 4)
+    end_of_binade = torch.where(x.abs() < 0.25, 15, 31)  # mantissa all ones; a subnormal number has no leading 1
+    return torch.sign(x) * torch.minimum(torch.round(x.abs() / step), end_of_binade) * step
+
+
+def even_grid(x):
+    step = 62 / 255  # 255 steps over +-31
+    return torch.round(x / step) * step
+
+
+maker = torch.Generator().manual_seed(0)
+errors = []
+for _ in range(20):
+    x = torch.rand(64, 64, 64, generator=maker) * 31 - 15.5
+    ways = round_to_minifloat(x, 3, 4), without_carry(x), to_fixed(x, 5, 3) / 8, even_grid(x)
+    errors.append([(y.double() - x.double()).square().mean().item() for y in ways])
+mean, spread = np.mean(errors, axis=0), np.std(errors, axis=0, ddof=1)
+names = (
+    ("3 exponent and 4 mantissa bits, to nearest", ""),
+    ("the same, but the mantissa may not carry", "0.01191"),
+    ("fixed 5.3, range -16 to 15.875", ""),
+    ("even grid over +-31, 8 bits", "0.00494"),
+)
+print(f"{'mean squared error':44s} {'reported':>9s}    computed, 20 draws")
+for (name, reported), value, deviation in zip(names, mean, spread, strict=True):
+    print(f"{name:44s} {reported:>9s}    {value:.5f} ± {deviation:.5f}")
+
+# %% [markdown]
+# Three lessons. The published 0.01191 is worse than true rounding to nearest, by many times what chance would do (the
+# figure after ± is the standard deviation of one draw). It fits a function that lost the carry, like 3.97 → 3.875 in
+# exercise 5. The built-in function's 0.00494 is what an even grid over *twice* the range gives; over the range itself
+# an even grid such as fixed 5.3 is about four times better. And the report's finding that its minifloat is the worse
+# of the two holds for *these* data: numbers spread evenly up to the largest value are the best case for an even grid
+# and the worst for a float. You have just seen that the weights of a network look quite different.
+
+# %% [markdown]
+# ## Recap
+#
+# - A float is a sign, a power of two and a significand whose leading 1 is not stored. The smallest exponent field
+#   means subnormal, without a leading 1; the largest is reserved for infinity and NaN.
+# - Adding means: align, add, normalise, round. What falls below the last bit is lost, and a long sum can stand still.
+# - Exponent bits buy range, mantissa bits buy precision. A float's *relative* error is even over its range; fixed
+#   point's *absolute* error is.
+# - To round to any format: find the step at $x$, divide, round to a whole number with ties to even, multiply,
+#   saturate.
+# - Fixed point is whole-number arithmetic and one shift. Somebody must define rounding and saturation: you did.
+#
+# Three questions to finish. A few sentences each, with numbers where you can.
+
+# %% [markdown]
+# ### Question 1: a counter that stops
+#
+# A program counts events in a float32 number, adding 1.0 for each. At which count does it stop growing, and why
+# exactly there? What would happen in bfloat16 (7 fraction bits)? Name two ways out.
+
+# %% [markdown] nbgrader={"grade_id": "why_counters_stop", "grade": true, "solution": true, "points": 2}
+# **Model answer.** At $2^{24} = 16{,}777{,}216$. A significand has 24 bits, so from $2^{24}$ to $2^{25}$ neighbours
+# are 2 apart. Adding 1 gives a number exactly halfway between two neighbours; the tie goes to the even one, which is
+# $2^{24}$ itself, so the counter stands still. In bfloat16 there are 8 significant bits, and it stops at $2^8 = 256$.
+# Ways out: count in integers; add up in a wider format (float64, or float32 for bfloat16 data); add up in blocks and
+# then add the blocks; carry the lost part along (Kahan summation); round stochastically.
+#
+# *Marking: 1 point for 2^24 with the reason (step 2 from there, tie to even) and 2^8 for bfloat16. 1 point for two
+# workable ways out. An answer that says 2^24 + 1 or "when the step exceeds 1" counts as right.*
+
+# %% [markdown]
+# ### Question 2: what are subnormals for?
+#
+# Some chips treat subnormal numbers as zero ("flush to zero"). For e3m4, how many of the positive values would be
+# lost, and what would then be the distance from 0 to the smallest positive value, compared with the next step after
+# it? Name one thing in a program that relies on subnormals.
+
+# %% [markdown] nbgrader={"grade_id": "why_subnormals", "grade": true, "solution": true, "points": 2}
+# **Model answer.** Field 0 has the fractions 1 to 15: 15 of the 111 positive values ($7 \cdot 16 - 1$), 13.5 %, would
+# be lost. The smallest positive value would be $2^{-2} = 0.25$, and the step after it $2^{-6}$: a hole around zero
+# that is 16 times as wide as the next step. With subnormals the steps go on evenly down to 0. Programs rely on it: a
+# difference $x - y$ is 0 only if $x = y$ (the difference of two neighbours near the smallest normal value is
+# subnormal), so `if x != y: z = 1 / (x - y)` cannot divide by zero. And small gradients or weights fade out gradually
+# instead of vanishing at once.
+#
+# *Marking: 1 point for 15 values (or 15 of 111) and the hole of 0.25 against 1/64. 1 point for a reason that names
+# what becomes of small differences or small numbers.*
+
+# %% [markdown]
+# ### Question 3: float or fixed?
+#
+# You have 8 bits per number. Which of e4m3, e5m2 and fixed point would you take for (a) image pixels between 0 and 1
+# whose absolute error counts, (b) gradients whose sizes vary from $10^{-5}$ to 10, (c) a layer's weights, half of
+# which are smaller than a twentieth of the largest? Give a reason with a number for each.
+
+# %% [markdown] nbgrader={"grade_id": "why_float_or_fixed", "grade": true, "solution": true, "points": 2}
+# **Model answer.** (a) Fixed point: with the range $[-1, 1)$ it has a step of $2^{-7}$ everywhere, an error of at
+# most 0.004 (half of that without a sign bit); e4m3 has steps of $2^{-4}$ just below 1. (b) e5m2: the sizes span a
+# factor of $10^6$, about 20 powers of two; e5m2 has 30 normal ones (smallest $2^{-14} = 6 \cdot 10^{-5}$, subnormals
+# down to $1.5 \cdot 10^{-5}$), e4m3 only 14, from $2^{-6}$, so small gradients become zero. (A common scale factor
+# helps further: $10^{-5}$ is just below the smallest subnormal.) (c) e4m3 is a good choice: its 14 normal powers
+# cover everything from the largest weight down by a factor of 16,000, with a relative error of at most $2^{-4}$.
+# Fixed point with its range at the largest weight has 127 steps, so a weight at a twentieth is known to half a step
+# of about 6, 8 %, and smaller ones worse; it comes close, and wins if only the absolute error counts. A scale factor
+# may be needed for either.
+#
+# *Marking: 1 point for fixed in (a) and e5m2 in (b), each with a number. 1 point for (c) with a sound argument about
+# relative error or range; both e4m3 and fixed point can be right there.*

@@ -1,0 +1,8 @@
+# Mistake: reads the bytes in the wrong order
+# Rule: exponent is the stored field
+def float32_fields(x):
+    (pattern,) = struct.unpack(">I", struct.pack("<f", x))
+    sign = pattern >> 31
+    exponent = pattern >> 23 & 0xFF
+    fraction = pattern & 0x7FFFFF
+    return sign, exponent, fraction

@@ -1,0 +1,18 @@
+# Mistake: crashes with one exponent bit
+# Rule: with one exponent bit all values are subnormal
+def minifloat_values(exponent_bits, mantissa_bits):
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError("bits out of range")
+    if exponent_bits == 1:
+        raise ValueError("no normal values")
+    bias = 2 ** (exponent_bits - 1) - 1
+    values = []
+    for field in range(2**exponent_bits - 1):
+        for f in range(2**mantissa_bits):
+            if field == 0:
+                value = f / 2**mantissa_bits * 2.0 ** (1 - bias)
+            else:
+                value = (1 + f / 2**mantissa_bits) * 2.0 ** (field - bias)
+            values.append(value)
+    values = [-v for v in values[:0:-1]] + values
+    return torch.tensor(values, dtype=torch.float32)

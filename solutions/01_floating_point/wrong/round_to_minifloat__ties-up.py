@@ -1,0 +1,16 @@
+# Mistake: rounds ties up
+# Rule: a tie goes to the neighbour with an even mantissa
+def round_to_minifloat(x, exponent_bits, mantissa_bits):
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError("bits out of range")
+    bias = 2 ** (exponent_bits - 1) - 1
+    lowest = 1 - bias
+    highest = max(2**exponent_bits - 2, 1) - bias
+    largest = (2 - 2.0**-mantissa_bits) * 2.0**highest
+    if exponent_bits == 1:
+        largest = (1 - 2.0**-mantissa_bits) * 2.0**highest
+    wide = x.double()
+    k = (torch.frexp(wide)[1] - 1).clamp(lowest, highest)
+    step = 2.0 ** (k - mantissa_bits).double()
+    q = torch.floor(wide / step + 0.5)
+    return (q * step).clamp(-largest, largest).float()
