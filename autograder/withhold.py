@@ -42,10 +42,11 @@ def withhold(entries: Iterable[str]) -> None:
         else:
             found = _resolve(entry)
             if isinstance(found, types.ModuleType):
-                for name in getattr(found, "__all__", None) or vars(found):
+                for name in getattr(found, "__all__", None) or list(vars(found)):
                     value = getattr(found, name)
                     if callable(value) and getattr(value, "__module__", None) == found.__name__:
                         _replace(f"{entry}.{name}", value)
+                        _withhold_methods(f"{entry}.{name}", value)
             else:
                 _replace(entry, found)
 
@@ -84,6 +85,14 @@ def _replace(entry: str, original: Any) -> None:
     setattr(_resolve(owner), name, refusal)
     for module, attribute in _known_as.get(id(original), []):
         setattr(module, attribute, refusal)
+
+
+def _withhold_methods(entry: str, owner: Any) -> None:
+    """Objects of a withheld class may be at hand already, in a table of formats say: their methods refuse too."""
+    if isinstance(owner, type):
+        for name, value in list(vars(owner).items()):
+            if not name.startswith("_") and callable(value):
+                setattr(owner, name, _refusal(f"{entry}.{name}"))
 
 
 def _withhold_operator(entry: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import DOUBLE
+from conftest import DOUBLE, MINI, write_mini
 
+from autograder.gates import reference_answers
 from autograder.grading import Grader, Submission
 from autograder.lab import Lab
 from autograder.submission import Answers
@@ -128,3 +129,15 @@ def test_hidden_inputs_differ_between_submissions_and_stay_when_graded_again(gra
 def test_an_untouched_exercise_is_not_attempted(mini: Lab, grader: Grader):
     graded = grader.grade(Submission("student", mini, Answers({"double": "def double(x):\n    pass"})))
     assert [r.status for r in graded.rows] == ["failed", "missing", "missing", "missing"]
+
+
+def test_a_withheld_module_takes_the_methods_of_its_objects_along(tmp_path, grader):
+    """`FORMATS` holds objects that were made before anything was withheld."""
+    lab = write_mini(tmp_path, MINI.replace("[course_utils.checks.expect_raises,", "[course_utils.formats,"))
+    answers = reference_answers(lab)
+    answers.sources["double"] = (
+        "import course_utils.formats as f\ndef double(x):\n    return f.FORMATS['e3m4'].quantize(torch.tensor(6.0))"
+    )
+    row = grader.grade(Submission("ann", lab, answers)).rows[0]
+    assert row.status == "error"
+    assert "is withheld in this lab" in row.message
