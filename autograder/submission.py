@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.build import release
-from autograder.lab import Cell, Lab
+from autograder.lab import Cell, Lab, lab_names
 
 MAX_BYTES = 50 * 2**20
 """The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""
@@ -42,7 +42,9 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
     expected = folder / f"{lab.name}.ipynb"
     if expected.is_file():
         return expected
-    others = sorted(p for p in folder.rglob("*.ipynb") if p.is_file() and ".ipynb_checkpoints" not in p.parts)
+    labs = lab_names(lab.root)  # a folder may hold what was handed in for other labs
+    others = sorted(p for p in folder.rglob("*.ipynb") if p.is_file() and p.stem not in labs)
+    others = [p for p in others if ".ipynb_checkpoints" not in p.parts]
     if len(others) == 1:
         return others[0]
     found = ", ".join(p.name for p in others) or "no notebook"

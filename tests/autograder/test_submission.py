@@ -140,6 +140,17 @@ def test_the_only_notebook_counts_whatever_its_name(mini, tmp_path):
     assert notebook_path(tmp_path, mini).name == "00_mini.ipynb"
 
 
+def test_a_notebook_of_another_lab_is_not_taken_for_this_one(mini, tmp_path):
+    (mini.root / "solutions" / "01_other").mkdir(exist_ok=True)
+    (mini.root / "solutions" / "01_other" / "01_other.py").write_text("# %%\n")
+    (tmp_path / "01_other.ipynb").write_text("{}")
+    try:
+        with pytest.raises(Unreadable, match="00_mini.ipynb is missing"):
+            notebook_path(tmp_path, mini)
+    finally:
+        (mini.root / "solutions" / "01_other" / "01_other.py").unlink()
+
+
 def test_names_of_added_cells(mini, notebook, tmp_path):
     notebook.cells.append(new_code_cell("import math as m, os.path\ndef helper(): pass"))
     notebook.cells.append(new_code_cell("not python"))
