@@ -145,7 +145,7 @@ def test_a_notebook_of_another_lab_is_not_taken_for_this_one(mini, tmp_path):
     (mini.root / "solutions" / "01_other" / "01_other.py").write_text("# %%\n")
     (tmp_path / "01_other.ipynb").write_text("{}")
     try:
-        with pytest.raises(Unreadable, match="00_mini.ipynb is missing"):
+        with pytest.raises(Unreadable, match=r"00_mini\.ipynb is missing"):
             notebook_path(tmp_path, mini)
     finally:
         (mini.root / "solutions" / "01_other" / "01_other.py").unlink()
