@@ -38,6 +38,7 @@ MEMORY = 2 * 2**30
 SCRATCH = 64 * 2**20
 """Bytes in the scratch folder, and of any one file."""
 
+FILES = 10_000  # in the scratch folder; an empty one has no size, but takes the kernel's memory
 PROCESSES = 64  # threads count too
 CPU_SECONDS = 600
 OPEN_FILES = 256
@@ -131,18 +132,20 @@ def _separate() -> None:
 
 def _fork_and_watch() -> None:
     """Returns in the child, which is process 1 of its namespace. The parent stays behind until the child has ended."""
+    processes = os.open("/proc", os.O_RDONLY)  # the child's change of root takes this process along
     child = os.fork()
     if child == 0:
+        os.close(processes)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         return
     signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
-    page = resource.getpagesize()
-    before = _resident_pages(child)
+    before = _memory(processes, child)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        if (_resident_pages(child) - before) * page > MEMORY:
+        # the first figure is quick and counts what processes share once for each; the second is slow and exact
+        if _memory(processes, child) - before > MEMORY and _memory(processes, child, exact=True) - before > MEMORY:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             os._exit(OUT_OF_MEMORY)
@@ -156,15 +159,29 @@ def _fork_and_watch() -> None:
     os._exit(code & 0xFF)
 
 
-def _resident_pages(process: int) -> int:
-    """Memory of a process and all that descend from it, in pages; what they share counts once for each."""
+def _memory(processes: int, process: int, *, exact: bool = False) -> int:
+    """Bytes that a process and all that descend from it hold, files aside; ``processes`` is ``/proc``, opened."""
+
+    def read(name: str) -> str:
+        with open(os.open(f"{process}/{name}", os.O_RDONLY, dir_fd=processes), encoding="ascii") as file:  # noqa: PTH123
+            return file.read()
+
     try:
-        resident = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        shared = int(Path(f"/proc/{process}/statm").read_text().split()[2])
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except (OSError, IndexError):
+        lines = read("smaps_rollup" if exact else "status").splitlines()
+        told = dict(line.split()[:2] for line in lines if line.endswith("kB"))
+        held = sum(int(told.get(n, 0)) for n in (("Pss_Anon:", "Pss_Shmem:") if exact else ("RssAnon:", "RssShmem:")))
+        threads = os.open(f"{process}/task", os.O_RDONLY, dir_fd=processes)
+        try:
+            children = [
+                c
+                for t in os.listdir(threads)  # noqa: PTH208
+                for c in read(f"task/{t}/children").split()
+            ]
+        finally:
+            os.close(threads)
+    except (OSError, ValueError):
         return 0
-    return resident - shared + sum(_resident_pages(int(c)) for c in children)
+    return held * 1024 + sum(_memory(processes, int(c), exact=exact) for c in children)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
@@ -184,7 +201,7 @@ def _rebuild_root(folders: list[Path]) -> None:
         elif system.is_dir():
             _bind(system, root)
     Path(root, "tmp").mkdir()  # before the views: what they show may lie in the real /tmp
-    _mount("tmpfs", f"{root}/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={SCRATCH}")
+    _mount("tmpfs", f"{root}/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={SCRATCH},nr_inodes={FILES}")
     etc = [Path("/etc", n) for n in ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "alternatives")]
     prefixes = sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
     shown: list[Path] = []
@@ -222,8 +239,18 @@ def _bind(path: Path, root: str, *, writable: bool = False) -> None:
     _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | wanted | kept)
 
 
+def limit_memory() -> None:
+    """At most `MEMORY` bytes beyond what the process has now, which with torch is mostly library (Linux only)."""
+    if sys.platform == "linux":
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        value = in_use + MEMORY if hard == resource.RLIM_INFINITY else min(in_use + MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (value, value))
+
+
 def _limit() -> None:
-    """Limits of the process. Memory is counted from what it has now, which with torch is mostly library."""
+    """Limits of the process."""
+    limit_memory()
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: CPU_SECONDS,
@@ -231,8 +258,6 @@ def _limit() -> None:
         resource.RLIMIT_NOFILE: OPEN_FILES,
     }
     if sys.platform == "linux":
-        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limits[resource.RLIMIT_AS] = in_use + MEMORY
         limits[resource.RLIMIT_NPROC] = PROCESSES
     for which, value in limits.items():
         hard = resource.getrlimit(which)[1]
@@ -304,8 +329,13 @@ _SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
+    # memory that belongs to no process, so that no limit counts it
+    "shmget": (29, 194),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
 }
-_CLONE, _CLONE3 = (56, 220), (435, 435)
+_CLONE, _CLONE3, _PRCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (157, 167), (41, 198), (53, 199)
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: the others are not all kept in by a network namespace (vsock)
 _AUDIT_ARCHITECTURE = (0xC000003E, 0xC00000B7)
 
 
@@ -321,7 +351,9 @@ def _number(name: str) -> int:
 
 
 def _refuse_system_calls() -> bool:
-    """A seccomp filter: the listed calls fail with EPERM, new namespaces too; everything else goes through."""
+    """A seccomp filter: the listed calls fail with EPERM, and new namespaces, sockets beyond the internet's and unix's,
+    and the wish to outlive one's parent, by which a process would escape its end; everything else goes through.
+    """
     machine = _machine()
     if machine is None:
         return False
@@ -341,10 +373,22 @@ def _refuse_system_calls() -> bool:
     ]
     for number in refused:
         program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
+    first_argument = 16
     program += [
-        (equal, 0, 3, _CLONE[machine]),
-        (load, 0, 0, 16),  # clone's flags
+        (equal, 0, 4, _CLONE[machine]),
+        (load, 0, 0, first_argument),
         (any_bit, 0, 1, namespaces),
+        (give, 0, 0, refuse),
+        (give, 0, 0, allow),
+        (equal, 0, 4, _PRCTL[machine]),
+        (load, 0, 0, first_argument),
+        (equal, 0, 1, _PR_SET_PDEATHSIG),
+        (give, 0, 0, refuse),
+        (give, 0, 0, allow),
+        (equal, 1, 0, _SOCKET[machine]),
+        (equal, 0, 1 + len(_FAMILIES) + 1, _SOCKETPAIR[machine]),
+        (load, 0, 0, first_argument),
+        *((equal, len(_FAMILIES) - n, 0, family) for n, family in enumerate(_FAMILIES)),
         (give, 0, 0, refuse),
         (give, 0, 0, allow),
     ]
