@@ -14,8 +14,9 @@ First it says which walls of the sandbox stand: ``{"walls": [...]}``. Then reque
 - ``{"do": "probe", "source": text, "name": function, "args": [...], "kwargs": {...}}``: defines the examiner's function
   beside the answers and calls it.
 
-Every reply has ``"output"``, what was printed meanwhile (its end), and instead of ``"value"`` may have ``"error"``:
-type, builtin base types, message, and the lines of the student's cells it passed through.
+Every reply has the request's ``"number"`` and ``"output"``, what was printed meanwhile (its end), and instead of
+``"value"`` may have ``"error"``: type, builtin base types, message, and the lines of the student's cells it passed
+through.
 """
 
 from __future__ import annotations
@@ -102,10 +103,11 @@ class Candidate:
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
                 reply = self._do(request, arrays)
             self.busy = False
-            return Encoder(self._reference).pack(reply | {"output": output.text()})
+            return Encoder(self._reference).pack(reply | {"number": request["number"], "output": output.text()})
         except BaseException as error:
             self.busy = False
-            return Encoder().pack({"error": _describe(error), "output": output.text()})
+            described = {"error": _describe(error), "number": request["number"], "output": output.text()}
+            return Encoder().pack(described)
 
     def _do(self, request: dict, arrays: list) -> dict[str, Any]:
         match request["do"]:
@@ -170,7 +172,12 @@ class _Tail(io.StringIO):
         return written
 
     def text(self) -> str:
-        return self.getvalue()[-OUTPUT_LIMIT:]
+        return _sendable(self.getvalue()[-OUTPUT_LIMIT:])
+
+
+def _sendable(text: str) -> str:
+    """Half a character, as in ``"\\udc80"``, has no bytes to be sent as."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _prepare_process() -> None:
@@ -211,10 +218,10 @@ def _describe(error: BaseException) -> dict[str, Any]:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<ipython-input")]
     bases = [t.__name__ for t in type(error).__mro__ if getattr(builtins, t.__name__, None) is t]
     return {
-        "type": type(error).__name__[:100],
+        "type": _sendable(type(error).__name__[:100]),
         "bases": bases,
-        "message": message,
-        "lines": [f"line {f.lineno} of {f.name}: {f.line}"[:300] for f in frames[-3:]],
+        "message": _sendable(message),
+        "lines": [_sendable(f"line {f.lineno} of {f.name}: {f.line}"[:300]) for f in frames[-3:]],
     }
 
 

@@ -35,6 +35,8 @@ from course_utils import checks
 START_SECONDS = 30.0  # for a candidate to start; it takes a tenth of a second on an idle machine
 GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
 
+MESSAGE_LIMIT = 4_000  # characters; an error's text may hold a whole answer
+
 
 @dataclass(frozen=True)
 class Job:
@@ -99,6 +101,7 @@ def prepare() -> None:
 
 def child(jobs: socket.socket, candidates: socket.socket) -> None:
     """The forked child's whole life: one job."""
+    sandbox.limit_memory()  # what an answer's data makes a check do is limited too
     wire = Wire(jobs)
     job = Job(**Decoder().unpack(wire.receive()))
     report = Examiner(job, candidates).run()
@@ -131,6 +134,9 @@ class Examiner:
 
     def run(self) -> Report:
         report = Report()
+        # Each cell has its own limit; an answer that ends its process in every check has all cells run again and again
+        limits = len(self.cells) * (self.job.seconds + GRACE_SECONDS)
+        self.deadline = time.perf_counter() + START_SECONDS + limits
         checks.set_seed(self.job.seed)
         checks.run_probes_with(self._probe)
         try:
@@ -171,11 +177,14 @@ class Examiner:
             if status != "passed" and self._is_untouched(exercise):
                 status, message, public = "not attempted", f"{exercise} still holds its stub", None
             seconds = round(time.perf_counter() - started, 3)
-            return Result(cell.id, status == "passed", status, message, message if public is None else public, seconds)
+            message, public = (t[:MESSAGE_LIMIT] for t in (message, message if public is None else public))
+            return Result(cell.id, status == "passed", status, message, public, seconds)
 
         exercise = self.job.exercise_of[cell.id]
+        if started > self.deadline:
+            return result("timeout", f"{exercise}: the time for the whole notebook was used up before this check")
         try:
-            answers = self._answers()
+            answers = self._answers(cell)
             with time_limit(self.job.seconds):
                 self._execute(cell, self.namespace | answers)  # no check sees what another one defined
             return result("passed")
@@ -194,10 +203,19 @@ class Examiner:
         except Exception as error:
             return result("failed", f"{exercise}: its result cannot be used: {type(error).__name__}: {error}")
 
-    def _answers(self) -> dict[str, Any]:
-        """What the candidate defines: data, or a `Remote`; and a `Missing` for what it should define and does not."""
-        self.candidate.ensure_started()
-        found = self.candidate.names()
+    def _answers(self, cell: Cell) -> dict[str, Any]:
+        """What the candidate defines: data, or a `Remote`; and a `Missing` for what it should define and does not.
+
+        It is asked for what the check uses only: an answer that cannot be sent must not cost the points of the others.
+        """
+        used = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+        try:
+            self.candidate.ensure_started()
+            found = self.candidate.names(used)
+        except (CandidateGone, TimeUp):  # a check before may have left a call or replies behind; a new process has none
+            self.candidate.stop()
+            self.candidate.ensure_started()
+            found = self.candidate.names(used)
         missing = {}
         for exercise, names in self.job.names.items():
             for name in names:
@@ -243,6 +261,7 @@ class Candidate:
         self.output: dict[str, str] = {}
         self.walls: list[str] = []
         self.pid: int | None = None
+        self.asked = 0  # requests so far
         self.generators: dict[int, torch.Generator] = {}
 
     def start(self) -> None:
@@ -292,12 +311,12 @@ class Candidate:
             self.output[cell.id] = self.printed
         return True
 
-    def names(self) -> dict[str, Any]:
-        wanted = [name for names in self.job.names.values() for name in names]
+    def names(self, used: set[str]) -> dict[str, Any]:
+        wanted = [name for names in self.job.names.values() for name in names if name in used]
         with time_limit(self.job.seconds):
             found = self.ask({"do": "names", "names": wanted})
         if not isinstance(found, dict):
-            raise CandidateGone("it did not say which names it defines")
+            raise CandidateGone(self._end(WireError("it does not say which names it defines")))
         return {name: value for name, value in found.items() if name in wanted}
 
     def ask(self, request: dict) -> Any:
@@ -309,15 +328,19 @@ class Candidate:
             CandidateGone: if the process ended or sent nonsense. It is ended then, and started anew when next needed.
         """
         encoder, decoder = Encoder(self._reference), Decoder(self._resolve)
-        body = encoder.pack(request)
+        self.asked += 1
+        body = encoder.pack(request | {"number": self.asked})
         try:
             self.wire.send(body)
             reply = decoder.unpack(self.wire.receive())
             if not isinstance(reply, dict) or not ({"value", "error"} & reply.keys()):
                 raise WireError("a reply lacks its value")
+            if reply.get("number") != self.asked:  # one that an answer sent by itself would count for the next request
+                raise WireError("a reply that nothing asked for")
         except (Closed, WireError) as error:
             raise CandidateGone(self._end(error)) from None
-        self.printed = str(reply.get("output", ""))[:20_000]
+        output = reply.get("output")
+        self.printed = output[:20_000] if isinstance(output, str) else ""
         if "error" in reply:
             raise _remake(reply["error"])
         _take_over_changes(encoder.arrays, reply.get("changed"))
@@ -383,6 +406,9 @@ class Missing:
     def __call__(self, *_: Any, **__: Any) -> Any:
         raise checks.Unavailable(self._reason)
 
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __call__  # else it would be true, and unequal
+    __hash__ = None  # type: ignore[assignment]
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # a protocol that torch or numpy looks for
             raise AttributeError(name)
@@ -422,18 +448,20 @@ def _remake(described: Any) -> CandidateError:
     bases = described.get("bases")
     base = Exception
     for name in bases if isinstance(bases, list) else []:
-        found = getattr(builtins, str(name), None)
-        if isinstance(found, type) and issubclass(found, Exception):
+        found = getattr(builtins, name, None) if isinstance(name, str) else None
+        # a StopIteration would end a check's loop (`map`, say) as if all had been seen
+        if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, StopIteration):
             base = found
             break
     bases = (CandidateError,) if base is Exception else (CandidateError, base)
+    message, lines, type_name = (described.get(k) for k in ("message", "lines", "type"))
+    message = message[:2000] if isinstance(message, str) else ""
     try:
-        error = type("CandidateError", bases, {})(str(described.get("message", ""))[:2000])
+        error = type("CandidateError", bases, {})(message)
     except TypeError:  # a builtin that is built from more than a message
-        error = CandidateError(str(described.get("message", ""))[:2000])
-    lines = described.get("lines")
-    error.lines = tuple(str(line)[:300] for line in lines[:3]) if isinstance(lines, list) else ()
-    error.type_name = str(described.get("type", "Exception"))[:100]
+        error = CandidateError(message)
+    error.lines = tuple(n[:300] for n in lines[:3] if isinstance(n, str)) if isinstance(lines, list) else ()
+    error.type_name = type_name[:100] if isinstance(type_name, str) else "Exception"
     return error
 
 

@@ -25,7 +25,7 @@ MAX_BYTES = 64 * 2**20
 """The longest frame that is read. The activations of a CIFAR-10 batch of 256 take 12 MiB."""
 
 MAX_ITEMS = 1_000_000
-"""The most items of a list or dict; an item of one byte costs eight in memory."""
+"""The most items of a list or dict, and of all in a message; an item of one byte costs up to a hundred in memory."""
 
 MAX_DEPTH = 32
 """How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
@@ -184,6 +184,7 @@ class Decoder:
         self.resolve = resolve or (lambda reference: reference)
         self.arrays: list[torch.Tensor | np.ndarray] = []
         self.depth = 0
+        self.items = 0
 
     def unpack(self, body: bytes) -> Any:
         """
@@ -196,12 +197,25 @@ class Decoder:
     def _unpack(self, body: bytes) -> Any:
         try:
             return msgpack.unpackb(
-                body, ext_hook=self._extension, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS
+                body,
+                ext_hook=self._extension,
+                list_hook=self._count,
+                object_hook=self._count,
+                strict_map_key=False,
+                max_array_len=MAX_ITEMS,
+                max_map_len=MAX_ITEMS,
             )
         except WireError:
             raise
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        except Exception as error:  # whatever a stranger's bytes make msgpack, struct, numpy or torch raise
             raise WireError(f"a message is not well-formed ({type(error).__name__}: {error})") from None
+
+    def _count(self, items: Any) -> Any:
+        """Lists of empty lists would take sixty times the memory of their bytes."""
+        self.items += 1 + len(items)
+        if self.items > MAX_ITEMS:
+            raise WireError(f"a message has more than {MAX_ITEMS} items")
+        return items
 
     def _extension(self, code: int, data: bytes) -> Any:
         match code:
