@@ -20,6 +20,9 @@ from autograder.lab import Cell, Lab, lab_names
 MAX_BYTES = 50 * 2**20
 """The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""
 
+MAX_SOURCE = 1_000_000
+"""Characters of a cell that is searched for names. Parsing takes a hundred times the memory of the text."""
+
 
 class Unreadable(Exception):
     """A submission without a notebook to take answers from. The message says what is wrong with it."""
@@ -37,18 +40,25 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
     """The notebook in a student's folder: ``<lab>.ipynb``, or the only one there is.
 
     Raises:
-        Unreadable: if there is none, or several and none has the lab's name.
+        Unreadable: if there is none, or several and not just one has the lab's name, or it is a link to elsewhere.
     """
     expected = folder / f"{lab.name}.ipynb"
-    if expected.is_file():
-        return expected
+    found = [expected] if expected.is_file() else sorted(p for p in folder.rglob("*.ipynb") if _is_hand_in(p, folder))
     labs = lab_names(lab.root)  # a folder may hold what was handed in for other labs
-    others = sorted(p for p in folder.rglob("*.ipynb") if p.is_file() and p.stem not in labs)
-    others = [p for p in others if ".ipynb_checkpoints" not in p.parts]
-    if len(others) == 1:
-        return others[0]
-    found = ", ".join(p.name for p in others) or "no notebook"
-    raise Unreadable(f"{expected.name} is missing (found: {found})")
+    fitting = [p for p in found if p.name == expected.name] or [p for p in found if p.stem not in labs]
+    if len(fitting) != 1:
+        names = ", ".join(str(p.relative_to(folder)) for p in found) or "no notebook"
+        raise Unreadable(f"{expected.name} is missing (found: {names})")
+    path = fitting[0]
+    if not path.resolve().is_relative_to(folder.resolve()):  # to a classmate's notebook, or to the grader's own files
+        raise Unreadable(f"{path.name} is a link to a file outside of the submission: hand in the notebook itself")
+    return path
+
+
+def _is_hand_in(path: Path, folder: Path) -> bool:
+    """Whether a file was meant to be handed in: checkpoints and what macOS puts into archives were not."""
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def read_answers(path: Path, lab: Lab) -> Answers:
@@ -62,7 +72,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         answers.notes.append(f"the notebook is named {path.name}")
     released = {c["id"]: c for c in release(lab).cells}
     for wanted in lab.answers:
-        source = _find_answer(wanted, cells, released[wanted.id].source, answers.notes)
+        source = _find_answer(wanted, cells, released, answers.notes)
         if source is not None:
             answers.sources[wanted.id] = source
     answers.notes += _oddities(lab, cells, released)
@@ -74,7 +84,7 @@ def _read_cells(path: Path) -> list[NotebookNode]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise Unreadable(f"{path.name} has {size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)")
-        notebook = json.loads(path.read_bytes().decode("utf-8-sig"))
+        notebook = json.loads(_decode(path.read_bytes()))
     except OSError as error:
         raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -93,45 +103,78 @@ def _read_cells(path: Path) -> list[NotebookNode]:
         raise Unreadable(f"{path.name} is not a notebook: {type(error).__name__}: {error}") from None
 
 
+def _decode(content: bytes) -> str:
+    """UTF-8 as Jupyter writes it, or what an editor on Windows may have made of it."""
+    encoding = json.detect_encoding(content)  # UTF-16 and UTF-32 show themselves
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        if not content.lstrip().startswith(b"{"):
+            raise
+        return content.decode("cp1252", "replace")
+
+
 def _text(source: str | list[str]) -> str:
     text = source if isinstance(source, str) else "".join(source)
+    text = text.encode("utf-8", "replace").decode()  # JSON can say half a character, which no file or wire can hold
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _grade_id(cell: NotebookNode) -> str | None:
     metadata = cell.get("metadata")
     nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    return grade_id if isinstance(grade_id, str) else None
 
 
-def _find_answer(wanted: Cell, cells: list[NotebookNode], stub: str, notes: list[str]) -> str | None:
+def _find_answer(
+    wanted: Cell, cells: list[NotebookNode], released: dict[str, NotebookNode], notes: list[str]
+) -> str | None:
     """The student's source for one answer cell, or None.
 
     Of several cells with its id, the last that differs from the stub counts: what a kernel that ran them top-down
-    would have kept. Where the id is lost, the last cell that defines the exercise's names counts.
+    would have kept. Where the id is lost, the last cell that defines the exercise's names counts, perhaps one with
+    another id, since merged cells keep only the first one's.
     """
     sources = [c.source for c in cells if _grade_id(c) == wanted.id]
     if len(sources) > 1:
-        notes.append(f"{wanted.id}: {len(sources)} cells have this id; the last one that was edited counts")
+        notes.append(f"{wanted.id}: {len(sources)} cells have this id; the last whole answer in them counts")
     if not sources and wanted.kind == "exercise":
-        sources = [c.source for c in cells if _grade_id(c) is None and _defines(c, wanted.names)]
+        untouched = {c.source.strip() for c in released.values()}
+        defining = [c for c in cells if c.source.strip() not in untouched and _defines(c, wanted.names)]
+        sources = [c.source for c in ([c for c in defining if _grade_id(c) is None] or defining)]
         if sources:
             notes.append(f"{wanted.id}: the cell's id is lost; the cell that defines {wanted.names[0]} counts")
     if not sources:
         notes.append(f"{wanted.id}: the cell is missing")
         return None
-    edited = [s for s in sources if s.strip() != stub.strip()]
-    return (edited or sources)[-1]
+    edited = [s for s in sources if s.strip() != released[wanted.id].source.strip()] or sources
+    return _join(edited, set(wanted.names)) if wanted.kind == "exercise" else edited[-1]
+
+
+def _join(parts: list[str], names: set[str]) -> str:
+    """One answer of several cells: the last that is whole, with the parts that were split off it."""
+    known = [_names(part) for part in parts]
+    whole = "\n".join(parts)
+    if None in known and names <= (_names(whole) or set()):  # split within a function
+        return whole
+    last = max((n for n, defined in enumerate(known) if defined is not None and names <= defined), default=None)
+    if last is None:
+        return whole
+    helpers = [n for n, defined in enumerate(known) if defined is not None and not names & defined]
+    return "\n".join(part for n, part in enumerate(parts) if n == last or n in helpers)
 
 
 def _defines(cell: NotebookNode, names: tuple[str, ...]) -> bool:
-    if cell.get("cell_type") != "code":
-        return False
+    return cell.get("cell_type") == "code" and set(names) <= (_names(cell.source) or set())
+
+
+def _names(source: str) -> set[str] | None:
+    """What a stranger's source defines. None if it is no Python, or only meant to keep the parser busy."""
     try:
-        defined = Cell("", "exercise", cell.source, True).names
-    except (SyntaxError, ValueError):
-        return False
-    return set(names) <= set(defined)
+        return set(Cell("", "exercise", source[:MAX_SOURCE], True).names)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _oddities(lab: Lab, cells: list[NotebookNode], released: dict[str, NotebookNode]) -> list[str]:
@@ -158,9 +201,13 @@ def added_names(path: Path, lab: Lab) -> set[str]:
     for cell in _read_cells(path):
         if _grade_id(cell) not in ids and cell.get("cell_type") == "code":
             try:
-                names.update(Cell("", "given", cell.source, True).names)
-                imports = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import | ast.ImportFrom)]
+                names.update(_names(cell.source) or ())
+                imports = [
+                    n
+                    for n in ast.walk(ast.parse(cell.source[:MAX_SOURCE]))
+                    if isinstance(n, ast.Import | ast.ImportFrom)
+                ]
                 names.update(a.asname or a.name.partition(".")[0] for n in imports for a in n.names)
-            except (SyntaxError, ValueError):
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
     return names
