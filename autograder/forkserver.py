@@ -21,6 +21,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from autograder.errors import CourseError
 
@@ -50,6 +51,7 @@ class ForkServer:
             [sys.executable, "-m", "autograder.forkserver", module, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            cwd=Path(__file__).resolve().parents[1],  # "-m" imports from here first: not from a submission's folder
             env=environment,
         )
         theirs.close()

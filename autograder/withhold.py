@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 _known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
+_loaded: set[str] = set()  # the course's modules
 _libraries: list[torch.library.Library] = []  # an operator's override lives as long as its Library
 
 
@@ -59,11 +60,22 @@ def prepare() -> None:
 
     for found in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
         importlib.import_module(found.name)
+    _loaded.update(name for name in sys.modules if name.partition(".")[0] == "course_utils")
+    sys.meta_path.insert(0, _LoadOnce())
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("course_utils", "torch", "torchvision") and isinstance(module, types.ModuleType):
             for attribute, value in list(vars(module).items()):
                 if callable(value):
                     _known_as.setdefault(id(value), []).append((module, attribute))
+
+
+class _LoadOnce:
+    """The first of Python's finders: a module of the course that is loaded again would bring the originals back."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name in _loaded:
+            raise ImportError(f"{name} is loaded already, and cannot be loaded again in the grader")
 
 
 def _resolve(entry: str) -> Any:
