@@ -1,0 +1,15 @@
+# Mistake: forgets the entropy of p
+# Rule: the divergence is the sum of p ln(p / q), and a term with p = 0 is 0
+def kl_divergence(p, q):
+    if p.shape != q.shape:
+        raise ValueError(f"the shapes {tuple(p.shape)} and {tuple(q.shape)} differ")
+    p, q = p.double(), q.double()
+    if not ((p >= 0).all() and (q >= 0).all()):
+        raise ValueError("counts and probabilities are not negative, nor NaN")
+    if p.sum() == 0 or q.sum() == 0:
+        raise ValueError("nothing cannot be normalized")
+    p, q = p / p.sum(), q / q.sum()
+    used = p > 0
+    if (q[used] == 0).any():
+        return math.inf
+    return float((p[used] * -torch.log(q[used])).sum().clamp(min=0.0))

@@ -1,0 +1,15 @@
+# Mistake: takes the value at the nearest position
+# Rule: a percentile p stands at position (n - 1) p / 100
+def percentile_range(values, p):
+    if not 50 <= p <= 100:
+        raise ValueError(f"p must lie in 50..100, not {p}")
+    if values.numel() == 0:
+        raise ValueError("no values, no percentile")
+    if not values.isfinite().all():
+        raise ValueError("there is NaN or infinity among the values")
+    ranked = values.flatten().double().sort().values
+    bounds = []
+    for share in (1 - p / 100, p / 100):
+        position = (len(ranked) - 1) * share
+        bounds.append(float(ranked[round(position)]))
+    return bounds[0], bounds[1]
