@@ -69,6 +69,15 @@ def trials(f: FloatFormat, values: np.ndarray, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([x, -x]))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing by more, and lose much where other processes want the cores too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def quantize(f: FloatFormat, x: torch.Tensor, *arguments, **more) -> torch.Tensor:
     """With torch's own operations and with the compiled loop, which must be the same."""
     with pytest.MonkeyPatch.context() as patch:
@@ -232,13 +241,13 @@ ML_DTYPES = {  # format, its dtype, what the dtype does on overflow
 STRIDE = 16411  # a prime, so that the sample meets all low bits
 
 
-def agree_with_ml_dtypes(name: str, bits: np.ndarray) -> None:
+def agree_with_ml_dtypes(name: str, bits: np.ndarray, call=quantize) -> None:
     """On these bit patterns: same values, and the sign of zeros; any NaN is one value."""
     f, dtype, overflow = ML_DTYPES[name]
     x = bits.astype(np.uint32, copy=False).view(np.float32)
     if not f.has_nan:
         x = x[~np.isnan(x)]
-    mine = quantize(f, torch.from_numpy(x), overflow=overflow).numpy()
+    mine = call(f, torch.from_numpy(x), overflow=overflow).numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         theirs = x.astype(dtype).astype(np.float32)
     differ = mine.view(np.uint32) != theirs.view(np.uint32)
@@ -253,11 +262,13 @@ def test_ml_dtypes_on_a_sample(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("loop", ["compiled", "eager"])
 @pytest.mark.parametrize("name", ["e5m2", "e4m3", "e3m4"])
-def test_ml_dtypes_on_every_float32(name):
-    piece = np.arange(2**20, dtype=np.uint32)  # in the cache, and large enough for the compiled loop
+def test_ml_dtypes_on_every_float32(name, loop, monkeypatch):
+    monkeypatch.setattr(blocks, "COMPILED_FROM", 0 if loop == "compiled" else 2**60)
+    piece = np.arange(2**20, dtype=np.uint32)  # stays in the cache
     for start in range(0, 2**32, 2**20):
-        agree_with_ml_dtypes(name, piece + np.uint32(start))
+        agree_with_ml_dtypes(name, piece + np.uint32(start), FloatFormat.quantize)
 
 
 @pytest.mark.parametrize("name", [n for n in ML_DTYPES if n not in ("bfloat16", "float16")])
