@@ -195,6 +195,7 @@ def draw(outcome: Outcome, axes: Sequence[Any], seen: dict[tuple[int, int], floa
     left.set_xlabel(f"weight of {outcome.layer}")
     left.set_ylabel("share of the weights (%)")
     left.set_title(f"{outcome.weight_bits} bit weights, step {outcome.step:.3g}")
+    left.legend(loc="upper left", fontsize=8)
 
     seen = {**(seen or {}), (outcome.weight_bits, outcome.activation_bits): outcome.accuracy}
     right.axhline(
