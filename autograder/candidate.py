@@ -21,6 +21,7 @@ through.
 
 from __future__ import annotations
 
+import bdb
 import builtins
 import contextlib
 import io
@@ -189,6 +190,7 @@ def _prepare_process() -> None:
     scratch = tempfile.mkdtemp(prefix="answers-")
     os.chdir(scratch)
     os.environ.update(HOME=scratch, TMPDIR=scratch, USER="student", MPLCONFIGDIR=scratch)
+    os.environ["PYTHONBREAKPOINT"] = "0"  # a breakpoint() left behind is passed over: there is nobody to debug
     sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
 
 
@@ -198,6 +200,7 @@ def _shell() -> InteractiveShell:
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     shell = InteractiveShell.instance(config=config)
+    shell.system = shell.system_raw  # for "!ls": the other one needs a terminal, and the sandbox has none
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it; there is no window here
     shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # errors go back as data
     return shell
@@ -213,6 +216,8 @@ def _describe(error: BaseException) -> dict[str, Any]:
     """An exception as data. What a hostile ``__str__`` raises is its own problem."""
     try:
         message = _syntax_message(error) if isinstance(error, SyntaxError) else str(error)[:2000]
+        if isinstance(error, bdb.BdbQuit):  # which says nothing itself
+            message = "a debugger was started, and here is nobody to use it: remove pdb.set_trace()"
     except Exception:
         message = "(its message cannot be shown)"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<ipython-input")]
