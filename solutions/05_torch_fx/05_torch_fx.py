@@ -1,0 +1,2211 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   course:
+#     title: Real quantization with torch.fx
+#     minutes: 170
+#     check_seconds: 30
+#     withhold:
+#       - course_utils.affine
+#       - course_utils.real_quantization.quantize
+#       - torch.fake_quantize_per_tensor_affine
+#       - torch.fake_quantize_per_channel_affine
+#       - aten::fake_quantize_per_tensor_affine
+#       - aten::fake_quantize_per_channel_affine
+#       - aten::fake_quantize_per_tensor_affine_cachemask
+#       - aten::fake_quantize_per_channel_affine_cachemask
+#       - torch.nn.utils.fusion.fuse_conv_bn_eval
+#       - torch.nn.utils.fusion.fuse_conv_bn_weights
+#       - torch.ao.quantization.fuse_conv_bn
+#       - torch.ao.quantization.fuse_modules
+#       - torch.ao.quantization.quantize_fx.fuse_fx
+#       - torch.fx.experimental.optimization.fuse
+# ---
+
+# %% [markdown]
+# # Real quantization with torch.fx
+#
+# **Goal.** You take a network apart into its graph, change the graph, and let torch turn it into a network that
+# really computes with 8-bit integers. Afterwards you can read and rewrite an fx graph, fold batch normalization into
+# convolutions, say where a quantized file's bytes go, and train a network so that 4 bits hurt less. **Time:** a
+# little under three hours. You need Python and linear algebra; what this lab takes from earlier ones is repeated
+# here.
+#
+# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
+# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
+# one hint. The exercises do not depend on one another: if one resists, go on and come back. The cells headed
+# *Explore* use your functions, and stop at one that is not written yet.
+
+# %%
+import copy
+import math
+import warnings
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+from torch.fx import symbolic_trace
+from torch.nn import functional
+
+from course_utils.checks import (
+    check,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_returns,
+    generator,
+    probe,
+)
+from course_utils.models import accuracy, load_trained, normalize
+from course_utils.plots import COLOURS, channel_ranges, use_course_style
+
+use_course_style()
+torch.set_num_threads(1)  # one thread, so that the times of this lab can be compared
+
+# torch says that its fx quantization will be removed, and that the quantized dtypes and TorchScript will follow. We
+# know; a later section is about the successor. The messages come dozens of times, so exactly these are silenced.
+warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated", DeprecationWarning)
+warnings.filterwarnings("ignore", "Please use quant_min and quant_max to specify the range", UserWarning)
+warnings.filterwarnings("ignore", r"torch\.quantize_per_tensor, torch\.quantize_per_channel and other", UserWarning)
+warnings.filterwarnings("ignore", r"`?torch\.jit\.", FutureWarning)
+warnings.filterwarnings("ignore", r"`?torch\.jit\.", DeprecationWarning)
+
+# %% [markdown]
+# ## Idea
+#
+# A torch network is a Python program: `forward` may do anything. A quantizer has to know *which* operations follow
+# one another, to put each of them on integers. **Symbolic tracing** finds out: `symbolic_trace(model)` calls
+# `forward` once, not with a tensor but with a *proxy* that writes down whatever is done to it. The result is a
+# `GraphModule`: still an `nn.Module` with the same layers, but its `forward` is generated from a list of **nodes**,
+# which you can read and change. A node has
+#
+# | attribute | meaning |
+# |---|---|
+# | `node.op` | what kind of node it is, see below |
+# | `node.target` | what is called: a layer's name, a function, a method's name |
+# | `node.args` | what it is called with; results of other nodes stand here as those nodes |
+# | `node.users` | the nodes that use its result |
+# | `node.name` | a name of its own within the graph |
+#
+# and there are six kinds:
+#
+# | `node.op` | example in `forward` | `node.target` |
+# |---|---|---|
+# | `"placeholder"` | the argument `x` | `"x"` |
+# | `"call_module"` | `self.conv(x)` | `"conv"`, in a block `"stem.0"` (a string) |
+# | `"call_function"` | `functional.relu(x)` | the function itself |
+# | `"call_method"` | `x.flatten(1)` | `"flatten"` |
+# | `"get_attr"` | `self.weight` | `"weight"` |
+# | `"output"` | `return x` | `"output"` |
+#
+# Here are three small networks that the exercises use, and the graph of the first.
+
+
+# %%
+class Small(nn.Module):
+    """A layer, a function, a block, a method: one of each kind of call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Sequential(nn.Linear(4 * 8 * 8, 16), nn.ReLU(), nn.Linear(16, 5))
+
+    def forward(self, x):
+        x = functional.relu(self.conv(x))
+        return self.head(x.flatten(1))
+
+
+class Tangle(nn.Module):
+    """What real networks do: blocks, a layer that is called twice, a result that is used twice, a norm on its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.twice = nn.Conv2d(6, 6, 3, padding=1)
+        self.twice_norm = nn.BatchNorm2d(6)
+        self.branch = nn.Conv2d(6, 6, 1)
+        self.branch_norm = nn.BatchNorm2d(6)
+        self.alone = nn.BatchNorm2d(6)
+        self.last = nn.Conv2d(6, 4, 3, stride=2, groups=2)
+        self.last_norm = nn.BatchNorm2d(4, affine=False)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.twice_norm(self.twice(self.twice(x)))
+        y = self.branch(x)
+        y = self.branch_norm(y) + y
+        y = self.alone(functional.relu(y))
+        y = self.last_norm(self.last(y))
+        return self.fc(y.mean((2, 3)))
+
+
+class Doubled(nn.Module):
+    """Wraps a layer and doubles what it returns."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return 2 * self.layer(x)
+
+
+def filled(network, seed):
+    """The network in eval mode with random parameters, and random statistics in its batch norms; float64."""
+    g = torch.Generator().manual_seed(seed)
+    network = network.double().eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn(p.shape, generator=g, dtype=p.dtype) / math.sqrt(max(1, p[0].numel())))
+        for m in network.modules():
+            if isinstance(m, nn.BatchNorm2d):
+                m.running_mean.copy_(torch.randn(m.num_features, generator=g))
+                m.running_var.copy_(0.1 + 2 * torch.rand(m.num_features, generator=g))
+                if m.affine:
+                    m.weight.copy_(0.3 + 2 * torch.rand(m.num_features, generator=g))
+    return network
+
+
+# %% tags=["explore"]
+graph = symbolic_trace(Small())
+print(f"{'name':10s} {'op':14s} {'target':34s} args")
+for node in graph.graph.nodes:
+    target = node.target if isinstance(node.target, str) else f"function {node.target.__name__}"
+    print(f"{node.name:10s} {node.op:14s} {target:34s} {node.args}")
+print("\nand the program that torch generates from these nodes:")
+print(graph.code.strip())
+
+# %% [markdown]
+# Three things to know about tracing. The proxy has no values, so an `if x.sum() > 0:` in `forward` raises an error.
+# Tracing looks into classes of your own (and into `nn.Sequential`), but stops at the layers of `torch.nn`: each of
+# those becomes one node. And `graph.conv` is the *same* layer object as before: tracing copies nothing.
+#
+# ## Exercise 1: read a graph
+#
+# Write down what a network computes, in order: for each node that *calls* something its name and what is called. A
+# layer is named by its class (`graph_module.get_submodule("stem.0")` finds the layer to a target), a function by its
+# `__name__`, a method by its name. The other three kinds of node compute nothing and are left out.
+
+
+# %% nbgrader={"grade_id": "operations", "solution": true}
+def operations(graph_module):
+    """What a traced network computes, in the order in which it does.
+
+    Args:
+        graph_module: torch.fx.GraphModule, as symbolic_trace returns it.
+
+    Returns:
+        A list of tuples (name, operation) of two strings, one for every node whose op is call_module, call_function or
+        call_method: the node's name, and the class name of the layer, the __name__ of the function, or the method.
+    """
+    ### BEGIN SOLUTION
+    rows = []
+    for node in graph_module.graph.nodes:
+        if node.op == "call_module":
+            rows.append((node.name, type(graph_module.get_submodule(node.target)).__name__))
+        elif node.op == "call_function":
+            rows.append((node.name, node.target.__name__))
+        elif node.op == "call_method":
+            rows.append((node.name, node.target))
+    return rows
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_operations", "grade": true, "points": 2}
+with check("operations"):
+
+    @probe
+    def operations_of_small():
+        return operations(symbolic_trace(Small()))
+
+    rule = "every call is listed as (node name, operation), in the order of the graph"
+    hint = "for node in graph_module.graph.nodes; node.op tells the kind"
+    got = expect_returns(operations_of_small, rule, given="Small", hint=hint)
+    expect(
+        isinstance(got, list) and all(isinstance(row, tuple) and len(row) == 2 for row in got),
+        "the result is a list of tuples of two",
+        got=got,
+        hint="rows.append((node.name, ...))",
+    )
+    expect_equal(
+        len(got),
+        6,
+        "placeholder, get_attr and output compute nothing and are left out; all other nodes are listed",
+        given="Small: conv, relu, flatten and three layers of the head",
+        hint="look at node.op",
+    )
+    expect_equal(
+        [name for name, _ in got],
+        ["conv", "relu", "flatten", "head_0", "head_1", "head_2"],
+        "the first of each pair is the node's own name",
+        hint="node.name; the target of a layer in a block has dots in it",
+    )
+    expect_equal(
+        [what for _, what in got if what in ("relu", "flatten")],
+        ["relu", "flatten"],
+        "a function is named by its __name__, a method by its name",
+        given="functional.relu(x) and x.flatten(1)",
+        hint="the target of a call_function is the function itself",
+    )
+    expect_equal(
+        got,
+        [
+            ("conv", "Conv2d"),
+            ("relu", "relu"),
+            ("flatten", "flatten"),
+            ("head_0", "Linear"),
+            ("head_1", "ReLU"),
+            ("head_2", "Linear"),
+        ],
+        "a layer is named by its class",
+        given="Small",
+        hint="type(layer).__name__ of graph_module.get_submodule(node.target)",
+    )
+    ### BEGIN HIDDEN TESTS
+
+    @probe
+    def operations_of_others():
+        class Reads(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.shift = nn.Parameter(torch.zeros(3))
+                self.inner = nn.Sequential(nn.Sequential(nn.Tanh()))
+
+            def forward(self, x, y):
+                return torch.add(self.inner(x) + self.shift, y).sigmoid()
+
+        return operations(symbolic_trace(Reads())), operations(symbolic_trace(Tangle()))
+
+    rule = "every call is listed as (node name, operation), in the order of the graph"
+    reads, tangle = expect_returns(operations_of_others, rule, given="networks with a parameter and with blocks")
+    expect_equal(
+        reads,
+        [("inner_0_0", "Tanh"), ("add", "add"), ("add_1", "add"), ("sigmoid", "sigmoid")],
+        "placeholder, get_attr and output compute nothing and are left out; all other nodes are listed",
+        given="a network with two arguments, a nested block and a parameter of its own",
+        hint="a parameter that is read is a get_attr node",
+    )
+    expect_equal(
+        tangle[3:6],
+        [("twice", "Conv2d"), ("twice_1", "Conv2d"), ("twice_norm", "BatchNorm2d")],
+        "a layer that is called twice is listed twice",
+        given="Tangle",
+        hint="go over the nodes of the graph, not over the layers of the network",
+    )
+    expect_equal(len(tangle), 15, rule, given="Tangle", hint="functions such as operator.add count too")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 2: replace layers
+#
+# The simplest change to a graph leaves its nodes as they are and puts other layers behind their targets. That is how
+# every quantizer begins: each convolution and each linear layer is replaced by a version that knows about grids.
+#
+# `replace_layers(graph_module, kinds, make)` returns a **new** graph module in which every *called* layer of the
+# given kinds is replaced by `make(layer)`. Three things to get right:
+#
+# - The network that comes in must stay as it was. `copy.deepcopy` of a graph module copies graph and layers; give
+#   `make` the layer of the *copy*, because what it makes may hold on to that layer and train it.
+# - A layer that is called twice is still *one* layer with one set of weights: `make` is called once for it.
+# - What `make` returns may itself be of one of the kinds. It must not be replaced again.
+#
+# `graph_module.set_submodule("stem.0", layer)` puts a layer at a target; `graph_module.recompile()` generates
+# the program anew.
+
+
+# %% nbgrader={"grade_id": "replace_layers", "solution": true}
+def replace_layers(graph_module, kinds, make):
+    """A copy of a traced network with some of its layers replaced.
+
+    Args:
+        graph_module: torch.fx.GraphModule. It is not changed, nor are its layers.
+        kinds: a class of layers, or a tuple of classes; subclasses count.
+        make: function that takes a layer (of the copy) and returns the nn.Module that is to be called instead. It is
+            called once for each layer of these kinds that the graph calls, however often the graph calls it, in the
+            order of the first calls.
+
+    Returns:
+        A new torch.fx.GraphModule.
+    """
+    ### BEGIN SOLUTION
+    changed = copy.deepcopy(graph_module)
+    targets = dict.fromkeys(node.target for node in changed.graph.nodes if node.op == "call_module")
+    for target in targets:  # each once, in the order of the first calls
+        layer = changed.get_submodule(target)
+        if isinstance(layer, kinds):
+            changed.set_submodule(target, make(layer))
+    changed.recompile()
+    return changed
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_replace_layers", "grade": true, "points": 4}
+with check("replace_layers"):
+
+    @probe
+    def doubled(name, seed, kinds, x):
+        networks = {"Small": Small, "Tangle": Tangle}
+        kinds = {"conv": nn.Conv2d, "linear": nn.Linear, "both": (nn.Conv2d, nn.Linear), "none": nn.Tanh}[kinds]
+        graph = symbolic_trace(filled(networks[name](), seed))
+        changed = replace_layers(graph, kinds, Doubled)
+        calls = [node.target for node in changed.graph.nodes if node.op == "call_module"]
+        layers = [type(changed.get_submodule(target)).__name__ for target in calls]
+        return {
+            "layers": layers,
+            "after": changed(x).detach(),
+            "original": graph(x).detach(),
+            "new": changed is not graph,
+        }
+
+    def doubled_by_hand(name, seed, kinds, x):
+        network = filled({"Small": Small, "Tangle": Tangle}[name](), seed)
+        kinds = {"conv": nn.Conv2d, "linear": nn.Linear, "both": (nn.Conv2d, nn.Linear), "none": nn.Tanh}[kinds]
+        before = network(x).detach()
+        for target, layer in list(network.named_modules()):
+            if isinstance(layer, kinds):
+                network.set_submodule(target, Doubled(layer))
+        return before, network(x).detach()
+
+    x = torch.randn(2, 3, 8, 8, generator=generator(), dtype=torch.float64)
+    rule = "every called layer of the kinds is replaced by make(layer), in blocks too; the others stay"
+    hint = "a node's target is the path of its layer: get_submodule and set_submodule take it"
+    got = expect_returns(lambda: doubled("Small", 0, "linear", x), rule, given="Small, kinds=nn.Linear", hint=hint)
+    before, after = doubled_by_hand("Small", 0, "linear", x)
+    expect(
+        got["new"],
+        "the graph module that comes in is not changed",
+        given="Small",
+        hint="work on copy.deepcopy(graph_module)",
+    )
+    expect_close(
+        got["original"],
+        before,
+        "the graph module that comes in is not changed",
+        within=1e-12,  # float64: a hundred additions of numbers near 1 are off by less than 1e-13
+        given="the original's output on x after the replacement",
+        hint="work on copy.deepcopy(graph_module)",
+    )
+    expect_equal(
+        got["layers"],
+        ["Conv2d", "Doubled", "ReLU", "Doubled"],
+        rule,
+        given="Small, kinds=nn.Linear, make=Doubled",
+        hint=hint,
+    )
+    expect_close(got["after"], after, "the new network computes with the new layers", within=1e-12, hint=hint)
+    ### BEGIN HIDDEN TESTS
+    x = torch.randn(3, 3, 9, 9, generator=generator(), dtype=torch.float64)
+    seed = int(torch.randint(10**6, (1,), generator=generator()))
+    for kinds in ("both", "conv", "linear", "none"):
+        facts = f"Tangle, kinds={kinds}, make=Doubled"
+        got = expect_returns(lambda kinds=kinds: doubled("Tangle", seed, kinds, x), rule, given=facts, hint=hint)
+        before, after = doubled_by_hand("Tangle", seed, kinds, x)
+        expect_close(
+            got["original"],
+            before,
+            "the graph module that comes in is not changed",
+            within=1e-10,  # float64 again, through seven layers
+            given=facts,
+            hint="work on copy.deepcopy(graph_module)",
+        )
+        expect_close(
+            got["after"],
+            after,
+            "a layer that the graph calls twice is replaced once",
+            within=1e-10,
+            given=facts,
+            hint="collect the targets first, each once; a second look at the same target finds what make returned",
+        )
+
+    @probe
+    def with_the_same_kind(seed, x):
+        seen = []
+
+        def halved(layer):
+            seen.append([type(layer).__name__, float(layer.weight.detach().sum())])
+            new = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                layer.kernel_size,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+                bias=layer.bias is not None,
+                dtype=torch.float64,
+            )
+            new.load_state_dict({name: value / 2 for name, value in layer.state_dict().items()})
+            return new
+
+        changed = replace_layers(symbolic_trace(filled(Tangle(), seed)), nn.Conv2d, halved)
+        return seen, changed(x).detach()
+
+    seen, after = expect_returns(
+        lambda: with_the_same_kind(seed, x), rule, given="a make that returns another nn.Conv2d", hint=hint
+    )
+    network = filled(Tangle(), seed)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    expect_equal(
+        len(seen),
+        len(convolutions),
+        "make is called once for each layer that is called, and never for what it returned itself",
+        given="Tangle with 4 convolutions, one of them called twice; make returns a Conv2d",
+        hint="list the targets before you replace anything",
+    )
+    expect_close(
+        [total for _, total in seen],
+        [float(m.weight.detach().sum()) for m in convolutions],
+        "make is given the layers in the order of the first calls",
+        within=1e-10,
+        given="Tangle",
+        hint="go over graph_module.graph.nodes",
+    )
+    with torch.no_grad():
+        for m in convolutions:
+            for p in m.parameters():
+                p.div_(2)
+    expect_close(
+        after,
+        network(x).detach(),
+        "the new network computes with the new layers",
+        within=1e-10,
+        given="Tangle, every convolution replaced by one with half the weights",
+        hint="make is called once for each layer, and its result is not replaced again",
+    )
+
+    @probe
+    def ruined(seed, x):
+        network = filled(Small(), seed)
+        graph = symbolic_trace(network)
+        changed = replace_layers(graph, (nn.Conv2d, nn.Linear), Doubled)
+        with torch.no_grad():
+            for p in changed.parameters():
+                p.zero_()
+        return graph(x).detach(), changed(x).detach(), network(x).detach()
+
+    x = x[:, :, :8, :8]
+    original, changed, network = expect_returns(lambda: ruined(seed, x), rule, given="Small", hint=hint)
+    rule = "make is given the layer of the copy: training the new network leaves the old one alone"
+    hint = "get_submodule of the copy, not of the graph module that came in"
+    expect_close(original, filled(Small(), seed)(x).detach(), rule, within=1e-12, given="Small, both kinds", hint=hint)
+    expect_equal(changed, torch.zeros(3, 5), "the new network computes with the new layers", given="all parameters 0")
+
+    @probe
+    def subclasses():
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.flat, self.wide = nn.Conv2d(3, 3, 1), nn.Conv1d(3, 3, 1)
+
+            def forward(self, x):
+                return self.wide(self.flat(x).flatten(2))
+
+        given = []
+        every_convolution = nn.modules.conv._ConvNd
+        graph = symbolic_trace(Net())
+        replace_layers(graph, every_convolution, lambda m: given.append(type(m).__name__) or Doubled(m))
+        return given
+
+    rule = "a subclass of a kind is of that kind"
+    hint = "isinstance(layer, kinds) takes a class as well as a tuple"
+    given = expect_returns(subclasses, rule, hint=hint)
+    expect_equal(given, ["Conv2d", "Conv1d"], rule, given="kinds is the base class of all convolutions", hint=hint)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 3: fold batch normalization into a convolution
+#
+# Batch normalization shifts and scales each channel. In training it uses the mean and variance of the current batch;
+# afterwards the running averages $\mu, \sigma^2$ that it collected. With its weight $\gamma$ and bias $\beta$, for
+# each channel,
+#
+# $$
+# y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta .
+# $$
+#
+# A convolution with weight $w$ and bias $b$ stands right before it: $x = w * z + b$. Insert that and sort:
+#
+# $$
+# y = \underbrace{\frac{\gamma\, w}{\sqrt{\sigma^2 + \epsilon}}}_{w_{\text{new}}} * z \;+\;
+#     \underbrace{\gamma\,\frac{b - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta}_{b_{\text{new}}} .
+# $$
+#
+# So the two layers *are* one convolution. After training one throws the batch norm away: less to compute, and, more
+# important here, one rounding less. Fold first, quantize then: the grid is chosen for the weights that are used.
+#
+# **Slips in the source.** The report by TU Wien (section 3.3) prints
+#
+# $$
+# w_{new} = w_{conv} \frac{w}{\sqrt{\operatorname{Var}[x] + \epsilon}} \;(3.12) \qquad
+# b_{new} = \frac{b_{conv} - E[x]}{\sqrt{\operatorname{Var}[x] + \epsilon}} + b \;(3.13)
+# $$
+#
+# where $w, b$ are the batch norm's $\gamma, \beta$. Equation 3.13 lacks the factor $\gamma$: the mean is subtracted
+# *before* the multiplication by $\gamma$, so it must be multiplied, too. The report's own program has the factor.
+# (Its equation 3.9 leaves out $\gamma$ and $\beta$ altogether although the text explains them, its 3.11 writes
+# $\operatorname{Var}[x]^2$ for the variance, and its program calls the weight `beta` and the bias `gamma`. The
+# program also forgets `dilation` and `groups`, which a MobileNet needs.)
+#
+# By hand, one channel: $w = 2$, $b = 1$, $\mu = 5$, $\sigma^2 + \epsilon = 4$, $\gamma = 3$, $\beta = 0.5$. Then
+# $w_{\text{new}} = 3 \cdot 2 / 2 = 3$ and $b_{\text{new}} = 3 \cdot (1 - 5)/2 + 0.5 = -5.5$. Try $z = 10$: the
+# convolution gives 21, the norm $3 \cdot 16 / 2 + 0.5 = 24.5$; and $3 \cdot 10 - 5.5 = 24.5$. Equation 3.13 as
+# printed would give $b_{new} = -1.5$ and 28.5.
+#
+# Two things may be missing: a convolution with `bias=False` has `conv.bias is None` (take 0), and a norm
+# with `affine=False` has `bn.weight is None` and `bn.bias is None` (take 1 and 0). A weight of a convolution has the
+# shape (output channels, input channels / groups, height, width), and the norm belongs to the *output* channels.
+
+
+# %% nbgrader={"grade_id": "fuse_conv_bn", "solution": true}
+def fuse_conv_bn(conv, bn):
+    """One convolution that computes what a convolution and the batch norm after it compute in eval mode.
+
+    Args:
+        conv: nn.Conv2d with any stride, padding, dilation and groups, with or without bias. It is not changed.
+        bn: nn.BatchNorm2d in eval mode with running statistics, affine or not. It is not changed.
+
+    Returns:
+        A new nn.Conv2d in eval mode, with bias, of conv's dtype and settings. It shares no tensor with conv and bn.
+
+    Raises:
+        ValueError: if bn is in training mode (then it normalizes by the batch, which no convolution can), has no
+            running statistics, or another number of channels than conv has outputs.
+    """
+    ### BEGIN SOLUTION
+    if bn.training or bn.running_mean is None:
+        raise ValueError("only a batch norm in eval mode, with running statistics, is a fixed linear map")
+    if bn.num_features != conv.out_channels:
+        raise ValueError(f"{conv.out_channels} output channels, but a norm of {bn.num_features}")
+    with torch.no_grad():
+        gamma = torch.ones_like(bn.running_mean) if bn.weight is None else bn.weight
+        beta = torch.zeros_like(bn.running_mean) if bn.bias is None else bn.bias
+        bias = torch.zeros_like(bn.running_mean) if conv.bias is None else conv.bias
+        factor = gamma / torch.sqrt(bn.running_var + bn.eps)
+        fused = copy.deepcopy(conv).eval()
+        fused.weight = nn.Parameter(conv.weight * factor.view(-1, 1, 1, 1))
+        fused.bias = nn.Parameter((bias - bn.running_mean) * factor + beta)
+    return fused
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_fuse_conv_bn", "grade": true, "points": 4}
+with check("fuse_conv_bn"):
+
+    @probe
+    def fused(settings, tensors, x, eps):
+        conv = nn.Conv2d(**settings).to(x.dtype)
+        bn = nn.BatchNorm2d(settings["out_channels"], eps=eps, affine="gamma" in tensors).to(x.dtype).eval()
+        with torch.no_grad():
+            for layer, names in (
+                (conv, {"weight": "weight", "bias": "bias"}),
+                (bn, {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var"}),
+            ):
+                for attribute, name in names.items():
+                    if name in tensors:
+                        getattr(layer, attribute).copy_(tensors[name])
+        before = [value.clone() for layer in (conv, bn) for value in layer.state_dict().values()]
+        new = fuse_conv_bn(conv, bn)
+        after = [value for layer in (conv, bn) for value in layer.state_dict().values()]
+        names = ("stride", "padding", "dilation", "groups", "padding_mode")
+        shared = {t.data_ptr() for t in after} & {t.data_ptr() for t in new.state_dict().values()}
+        return {
+            "type": type(new).__name__,
+            "weight": new.weight.detach(),
+            "bias": None if new.bias is None else new.bias.detach(),
+            "settings": [str(getattr(new, name)) == str(getattr(conv, name)) for name in names],
+            "output": new(x).detach(),
+            "kept": all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+            and not shared
+            and new is not conv,
+            "training": new.training,
+        }
+
+    def one(value):
+        return torch.tensor([float(value)], dtype=torch.float64)
+
+    tensors = {"weight": one(2).view(1, 1, 1, 1), "bias": one(1), "mean": one(5), "var": one(3)}
+    tensors |= {"gamma": one(3), "beta": one(0.5)}
+    facts = "w = 2, b = 1, mean = 5, var = 3, eps = 1, gamma = 3, beta = 0.5"
+    settings = {"in_channels": 1, "out_channels": 1, "kernel_size": 1}
+    rule = "the result is a new nn.Conv2d with a bias"
+    hint = "nn.Conv2d(...) with the settings of conv, or a copy of conv with other parameters"
+    got = expect_returns(lambda: fused(settings, tensors, one(10).view(1, 1, 1, 1), 1.0), rule, given=facts, hint=hint)
+    expect(got["type"] == "Conv2d" and got["bias"] is not None, rule, given=facts, got=got["type"], hint=hint)
+    expect_close(
+        got["weight"].flatten(),
+        [3.0],
+        "the new weight is gamma * w / sqrt(var + eps)",
+        within=1e-12,  # float64, four operations
+        given=facts,
+        hint="the root is taken of var + eps",
+    )
+    expect_close(
+        got["bias"],
+        [-5.5],
+        "the new bias is gamma * (b - mean) / sqrt(var + eps) + beta",
+        within=1e-12,
+        given=facts,
+        hint="b - mean is multiplied by gamma as well (equation 3.13 as printed forgets it)",
+    )
+    expect_close(
+        got["output"].flatten(), [24.5], "both layers and the new one compute the same", within=1e-12, given=facts
+    )
+    expect(
+        got["kept"],
+        "conv and bn are not changed, and share no tensor with the result",
+        given=facts,
+        hint="assign new parameters, and only to the new layer",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    cases = [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": (1, 3), "dilation": 2, "padding": (0, 2)},
+        {"kernel_size": 3, "groups": 2},
+        {"kernel_size": 3, "groups": 4, "padding": 1, "padding_mode": "reflect"},
+        {"kernel_size": 3, "padding": "same", "dilation": 2},
+    ]
+    for number, extra in enumerate(cases):
+        for bias in (True, False):
+            for affine in (True, False):
+                settings = {"in_channels": 4, "out_channels": 8, "bias": bias, **extra}
+                size = extra["kernel_size"] if isinstance(extra["kernel_size"], tuple) else (extra["kernel_size"],) * 2
+
+                def draw(*shape, low=None):
+                    if low is None:
+                        return torch.randn(shape, generator=g, dtype=torch.float64)
+                    return low + torch.rand(shape, generator=g, dtype=torch.float64)
+
+                tensors = {
+                    "weight": draw(8, 4 // extra.get("groups", 1), *size),
+                    "mean": draw(8),
+                    "var": draw(8, low=0.01),
+                }
+                tensors |= {"bias": draw(8)} if bias else {}
+                tensors |= {"gamma": draw(8), "beta": draw(8)} if affine else {}
+                x, eps = draw(2, 4, 9, 9), (0.001, 0.3)[number % 2]
+                facts = f"Conv2d({settings}), BatchNorm2d(eps={eps}, affine={affine})"
+                rule = "a missing bias counts as 0; without affine gamma is 1 and beta is 0"
+                hint = "conv.bias, bn.weight and bn.bias may be None"
+                got = expect_returns(
+                    lambda settings=settings, tensors=tensors, x=x, eps=eps: fused(settings, tensors, x, eps),
+                    rule,
+                    given=facts,
+                    hint=hint,
+                )
+                reference = nn.Conv2d(**settings).double()
+                with torch.no_grad():
+                    reference.weight.copy_(tensors["weight"])
+                    if bias:
+                        reference.bias.copy_(tensors["bias"])
+                    middle = reference(x)
+                expected = functional.batch_norm(
+                    middle, tensors["mean"], tensors["var"], tensors.get("gamma"), tensors.get("beta"), eps=eps
+                )
+                factor = tensors.get("gamma", torch.ones(8)) / (tensors["var"] + eps).sqrt()
+                expect_close(
+                    got["weight"],
+                    tensors["weight"] * factor.view(8, 1, 1, 1),
+                    "every output channel's weights get that channel's factor",
+                    within=1e-10,  # float64: factors up to 30, a handful of operations
+                    given=facts,
+                    hint="gamma / sqrt(var + eps), shaped (-1, 1, 1, 1), goes along the first axis of the weight",
+                )
+                expect_close(
+                    got["bias"],
+                    (tensors.get("bias", torch.zeros(8)) - tensors["mean"]) * factor
+                    + tensors.get("beta", torch.zeros(8)),
+                    "the new bias is gamma * (b - mean) / sqrt(var + eps) + beta",
+                    within=1e-10,
+                    given=facts,
+                    hint="b - mean is multiplied by gamma as well; the root is taken of var + eps",
+                )
+                expect(
+                    all(got["settings"]),
+                    "stride, padding, dilation, groups and padding_mode are conv's",
+                    given=facts,
+                    hint="hand all of them on to the new layer",
+                )
+                expect_close(
+                    got["output"], expected, "both layers and the new one compute the same", within=1e-9, given=facts
+                )
+                expect(
+                    got["kept"],
+                    "conv and bn are not changed, and share no tensor with the result",
+                    given=facts,
+                    hint="assign new parameters, and only to the new layer",
+                )
+                expect(not got["training"], "the new layer is in eval mode", given=facts, hint="call .eval() on it")
+    tensors = {"weight": torch.ones(1, 1, 1, 1), "mean": torch.zeros(1), "var": torch.ones(1)}
+    settings = {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "bias": False}
+    got = fused(settings, tensors, torch.zeros(1, 1, 1, 1), 0.0)
+    expect(
+        got["weight"].dtype == got["bias"].dtype == torch.float32,
+        "the new layer has conv's dtype",
+        given="float32",
+        got=[str(got["weight"].dtype), str(got["bias"].dtype)],
+        hint="torch.zeros_like and torch.ones_like keep the dtype",
+    )
+
+    @probe
+    def fuse_refused(training, statistics, channels):
+        bn = nn.BatchNorm2d(channels, track_running_stats=statistics)
+        fuse_conv_bn(nn.Conv2d(2, 3, 1).eval(), bn.train() if training else bn.eval())
+        return None
+
+    for case, what in (
+        ((True, True, 3), "in training mode"),
+        ((False, False, 3), "without running statistics"),
+        ((False, True, 4), "with 4 channels after a convolution with 3 outputs"),
+        ((False, True, 1), "with 1 channel after a convolution with 3 outputs"),
+    ):
+        expect_raises(
+            ValueError,
+            lambda case=case: fuse_refused(*case),
+            "what cannot be folded is refused with a ValueError",
+            given=f"a batch norm {what}",
+            hint="bn.training, bn.running_mean is None, bn.num_features",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 4: fold all of a network
+#
+# Now the graph. Find every batch norm whose input is a convolution's result, put the fused convolution in the
+# convolution's place, and take the norm's node out: its users now use the convolution's node.
+#
+# ```
+# before   x -> conv -> norm -> relu        after   x -> conv' -> relu
+# ```
+#
+# But look before you fold:
+#
+# - If the convolution's *result* is used by anything else than the norm, the other users need it unscaled:
+#   `len(conv_node.users)` must be 1.
+# - If the convolution *layer* is called in more than one place, changing its weights changes all of them: its
+#   target may occur only once in the graph.
+# - A norm that does not stand right after a convolution stays.
+#
+# What you need of a graph: `node.args[0]` is the node that makes a layer's input.
+# `norm_node.replace_all_uses_with(conv_node)` redirects the users. `graph.erase_node(norm_node)` removes a node that
+# has no users left. Take a `list(graph.nodes)` to go over while you remove. At the end
+# `delete_all_unused_submodules()` drops the layers that no node calls any more, `graph.lint()` proves the graph
+# sound, and `recompile()` generates its program.
+
+
+# %% nbgrader={"grade_id": "fold_batch_norms", "solution": true}
+def fold_batch_norms(graph_module, fuse):
+    """A copy of a traced network without those batch norms that a convolution can absorb.
+
+    A norm is absorbed if its input is the result of an nn.Conv2d that nothing else uses, of a layer that the graph
+    calls only once.
+
+    Args:
+        graph_module: torch.fx.GraphModule in eval mode. It is not changed, nor are its layers.
+        fuse: function that takes an nn.Conv2d and an nn.BatchNorm2d and returns the layer that replaces both.
+
+    Returns:
+        A new torch.fx.GraphModule: fused layers under the convolutions' names; the absorbed norms' nodes and layers
+        are gone.
+    """
+    ### BEGIN SOLUTION
+    folded = copy.deepcopy(graph_module)
+    calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")
+
+    def layer_of(node):
+        return folded.get_submodule(node.target) if node.op == "call_module" else None
+
+    for norm in list(folded.graph.nodes):
+        if not isinstance(layer_of(norm), nn.BatchNorm2d):
+            continue
+        conv = norm.args[0]
+        if not isinstance(layer_of(conv), nn.Conv2d) or len(conv.users) > 1 or calls[conv.target] > 1:
+            continue
+        folded.set_submodule(conv.target, fuse(layer_of(conv), layer_of(norm)))
+        norm.replace_all_uses_with(conv)
+        folded.graph.erase_node(norm)
+    folded.delete_all_unused_submodules()
+    folded.graph.lint()
+    folded.recompile()
+    return folded
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_fold_batch_norms", "grade": true, "points": 4}
+with check("fold_batch_norms"):
+
+    @probe
+    def folded(name, seed, x):
+        class Pair(nn.Module):
+            """Stands for the fused layer: simply both, one after the other."""
+
+            def __init__(self, conv, bn):
+                super().__init__()
+                self.pair = [conv, bn]  # in a list, so that they do not count as layers of the network
+
+            def forward(self, x):
+                return self.pair[1](self.pair[0](x))
+
+        class Chain(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(
+                    nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2)
+                )
+
+            def forward(self, x):
+                return self.body(x)
+
+        class Norms(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second, self.norm = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+            def forward(self, x):
+                return self.norm(self.second(self.norm(self.first(x)).abs()))
+
+        network = filled({"Chain": Chain, "Tangle": Tangle, "Norms": Norms}[name](), seed)
+        graph = symbolic_trace(network)
+        before = graph(x).detach()
+        pairs = []
+
+        def fuse(conv, bn):
+            pairs.append([type(conv).__name__, type(bn).__name__])
+            return Pair(conv, bn)
+
+        new = fold_batch_norms(graph, fuse)
+        return {
+            "pairs": pairs,
+            "targets": [str(n.target) for n in new.graph.nodes if n.op == "call_module"],
+            "layers": sorted(target for target, m in new.named_modules() if isinstance(m, nn.BatchNorm2d)),
+            "placed": [
+                n.target
+                for n in new.graph.nodes
+                if n.op == "call_module" and isinstance(new.get_submodule(n.target), Pair)
+            ],
+            "before": before,
+            "after": new(x).detach() if all(pair == ["Conv2d", "BatchNorm2d"] for pair in pairs) else None,
+            "original": graph(x).detach(),
+            "nodes": len(graph.graph.nodes),
+            "new": new is not graph,
+        }
+
+    g = generator()
+    seed = int(torch.randint(10**6, (1,), generator=g))
+    x = torch.randn(2, 3, 8, 8, generator=g, dtype=torch.float64)
+    facts = "Sequential(Conv2d, BatchNorm2d, ReLU, Conv2d, BatchNorm2d)"
+    rule = "a batch norm right after a convolution is folded into it"
+    hint = "a BatchNorm2d's node whose args[0] is a Conv2d's node: set_submodule, redirect, erase; recompile at the end"
+    got = expect_returns(lambda: folded("Chain", seed, x), rule, given=facts, hint=hint)
+    expect_equal(
+        got["pairs"],
+        [["Conv2d", "BatchNorm2d"]] * 2,
+        "fuse is called with the convolution and its norm",
+        given=facts,
+        hint=hint,
+    )
+    expect_equal(got["targets"], ["body.0", "body.2", "body.3"], rule, given=facts, hint="erase the norm's node")
+    expect_equal(
+        got["placed"],
+        ["body.0", "body.3"],
+        "the fused layer stands under the convolution's name",
+        given=facts,
+        hint="set_submodule",
+    )
+    expect_close(
+        got["after"],
+        got["before"],
+        "the folded network computes what the network computed",
+        within=1e-10,  # float64, through two layers
+        given=facts,
+        hint="redirect the norm's users to the convolution's node, and recompile",
+    )
+    expect_equal(
+        got["layers"],
+        [],
+        "the absorbed norms are no longer layers of the network",
+        given=facts,
+        hint="delete_all_unused_submodules()",
+    )
+    ### BEGIN HIDDEN TESTS
+    expect(
+        got["new"] and got["nodes"] == 7 and torch.equal(got["original"], got["before"]),
+        "the graph module that comes in is not changed",
+        given=facts,
+        got=f"{got['nodes']} nodes in the original afterwards",
+        hint="work on copy.deepcopy(graph_module)",
+    )
+    facts = "Tangle"
+    x = torch.randn(2, 3, 9, 9, generator=g, dtype=torch.float64)
+    got = expect_returns(
+        lambda: folded("Tangle", seed, x), "a network with other calls can be folded", given=facts, hint=hint
+    )
+    rules = {
+        "twice": (
+            "a convolution that is called twice is not folded",
+            "count how often each target occurs in the graph",
+        ),
+        "branch": ("a convolution whose result is used elsewhere too is not folded", "len(conv_node.users)"),
+    }
+    for target, (rule, hint) in rules.items():
+        expect(target not in got["placed"], rule, given=facts, got=f"folded: {got['placed']}", hint=hint)
+    expect_equal(
+        got["placed"],
+        ["stem.0", "last"],
+        "every norm that can be folded is folded, in blocks too",
+        given=facts,
+        hint="stem.0 and stem.1; last and last_norm",
+    )
+    expect(
+        "alone" in got["targets"] and got["layers"] == ["alone", "branch_norm", "twice_norm"],
+        "a norm that is not folded stays",
+        given=facts,
+        got=got["layers"],
+        hint="leave its node alone",
+    )
+    expect_close(
+        got["after"],
+        got["before"],
+        "the folded network computes what the network computed",
+        within=1e-9,
+        given=facts,
+        hint="redirect the users, erase, recompile",
+    )
+    expect(torch.equal(got["original"], got["before"]), "the graph module that comes in is not changed", given=facts)
+    facts = "one norm behind two convolutions: norm(second(abs(norm(first(x)))))"
+    rule = "a norm that is called twice can be folded into two convolutions"
+    hint = "erase the nodes; the layer itself goes when no node calls it any more"
+    got = expect_returns(lambda: folded("Norms", seed, x), rule, given=facts, hint=hint)
+    expect_equal(got["placed"], ["first", "second"], rule, given=facts, hint=hint)
+    expect_close(
+        got["after"],
+        got["before"],
+        "the folded network computes what the network computed",
+        within=1e-9,
+        given=facts,
+        hint=hint,
+    )
+
+    @probe
+    def folded_weights(seed, x):
+        def fuse(conv, bn):
+            with torch.no_grad():
+                conv.weight.zero_()  # a fuse without manners: changes what it is handed
+            return conv
+
+        graph = symbolic_trace(filled(Tangle(), seed))
+        fold_batch_norms(graph, fuse)
+        return graph(x).detach()
+
+    expect_close(
+        folded_weights(seed, x),
+        filled(Tangle(), seed)(x).detach(),
+        "fuse is given the layers of the copy, so that nothing it does reaches the original",
+        within=1e-9,
+        given="Tangle, and a fuse that sets the convolution's weight to 0",
+        hint="get_submodule of the copy",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: folding MobileNetV2
+#
+# MobileNetV2 has a batch norm after each of its 52 convolutions. Its shape comes from torchvision; nothing is
+# downloaded, the weights and statistics are random. That is enough to see three things: the graph becomes shorter,
+# the function stays the same up to float rounding, and the weights of the channels drift apart, because each channel
+# gets a factor of its own. Look at the bars of the right picture: this is why folded convolutions are quantized *per
+# channel*.
+
+# %% tags=["explore"]
+import time
+
+import torchvision
+
+torch.manual_seed(0)
+mobile = filled(torchvision.models.mobilenet_v2(weights=None), 1).float()
+graph = symbolic_trace(mobile)
+folded_graph = fold_batch_norms(graph, fuse_conv_bn)
+kinds = [Counter(what for _, what in operations(g)) for g in (graph, folded_graph)]
+print(f"{'':14s} {'before':>8s} {'after':>8s}")
+for what in ("Conv2d", "BatchNorm2d", "ReLU6"):
+    print(f"{what:14s} {kinds[0][what]:8d} {kinds[1][what]:8d}")
+print(f"{'nodes':14s} {len(graph.graph.nodes):8d} {len(folded_graph.graph.nodes):8d}")
+
+x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+with torch.no_grad():
+    y, z = graph(x), folded_graph(x)
+print(f"largest difference of an output: {float((y - z).abs().max()):.2e}, largest output: {float(y.abs().max()):.2e}")
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+for ax, g, title in zip(axes, (graph, folded_graph), ("before folding", "after folding"), strict=True):
+    channel_ranges(ax, g.get_submodule("features.0.0").weight)
+    ax.set_title(f"first convolution, {title}")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+plt.show()
+
+# %% [markdown]
+# ## Exercise 5: the real thing
+#
+# Now let torch do the work. Its **fx graph mode** quantizes a network in three steps:
+#
+# 1. `prepare_fx(model, qconfig_mapping, example_inputs)` traces the network and puts **observers** into the graph:
+#    layers that let everything through and remember which values passed.
+# 2. **Calibration**: run some batches of typical data through the *prepared* network.
+# 3. `convert_fx(prepared)` replaces observers by quantization steps, and each layer (with the ReLU after it) by one
+#    that computes with 8-bit integers.
+#
+# The `qconfig_mapping` says which observer and which grid goes where. `get_default_qconfig_mapping(ENGINE)` is
+# torch's own choice for the library that computes on this machine (`ENGINE`: `"x86"` on Intel and AMD, `"qnnpack"` on
+# ARM). `example_inputs` is a *tuple* of arguments of `forward`; one batch will do.
+#
+# Calibration needs no gradients (`torch.no_grad()`), and `prepare_fx` wants a network in eval mode. Give it a
+# `copy.deepcopy`: what you hand over is used up.
+
+# %%
+from torch.ao.quantization import get_default_qconfig_mapping
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+from course_utils.real_quantization import default_engine
+
+ENGINE = default_engine()
+torch.backends.quantized.engine = ENGINE
+
+
+# %% nbgrader={"grade_id": "quantize_with_fx", "solution": true}
+def quantize_with_fx(model, batches):
+    """Post-training static quantization by torch's fx graph mode, with the default grids for ENGINE.
+
+    Args:
+        model: nn.Module that can be traced, in eval mode. It is not changed.
+        batches: list of input tensors to calibrate with, at least one; all of them are used.
+
+    Returns:
+        The quantized network, a torch.fx.GraphModule. It takes and returns float tensors.
+
+    Raises:
+        ValueError: if the model is in training mode, or there is no batch.
+    """
+    ### BEGIN SOLUTION
+    if model.training:
+        raise ValueError("the model must be in eval mode")
+    if len(batches) == 0:
+        raise ValueError("nothing to calibrate with")
+    prepared = prepare_fx(copy.deepcopy(model), get_default_qconfig_mapping(ENGINE), (batches[0],))
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return convert_fx(prepared)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_quantize_with_fx", "grade": true, "points": 3}
+with check("quantize_with_fx"):
+
+    @probe
+    def quantized(seed, batches, x):
+        torch.backends.quantized.engine = ENGINE
+        model = filled(Small(), seed).float()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        new = quantize_with_fx(model, batches)
+        conv = getattr(new, "conv", None)
+        weight = conv.weight() if conv is not None and callable(getattr(conv, "weight", None)) else None
+        steps = [n.args[1:3] for n in new.graph.nodes if n.target is torch.quantize_per_tensor]
+        return {
+            "layers": sorted(
+                type(m).__name__ for m in new.modules() if "inear" in type(m).__name__ or "Conv" in type(m).__name__
+            ),
+            "observers": sum("Observer" in type(m).__name__ for m in new.modules()),
+            "dtype": None if weight is None else str(weight.dtype),
+            "scheme": None if weight is None else str(weight.qscheme()),
+            "weight": None if weight is None else weight.dequantize(),
+            "input_step": float(getattr(new, steps[0][0].target)) if steps else None,
+            "output": new(x).detach(),
+            "kept": all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+            and type(model.conv) is nn.Conv2d,
+        }
+
+    g = generator()
+    seed = int(torch.randint(10**6, (1,), generator=g))
+    # evenly spread values: no range shorter than the whole one has a smaller error, so an observer keeps nearly all
+    batches = [torch.rand(16, 3, 8, 8, generator=g) * 2 * size - size for size in (0.5, 4.0, 2.0)]
+    rule = "after convert_fx every convolution and linear layer is a quantized one, and no observer is left"
+    hint = "prepare_fx, calibrate, convert_fx, and return what convert_fx returns"
+    got = expect_returns(lambda: quantized(seed, batches, batches[1]), rule, given="Small", hint=hint)
+    expect(
+        got["observers"] == 0 and got["dtype"] == "torch.qint8",
+        rule,
+        given="Small",
+        got=f"layers {got['layers']}, {got['observers']} observers",
+        hint=hint,
+    )
+    rule = "calibration runs every batch through the prepared network"
+    hint = "for batch in batches: prepared(batch), between prepare_fx and convert_fx"
+    # the grid of the input covers -4 .. 4 with 255 steps, or with 127 where the engine keeps one bit in reserve
+    expect(
+        got["input_step"] is not None and 0.9 * 8 / 255 <= got["input_step"] <= 1.1 * 8 / 127,
+        rule,
+        given="three batches, the largest values are in the second: -4 .. 4",
+        expected=f"a step between {8 / 255:.4f} and {8 / 127:.4f}",
+        got=got["input_step"],
+        hint=hint,
+    )
+    ### BEGIN HIDDEN TESTS
+    scheme = str(get_default_qconfig_mapping(ENGINE).global_qconfig.weight().qscheme)
+    expect_equal(
+        got["scheme"].split("_affine")[0].split("_symmetric")[0],
+        scheme.split("_affine")[0].split("_symmetric")[0],
+        "the grids are those of get_default_qconfig_mapping(ENGINE)",
+        given=ENGINE,
+        hint="hand ENGINE on",
+    )
+    model = filled(Small(), seed).float()
+    with torch.no_grad():
+        weight = model.conv.weight.detach()
+        exact = model(batches[1])
+    expect_close(
+        got["weight"],
+        weight,
+        "the quantized weights are those of the model, each within half a step",
+        within=0.51 * float(weight.abs().max()) / 127,  # a channel's step is not larger than the tensor's
+        given="Small, first layer",
+        hint="no new network, no training",
+    )
+    noise = float((got["output"] - exact).square().mean() / exact.square().mean())
+    # each of three layers rounds its weights and its input to at least 7 bits of the range: 1e-4 of the power each,
+    # some thirty times as much where the values are much smaller than the range
+    expect(
+        noise < 0.01,
+        "the quantized network computes nearly what the model computes",
+        got=noise,
+        hint="calibrate with the batches themselves, on the prepared network",
+    )
+    expect(got["kept"], "the model that comes in is not changed", given="Small", hint="hand copy.deepcopy(model) over")
+    order = [batches[2], batches[0], batches[1]]
+    got = expect_returns(lambda: quantized(seed, order, batches[1]), rule, given="the same in another order", hint=hint)
+    expect(
+        got["input_step"] is not None and 0.9 * 8 / 255 <= got["input_step"] <= 1.1 * 8 / 127,
+        rule,
+        given="three batches, the largest values are in the last: -4 .. 4",
+        got=got["input_step"],
+        hint=hint,
+    )
+    one = expect_returns(lambda: quantized(seed, batches[2:], batches[2]), rule, given="a single batch", hint=hint)
+    expect(
+        one["input_step"] is not None and 0.9 * 4 / 255 <= one["input_step"] <= 1.1 * 4 / 127,
+        rule,
+        given="one batch with values from -2 to 2",
+        got=one["input_step"],
+        hint=hint,
+    )
+
+    @probe
+    def quantize_refused(training, count):
+        model = filled(Small(), 0).float()
+        quantize_with_fx(model.train() if training else model, [torch.zeros(1, 3, 8, 8)] * count)
+
+    for case, what in (((True, 2), "a model in training mode"), ((False, 0), "an empty list of batches")):
+        expect_raises(
+            ValueError,
+            lambda case=case: quantize_refused(*case),
+            "a model in training mode, or no batch, is refused with a ValueError",
+            given=what,
+            hint="model.training, len(batches)",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: what fx makes of a network
+#
+# `ClassyClassifier`, the network of the Purdue assignment, before and after. Its trained weights come with the
+# course, for CIFAR-10 and for generated images of simple shapes; the cell says which it took. In the picture, blue
+# steps work on floats and orange ones on 8-bit integers.
+
+# %% tags=["explore"]
+from course_utils.data import classification_data
+
+data = classification_data(train=False)
+print(data.note)
+training = classification_data(train=True)
+model = load_trained(f"classyclassifier-{data.name}")
+images, labels = normalize(data.images), data.labels
+order = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(0))
+batches = [normalize(training.images[i]) for i in order[:1000].split(100)]  # ten batches of a hundred
+
+fx_model = quantize_with_fx(model, batches)
+
+
+def boxes(graph_module):
+    """(text, whether it works on integers) for each step of a graph."""
+    rows, integers = [("x: float image", False)], False
+    for node in graph_module.graph.nodes:
+        if node.op in ("call_module", "call_function", "call_method"):
+            what = dict(operations(graph_module))[node.name]
+            if what == "dequantize":
+                integers = False
+            elif what.startswith("quantize_per"):
+                integers = True
+            rows.append((f"{node.name.split('_input')[0]}: {what}" if node.op == "call_module" else what, integers))
+    return rows
+
+
+figure, axes = plt.subplots(1, 2, figsize=(9.6, 5.2))
+for ax, g, title in ((axes[0], symbolic_trace(model), "traced: float"), (axes[1], fx_model, "after convert_fx")):
+    rows = boxes(g)
+    for i, (text, integers) in enumerate(rows):
+        colour = COLOURS["orange"] if integers else COLOURS["sky"]
+        ax.text(
+            0.5, -i, text, ha="center", va="center", fontsize=9, bbox={"boxstyle": "round", "fc": colour, "alpha": 0.6}
+        )
+        if i:
+            ax.annotate("", (0.5, -i + 0.32), (0.5, -i + 0.68), arrowprops={"arrowstyle": "->", "color": "0.3"})
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-max(len(rows), 13) + 0.4, 0.6)
+    ax.set_axis_off()
+    ax.set_title(title, loc="center")
+plt.show()
+for name, layer in fx_model.named_children():
+    print(f"{name:12s} {layer}")
+
+# %% [markdown]
+# Read the right side from top to bottom. The image is quantized once at the entrance. Each convolution swallowed the
+# ReLU after it: clamping at code 0 costs nothing. Pooling works on codes directly: the largest code is the code of
+# the largest value. Only `flatten`, for which torch has no rule here, steps out to floats and back in.
+#
+# One more detail, which only the numbers show:
+
+# %% tags=["explore"]
+observed = prepare_fx(copy.deepcopy(model), get_default_qconfig_mapping(ENGINE), (batches[0],))
+with torch.no_grad():
+    for batch in batches:
+        observed(batch)
+print(f"engine {ENGINE}; codes that the activations may use, and the ranges seen in calibration:")
+for name, observer in observed.named_modules():
+    if "post_process" in name and name.count(".") == 0:
+        low, high = float(observer.min_val), float(observer.max_val)
+        print(f"  {name:28s} {observer.quant_min} .. {observer.quant_max}   [{low:.3f}, {high:.3f}]")
+
+# %% [markdown]
+# On the engine `x86` the codes end at 127: activations get **7 bits**, not 8. Older x86 processors add two products
+# of 8-bit numbers in 16 bits, and 255 · 127 + 255 · 127 does not fit in there; with 127 it does. torch keeps this
+# reserve (`reduce_range`) by default. The observers also differ from "smallest and largest": they keep a histogram
+# and choose the range with the least square error.
+#
+# ## Explore: the same without surprises, PT2E
+#
+# `torch.ao.quantization` says of itself that it will be removed. Its successor is **PT2E**, "PyTorch 2 export", in
+# the separate package torchao. Three things change. The graph comes from `torch.export`, which sees single tensor
+# operations and not layers. A *quantizer* object written for one processor decides what goes on integers. And the
+# converted graph only *simulates*: it keeps `dequantize` steps around float operations, until `torch.compile` melts
+# them into integer kernels for this machine. The idea (observe, calibrate, convert) stays, so both fit behind one
+# call: `quantize(model, example, batches, how="fx")` or `how="pt2e"`, in `course_utils.real_quantization`. If torchao
+# is not installed, the table says so.
+#
+# For the table we also need the **pseudo-quantized** network, whose values lie on 8-bit grids but are computed in
+# float. You will build it yourself in a minute; so the table follows after the next two exercises.
+
+# %% [markdown]
+# ## Exercise 6: a gradient for a staircase
+#
+# So far we quantized after training. With 8 bits that is good enough. With 4 bits the network should *learn* to live on
+# the grid. **Quantization-aware training** (QAT; Purdue lecture, Jacob et al. 2018) rounds in the forward pass, and
+# adjusts the float weights behind the rounded ones in the backward pass. What comes out is still a float network, but
+# one that loses less when it is quantized.
+#
+# There is one obstacle. "Quantize and dequantize" is
+#
+# $$
+# \hat{x} = s \cdot \Big(\operatorname{clamp}\big(\operatorname{round}(x / s) + z,\; q_{\min},\; q_{\max}\big) - z\Big),
+# $$
+#
+# with the step $s$ (scale), the zero point $z$ (the code of 0) and codes from $q_{\min}$ to $q_{\max}$. It is a
+# staircase: its derivative is 0 on every step, and not defined between. With it no weight would ever move. The
+# **straight-through estimator** pretends in the *backward* pass that rounding is not there:
+#
+# $$
+# \frac{\partial \hat{x}}{\partial x} \;:=\;
+# \begin{cases}
+# 1 & \text{if } q_{\min} \le \operatorname{round}(x / s) + z \le q_{\max} \\
+# 0 & \text{otherwise.}
+# \end{cases}
+# $$
+#
+# Why 0 outside? There the value saturates: moving $x$ really changes nothing, over a long distance and not just up to
+# the next stair. A gradient of 1 would push a saturated weight further and further out.
+#
+# In torch such a pair of passes is a subclass of `torch.autograd.Function`: `forward(ctx, ...)` computes the result
+# and may keep tensors by `ctx.save_for_backward(...)`; `backward(ctx, grad)` gets the gradient with respect to the
+# result and returns one gradient for **each** argument of `forward`, `None` for those that are no tensors. It is
+# called as `FakeQuantize.apply(x, scale, zero_point, quant_min, quant_max)`. Multiplying is an example:
+#
+# ```python
+# class Times(torch.autograd.Function):
+#     @staticmethod
+#     def forward(ctx, x, factor):
+#         ctx.factor = factor
+#         return x * factor
+#
+#     @staticmethod
+#     def backward(ctx, grad):
+#         return grad * ctx.factor, None
+# ```
+
+
+# %% nbgrader={"grade_id": "fake_quantize", "solution": true}
+class FakeQuantize(torch.autograd.Function):
+    """Quantizes and dequantizes; its gradient is the straight-through estimator's.
+
+    FakeQuantize.apply(x, scale, zero_point, quant_min, quant_max) takes
+
+        x: float tensor of any shape. It is not changed.
+        scale: positive number, the step. Divide by it; do not multiply by 1 / scale, which is rounded itself.
+        zero_point: whole number, the code of 0.
+        quant_min, quant_max: whole numbers, the smallest and the largest code.
+
+    and returns a tensor of x's shape and dtype: scale * (code - zero_point), with the nearest code there is. The
+    gradient with respect to x is the incoming one where the code, before it was clamped, lies in quant_min ..
+    quant_max, and 0 elsewhere. The other arguments have no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, x, scale, zero_point, quant_min, quant_max):
+        ### BEGIN SOLUTION
+        code = torch.round(x / scale) + zero_point
+        ctx.save_for_backward((code >= quant_min) & (code <= quant_max))
+        return (code.clamp(quant_min, quant_max) - zero_point) * scale
+        ### END SOLUTION
+
+    @staticmethod
+    def backward(ctx, grad):
+        ### BEGIN SOLUTION
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None, None, None, None
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_fake_quantize", "grade": true, "points": 4}
+with check("fake_quantize"):
+
+    @probe
+    def quantized_with_gradient(x, incoming, scale, zero_point, quant_min, quant_max):
+        before = x.clone()
+        leaf = x.clone().requires_grad_()
+        y = FakeQuantize.apply(leaf, scale, zero_point, quant_min, quant_max)
+        result = y.detach().clone()
+        if not y.requires_grad:
+            return result, torch.zeros_like(x), torch.equal(leaf.detach(), before)
+        y.backward(incoming)
+        return result, leaf.grad, torch.equal(leaf.detach(), before)
+
+    x = torch.tensor([-2.2, -1.1, -0.3, 0.0, 0.2, 0.6, 0.9, 1.7, 3.1])
+    facts = "scale = 0.5, zero_point = 2, codes 0 .. 7"
+    rule = "FakeQuantize.apply runs, forward and backward"
+    hint = "backward returns five gradients, one for each argument of forward"
+    y, gradient, kept = expect_returns(
+        lambda: quantized_with_gradient(x, torch.ones(9), 0.5, 2, 0, 7), rule, given=facts, hint=hint
+    )
+    expect_close(
+        y,
+        [-1.0, -1.0, -0.5, 0.0, 0.0, 0.5, 1.0, 1.5, 2.5],
+        "the result is scale * (code - zero_point), with code = clamp(round(x / scale) + zero_point)",
+        within=1e-6,
+        given=x,
+        hint="round, add the zero point, clamp, subtract the zero point, multiply",
+    )
+    expect_equal(
+        gradient,
+        [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+        "the gradient passes unchanged inside the range of codes and is 0 outside",
+        given=x,
+        hint="keep (code >= quant_min) & (code <= quant_max), of the code before clamping",
+    )
+    expect(kept, "x itself is not changed", given=x, hint="avoid methods that end in _")
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for scale, zero_point, quant_min, quant_max in (
+        (0.1, 0, -7, 7),
+        (1 / 3, 0, 0, 15),
+        (0.02, 128, 0, 255),
+        (2.5, 3, 0, 3),
+        (0.7, -5, -8, 7),
+        (1.0, 0, -1, 1),
+    ):
+        for dtype in (torch.float32, torch.float64):
+            # whole steps plus a part that is never near a half: then what is nearest does not hang on a rounding error
+            steps = torch.randint(quant_min - zero_point - 4, quant_max - zero_point + 5, (4, 250), generator=g)
+            part = torch.rand(4, 250, generator=g) * 0.9 - 0.45
+            x = ((steps + part).double() * scale).to(dtype)
+            incoming = torch.randn(4, 250, generator=g).to(dtype)
+            facts = f"scale={scale:.4g}, zero_point={zero_point}, codes {quant_min} .. {quant_max}, {dtype}"
+            y, gradient, kept = expect_returns(
+                lambda args=(x, incoming, scale, zero_point, quant_min, quant_max): quantized_with_gradient(*args),
+                rule,
+                given=facts,
+                hint=hint,
+            )
+            expect(
+                y.dtype == dtype and y.shape == x.shape, "the result has x's shape and dtype", given=facts, got=y.dtype
+            )
+            code = steps + zero_point
+            expect_close(
+                y,
+                (code.clamp(quant_min, quant_max) - zero_point).double() * scale,
+                "every value gets the nearest code there is, and comes back as scale * (code - zero_point)",
+                within=scale * 300 * 2.0**-22,  # codes below 300, scale and product rounded to 24 bits
+                given=x,
+                hint="round to nearest; the zero point is added before the clamp and subtracted after",
+            )
+            inside = (code >= quant_min) & (code <= quant_max)
+            expect_equal(
+                gradient[~inside],
+                torch.zeros_like(incoming[~inside]),
+                "where the code saturates the gradient is 0",
+                given=facts,
+                hint="compare the code before clamping, zero point included, with quant_min and quant_max",
+            )
+            expect_equal(
+                gradient[inside],
+                incoming[inside],
+                "where the code does not saturate, the first and last code included, the gradient passes unchanged",
+                given=facts,
+                hint="grad * inside: neither scaled by the step, nor replaced by ones, nor cut at the last code",
+            )
+            expect(kept, "x itself is not changed", given=facts, hint="avoid methods that end in _")
+    # Values beside a tie: there a quotient that was rounded twice gets another code. The quotient itself may be taken
+    # in float32 or in float64, with the scale in either: all of these are divisions
+    for scale in (0.01 + torch.rand(20, generator=g, dtype=torch.float64)).tolist():
+        rounded_scale = torch.tensor(scale).double()
+        x = ((torch.arange(255) + 0.5) * rounded_scale).float()
+        y, _, _ = quantized_with_gradient(x, torch.ones_like(x), scale, 0, 0, 255)
+        codes = (y.double() / scale).round()
+        quotients = (x / scale, x.double() / scale, x.double() / rounded_scale)
+        expect(
+            torch.stack([codes == quotient.double().round() for quotient in quotients]).any(0).all(),
+            "x is divided by the scale",
+            given=f"scale={scale:.6g}, and values that lie beside the middle of two codes",
+            hint="1 / scale is rounded before it is multiplied: some values near a tie get the wrong code",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Your staircase and its pretended slope. Outside the codes both agree: nothing moves, and the gradient says so.
+
+# %% tags=["explore"]
+x = torch.linspace(-1.6, 3.2, 1201, requires_grad=True)
+y = FakeQuantize.apply(x, 0.5, 2, 0, 7)
+y.sum().backward()
+
+figure, axes = plt.subplots(2, 1, figsize=(7.2, 4.6), sharex=True, height_ratios=[2, 1])
+axes[0].plot(x.detach(), x.detach(), color="0.6", linestyle="--", linewidth=1, label="no quantization")
+axes[0].plot(x.detach(), y.detach(), color=COLOURS["blue"], label="forward: staircase")
+axes[0].set_ylabel("FakeQuantize(x)")
+axes[0].legend()
+axes[1].plot(x.detach(), x.grad, color=COLOURS["vermillion"], label="backward: straight-through")
+axes[1].axhline(0, color=COLOURS["black"], linestyle=":", linewidth=1.2, label="true derivative (almost everywhere)")
+axes[1].set_ylim(-0.15, 1.6)
+axes[1].set_ylabel("gradient")
+axes[1].set_xlabel("x")
+axes[1].legend(loc="upper right", ncols=2)
+axes[0].set_title("step 0.5, zero point 2, codes 0 .. 7")
+plt.show()
+
+# %% [markdown]
+# ## Exercise 7: a layer that computes on grids
+#
+# One layer of a network in quantization-aware training: weights and input are rounded to grids, then the layer
+# computes as always. The two grids differ, as they do in torch:
+#
+# - **Weights: symmetric.** Zero point 0, codes from $-(2^{n-1} - 1)$ to $2^{n-1} - 1$, scale
+#   $\max|w| / (2^{n-1} - 1)$, taken from the *current* weights in every pass.
+# - **Input: affine.** Codes $0$ to $2^n - 1$ over a range $[\text{low}, \text{high}]$ that calibration found. The
+#   range is first widened to contain 0; then scale $(\text{high} - \text{low}) / (2^n - 1)$ and zero point
+#   $\operatorname{round}(-\text{low} / \text{scale})$.
+# - **Bias:** stays as it is. (Real hardware keeps it in 32 bits.)
+#
+# If a grid has no width (all weights 0, or a range of only 0), any scale will do: take 1.0. The scale is a plain
+# Python number (`.item()`), so no gradient flows through it; gradients flow through `fake_quantize` to input and
+# weight. By hand, 4 bits: weights up to 1.4 in magnitude have scale 1.4 / 7 = 0.2; a range $[0.5, 3]$ is widened to
+# $[0, 3]$, with scale 3 / 15 = 0.2 and zero point 0.
+#
+# `fake_quantize` is an argument, so this exercise works without the last one; later you will pass
+# `FakeQuantize.apply`. To run the layer with another weight you may call `functional.linear` or `functional.conv2d`
+# with the layer's settings (`stride`, `padding`, `dilation`, `groups`).
+
+
+# %% nbgrader={"grade_id": "quantized_forward", "solution": true}
+def quantized_forward(layer, x, low, high, num_bits, fake_quantize):
+    """Runs a layer with its weights and its input on grids of num_bits.
+
+    Args:
+        layer: nn.Linear, or nn.Conv2d with padding_mode "zeros"; any stride, padding, dilation, groups, with or without
+            bias. It is not changed.
+        x: float tensor, input of the layer.
+        low, high: numbers, the range of the input.
+        num_bits: whole number from 2 to 8, for both grids.
+        fake_quantize: function (values, scale, zero_point, quant_min, quant_max) -> values on the grid, where values is
+            a tensor, scale a float and the others ints. It is called once for the input and once for the weight.
+
+    Returns:
+        The layer's output with what fake_quantize returned in place of input and weight; gradients flow through both.
+
+    Raises:
+        ValueError: if num_bits is not in 2 .. 8, or low is greater than high.
+        TypeError: if layer is neither nn.Linear nor nn.Conv2d.
+    """
+    ### BEGIN SOLUTION
+    if not 2 <= num_bits <= 8:
+        raise ValueError(f"num_bits is 2 to 8, not {num_bits}")
+    if low > high:
+        raise ValueError(f"low {low} is greater than high {high}")
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        raise TypeError(f"no rule for a {type(layer).__name__}")
+
+    low, high, levels = min(float(low), 0.0), max(float(high), 0.0), 2**num_bits - 1
+    scale = (high - low) / levels or 1.0
+    x = fake_quantize(x, scale, round(-low / scale), 0, levels)
+
+    largest = 2 ** (num_bits - 1) - 1
+    scale = layer.weight.detach().abs().max().item() / largest or 1.0
+    weight = fake_quantize(layer.weight, scale, 0, -largest, largest)
+
+    if isinstance(layer, nn.Linear):
+        return functional.linear(x, weight, layer.bias)
+    return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade_id": "check_quantized_forward", "grade": true, "points": 4}
+with check("quantized_forward"):
+
+    @probe
+    def run_layer(kind, settings, weight, bias, x, low, high, num_bits):
+        layer = {"Linear": nn.Linear, "Conv2d": nn.Conv2d}[kind](**settings).to(x.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+            if bias is not None:
+                layer.bias.copy_(bias)
+        calls = []
+
+        def stand_in(values, scale, zero_point, quant_min, quant_max):
+            """Triples a weight and doubles an input, and notes how it was called."""
+            is_weight = values.shape == layer.weight.shape and bool((values == layer.weight).all())
+            calls.append([is_weight, scale, zero_point, quant_min, quant_max, values.detach()])
+            return values * (3 if is_weight else 2)
+
+        leaf = x.clone().requires_grad_()
+        y = quantized_forward(layer, leaf, low, high, num_bits, stand_in)
+        output = y.detach()
+        if y.requires_grad:
+            y.sum().backward()
+        kept = torch.equal(layer.weight.detach(), weight) and torch.equal(leaf.detach(), x)
+        return calls, output, [leaf.grad, layer.weight.grad, None if bias is None else layer.bias.grad], kept
+
+    def run_by_hand(kind, settings, weight, bias, x):
+        leaves = [t if t is None else t.clone().requires_grad_() for t in (x, weight, bias)]
+        if kind == "Linear":
+            y = functional.linear(2 * leaves[0], 3 * leaves[1], leaves[2])
+        else:
+            rest = {k: v for k, v in settings.items() if k in ("stride", "padding", "dilation", "groups")}
+            y = functional.conv2d(2 * leaves[0], 3 * leaves[1], leaves[2], **rest)
+        y.sum().backward()
+        return y.detach(), [None if t is None else t.grad for t in leaves]
+
+    weight = torch.tensor([[1.4, -0.7], [0.2, 0.0]], dtype=torch.float64)
+    bias = torch.tensor([10.0, 20.0], dtype=torch.float64)
+    x = torch.tensor([[1.0, 3.0], [0.5, 2.0]], dtype=torch.float64)
+    settings = {"in_features": 2, "out_features": 2}
+    facts = "nn.Linear, largest weight 1.4, range [0.5, 3], 4 bits"
+    rule = "fake_quantize is called once for the input and once for the weight"
+    hint = "fake_quantize(x, ...) and fake_quantize(layer.weight, ...)"
+    run = lambda: run_layer("Linear", settings, weight, bias, x, 0.5, 3.0, 4)  # noqa: E731
+    calls, output, gradients, kept = expect_returns(run, rule, given=facts, hint=hint)
+    expect_equal(sorted(call[0] for call in calls), [False, True], rule, given=facts, hint=hint)
+    of_weight, of_input = (next(call for call in calls if call[0] is which) for which in (True, False))
+    expect_equal(
+        of_weight[2:5],
+        [0, -7, 7],
+        "the weight's grid is symmetric: zero point 0, codes -(2^(n-1) - 1) .. 2^(n-1) - 1",
+        given=facts,
+        hint="4 bits: -7 to 7",
+    )
+    expect_close(
+        of_weight[1],
+        0.2,
+        "the weight's scale is max|w| / (2^(n-1) - 1)",
+        within=0.2 * 2**-20,  # it may have been float32 on its way
+        given=facts,
+        hint="layer.weight.detach().abs().max().item() / 7",
+    )
+    expect_equal(of_input[3:5], [0, 15], "the input's codes are 0 .. 2^n - 1", given=facts, hint="4 bits: 0 to 15")
+    expect_close(
+        of_input[1],
+        0.2,
+        "the input's range is widened to contain 0 and divided into 2^n - 1 steps",
+        within=0.2 * 2**-20,
+        given=facts,
+        hint="min(low, 0) and max(high, 0) first",
+    )
+    expect_equal(
+        of_input[2],
+        0,
+        "the input's zero point is the whole number nearest to -low / scale",
+        given=facts,
+        hint="the widened low, which is 0 here",
+    )
+    expect_close(
+        output,
+        run_by_hand("Linear", settings, weight, bias, x)[0],
+        "the layer computes with what fake_quantize returned, and with its own bias",
+        within=1e-12,  # float64
+        given="a fake_quantize that doubles the input and triples the weight",
+        hint="functional.linear(x, weight, layer.bias)",
+    )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+
+    def draw(*shape):
+        return torch.randn(shape, generator=g, dtype=torch.float64)
+
+    cases = [("Linear", {"in_features": 6, "out_features": 3}, (3, 6), (5, 6))]
+    for extra, shape in (
+        ({"kernel_size": 3, "padding": 1}, (6, 4, 3, 3)),
+        ({"kernel_size": 3, "stride": (2, 1)}, (6, 4, 3, 3)),
+        ({"kernel_size": (3, 1), "dilation": 2, "padding": (2, 0)}, (6, 4, 3, 1)),
+        ({"kernel_size": 3, "groups": 2, "padding": "same"}, (6, 2, 3, 3)),
+    ):
+        cases.append(("Conv2d", {"in_channels": 4, "out_channels": 6, **extra}, shape, (2, 4, 7, 8)))
+    for number, (kind, settings, shape, x_shape) in enumerate(cases):
+        for with_bias in (True, False):
+            num_bits = (2, 3, 5, 7, 8)[number]
+            low, high = ((-1.0, 2.0), (0.5, 4.0), (-3.0, -1.0), (-1.325, 1.7), (-0.3, 0.01))[number]
+            settings = {**settings, "bias": with_bias}
+            weight, bias, x = draw(*shape), draw(shape[0]) if with_bias else None, draw(*x_shape)
+            facts = f"{kind}({settings}), range [{low}, {high}], {num_bits} bits"
+            run = lambda a=(kind, settings, weight, bias, x, low, high, num_bits): run_layer(*a)  # noqa: E731
+            calls, output, gradients, kept = expect_returns(run, rule, given=facts, hint=hint)
+            expect_equal(sorted(call[0] for call in calls), [False, True], rule, given=facts, hint=hint)
+            of_weight, of_input = (next(call for call in calls if call[0] is which) for which in (True, False))
+            expect_equal(of_input[5], x, rule, given=facts, hint="hand the input itself over, not something clamped")
+            top = 2 ** (num_bits - 1) - 1
+            expect_equal(
+                of_weight[2:5],
+                [0, -top, top],
+                "the weight's grid is symmetric: zero point 0, codes -(2^(n-1) - 1) .. 2^(n-1) - 1",
+                given=facts,
+                hint="use num_bits",
+            )
+            expect_close(
+                of_weight[1],
+                float(weight.abs().max()) / top,
+                "the weight's scale is max|w| / (2^(n-1) - 1)",
+                within=float(weight.abs().max()) / top * 2**-20,
+                given=facts,
+                hint="the largest magnitude, of negative weights too",
+            )
+            lowest, highest, levels = min(low, 0.0), max(high, 0.0), 2**num_bits - 1
+            expect_equal(
+                of_input[3:5], [0, levels], "the input's codes are 0 .. 2^n - 1", given=facts, hint="use num_bits"
+            )
+            expect_close(
+                of_input[1],
+                (highest - lowest) / levels,
+                "the input's range is widened to contain 0 and divided into 2^n - 1 steps",
+                within=(highest - lowest) / levels * 2**-20,
+                given=facts,
+                hint="min(low, 0) and max(high, 0) first",
+            )
+            expect_close(
+                of_input[2],
+                -lowest / of_input[1],
+                "the input's zero point is the whole number nearest to -low / scale",
+                within=0.5 + 2**-12,
+                given=facts,
+                hint="the widened low; rounded, not cut off",
+            )
+            expected, wanted = run_by_hand(kind, settings, weight, bias, x)
+            expect_close(
+                output,
+                expected,
+                "the layer computes with what fake_quantize returned, with all of its settings",
+                within=1e-11,  # float64, sums of at most 36 products near 10
+                given=facts,
+                hint="bias, stride, padding, dilation, groups",
+            )
+            for name, got, want in zip(("input", "weight", "bias"), gradients, wanted, strict=True):
+                if want is not None:
+                    expect(
+                        got is not None,
+                        "gradients flow to the input, the weight and the bias",
+                        given=f"{facts}: none for the {name}",
+                        hint="no detach() and no .data around what the layer computes with",
+                    )
+                    expect_close(
+                        got,
+                        want,
+                        "gradients flow to the input, the weight and the bias",
+                        within=1e-10,
+                        given=f"{facts}: that of the {name}",
+                    )
+            expect(kept, "layer and x are not changed", given=facts, hint="do not assign to layer.weight")
+    rule = "a grid without width has scale 1.0"
+    hint = "a scale of 0 would divide 0 by 0"
+    zeros = torch.zeros(2, 3, dtype=torch.float64)
+    run = lambda: run_layer("Linear", {"in_features": 3, "out_features": 2}, zeros, zeros[:, 0], zeros + 1, 0, 0, 4)  # noqa: E731
+    calls, *_ = expect_returns(run, rule, given="all weights 0, range [0, 0]", hint=hint)
+    expect_equal([call[1:3] for call in calls], [[1.0, 0]] * 2, rule, given="all weights 0, range [0, 0]", hint=hint)
+    expect(
+        all(type(number) in (int, float) for call in calls for number in call[1:5]),
+        "scale, zero point and codes are plain Python numbers",
+        got=[type(number).__name__ for call in calls for number in call[1:5]],
+        hint=".item() makes a number of a tensor of one element",
+    )
+    facts = {"in_features": 3, "out_features": 2}
+    for what, (low, high, num_bits) in {
+        "1 bit": (0, 1, 1),
+        "9 bits": (0, 1, 9),
+        "low 2, high 1": (2.0, 1.0, 4),
+    }.items():
+        expect_raises(
+            ValueError,
+            lambda low=low, high=high, num_bits=num_bits: run_layer(
+                "Linear", facts, zeros, zeros[:, 0], zeros, low, high, num_bits
+            ),
+            "num_bits outside 2 .. 8 and low above high are refused with a ValueError",
+            given=what,
+            hint="ask before anything is widened",
+        )
+
+    @probe
+    def run_other():
+        quantized_forward(nn.ConvTranspose2d(2, 2, 1), torch.zeros(1, 2, 3, 3), 0, 1, 4, lambda values, *_: values)
+
+    expect_raises(
+        TypeError,
+        run_other,
+        "a layer of another kind is refused with a TypeError",
+        given="nn.ConvTranspose2d",
+        hint="isinstance(layer, (nn.Linear, nn.Conv2d))",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Explore: float, pseudo-quantized, real
+#
+# Now everything comes together. `GridLayer` wraps a layer: in training mode it follows the range of its input (each
+# batch moves the range a tenth of the way to the batch's own smallest and largest value), in eval mode the range
+# stands still. Your `quantized_forward` does the work, and your `replace_layers` puts the wrappers into the graph.
+
+
+# %% tags=["explore"]
+class GridLayer(nn.Module):
+    """A layer on grids of num_bits that follows its input's range while it is in training mode."""
+
+    def __init__(self, layer, num_bits):
+        super().__init__()
+        self.layer, self.num_bits, self.low, self.high = layer, num_bits, None, None
+
+    def forward(self, x):
+        if self.training:
+            low, high = x.min().item(), x.max().item()
+            first = self.low is None
+            self.low = low if first else 0.9 * self.low + 0.1 * low
+            self.high = high if first else 0.9 * self.high + 0.1 * high
+        return quantized_forward(self.layer, x, self.low, self.high, self.num_bits, FakeQuantize.apply)
+
+
+def on_grids(network, num_bits, batches):
+    """A calibrated copy of a network whose convolutions and linear layers compute on grids."""
+    graph = replace_layers(symbolic_trace(network), (nn.Conv2d, nn.Linear), lambda layer: GridLayer(layer, num_bits))
+    graph.train()
+    with torch.no_grad():
+        for batch in batches:
+            graph(batch)
+    return graph.eval()
+
+
+from course_utils.real_quantization import available, quantize
+
+missing = available()
+networks = {"float": model, "pseudo-quantized": on_grids(model, 8, batches), "fx": fx_model}
+if missing["pt2e"]:
+    print(f"The row PT2E is left out: {missing['pt2e']}.")
+else:
+    networks["PT2E"] = quantize(model, batches[0], batches, how="pt2e")
+shares = {name: accuracy(network, images, labels) for name, network in networks.items()}
+for name, share in shares.items():
+    print(f"{name:18s} {share:.4f} of {len(images)} test images of {data.name}")
+
+# %% [markdown]
+# **How large is the file?** That depends on what one writes into it. The cell stores each network in several formats:
+# `state_dict` (names and tensors only, `torch.save`), TorchScript (tensors and program, `torch.jit.save`) and, for
+# PT2E, `torch.export.save`. Below that it counts the bytes that must be there.
+
+# %% tags=["explore"]
+import tempfile
+from pathlib import Path
+
+
+def file_bytes(write):
+    """How many bytes a function writes to the path it is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network"
+        write(str(path))
+        return path.stat().st_size
+
+
+def state_dict_bytes(network):
+    return file_bytes(lambda path: torch.save(network.state_dict(), path))
+
+
+def torchscript_bytes(network):
+    with torch.no_grad():
+        return file_bytes(lambda path: torch.jit.save(torch.jit.trace(network, batches[0]), path))
+
+
+sizes = {
+    "state_dict": {name: state_dict_bytes(network) for name, network in networks.items() if name != "pseudo-quantized"},
+    "TorchScript": {name: torchscript_bytes(networks[name]) for name in ("float", "fx")},
+}
+if "PT2E" in networks:
+    with torch.no_grad():
+        program = torch.export.export(networks["PT2E"], (batches[0],))
+    sizes["torch.export"] = {
+        "PT2E": file_bytes(lambda path: torch.export.save(program, f"{path}.pt2") or Path(f"{path}.pt2").rename(path))
+    }
+print(f"{'format':14s} {'network':8s} {'bytes':>9s} {'kB':>8s}   of float")
+for format_name, row in sizes.items():
+    for name, size in row.items():
+        share = f"{100 * size / row['float']:8.1f} %" if "float" in row else ""
+        print(f"{format_name:14s} {name:8s} {size:9d} {size / 1000:8.1f} {share}")
+
+parameters = sum(p.numel() for p in model.parameters())
+biases = sum(p.numel() for p in model.parameters() if p.dim() == 1)
+parts = {
+    "float": {"weights": 4 * (parameters - biases), "biases": 4 * biases, "scales, zero points": 0},
+    # per output channel (as many as biases): one scale and one zero point of 8 bytes each
+    "fx": {"weights": parameters - biases, "biases": 4 * biases, "scales, zero points": 16 * biases},
+}
+for name, part in parts.items():
+    print(f"{name}: " + ", ".join(f"{size} bytes of {what}" for what, size in part.items() if size), end="; ")
+    print(f"the rest of its state_dict file, {sizes['state_dict'][name] - sum(part.values())} bytes, is packaging")
+
+figure, ax = plt.subplots(figsize=(7.6, 2.8))
+rows = [(name, f) for f in ("TorchScript", "state_dict") for name in ("fx", "float")]
+for i, (name, format_name) in enumerate(rows):
+    left = 0
+    part = {**parts[name], "names, program, container": sizes[format_name][name] - sum(parts[name].values())}
+    for (what, size), colour in zip(part.items(), ("blue", "green", "orange", "vermillion"), strict=True):
+        ax.barh(i, size / 1000, left=left / 1000, color=COLOURS[colour], label=what if i == 1 else None)
+        left += size
+    ax.text(left / 1000 + 5, i, f"{left / 1000:.1f} kB", va="center", fontsize=9)
+ax.set_yticks(range(len(rows)), [f"{name}, {f}" for name, f in rows])
+ax.set_xlabel("size of the file (kB = 1000 bytes)")
+ax.set_xlim(0, 640)
+ax.grid(False, axis="y")
+handles, texts = ax.get_legend_handles_labels()
+figure.legend(handles, texts, loc="outside lower center", ncols=4, fontsize=8)
+plt.show()
+
+# %% [markdown]
+# The weights themselves shrink to a quarter, exactly. The file does not: biases stay 32 bits wide, each output
+# channel brings a scale and a zero point along, and every format adds its packaging, which does not shrink at all.
+# The smaller the network, the more that counts. (If you have the row PT2E: its `state_dict` is *larger* than the
+# float one, because it keeps the float weights beside the integer ones. Look at its `keys()`.)
+#
+# **How fast is it?** Median time for one batch, one thread. On your machine, at this moment; run the cell again to
+# see how much that means.
+
+# %% tags=["explore"]
+COMPILE_PT2E = False  # True: let torch.compile make integer kernels of it. Needs a C++ compiler and up to a minute
+
+
+def milliseconds(network, batch_size, times=15):
+    x = images[:batch_size]
+    taken = []
+    with torch.no_grad():
+        network(x)
+        for _ in range(times):
+            start = time.perf_counter()
+            network(x)
+            taken.append(time.perf_counter() - start)
+    return 1000 * float(np.median(taken))
+
+
+if COMPILE_PT2E and "PT2E" in networks:
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True
+    networks["PT2E compiled"] = torch.compile(networks["PT2E"])
+latency = {name: [milliseconds(network, size) for size in (1, 256)] for name, network in networks.items()}
+print(f"{'ms a batch':18s} {'1 image':>9s} {'256 images':>11s}")
+for name, (single, many) in latency.items():
+    print(f"{name:18s} {single:9.2f} {many:11.2f}")
+
+# %% [markdown]
+# Compare three things. fx against float, with 256 images and with one: integers pay where there is much to compute,
+# and a single image is soon done, so that calling the layers takes a good part of the time. Pseudo-quantized against
+# float: rounding in float is *extra* work; pseudo-quantization teaches, it does not speed up. And PT2E, if you have
+# it, pays for the same extra work as long as it is not compiled.
+#
+# ## Explore: quantization-aware training at 4 bits
+#
+# The experiment. From the same trained network and at the same 4 bits, for each of three seeds:
+#
+# - **PTQ**: post-training quantization, calibrated with ten batches. No training.
+# - **QAT**: the same network on its grids, then 300 steps of training through your `FakeQuantize`.
+# - **Float, then PTQ**: as a control, the float network gets the same 300 steps and is quantized then. If QAT won
+#   only because it saw more data, this would win as much.
+#
+# The seed decides which images are drawn, for calibration and for training. Learning rate, batch size and number of
+# steps are choices, too. Eight combinations were tried on shapes while this lab was written, five of them on some of
+# the very test images that are counted below; the last choice was made among four, judged by test images 5,000 to
+# 7,999. QAT's mean was above PTQ's with all eight, by different amounts. So trust the direction; the size of the gain
+# on shapes may be a little flattering. On CIFAR-10 nothing was chosen.
+
+# %% tags=["explore"]
+BITS, STEPS, SEEDS = 4, 300, (0, 1, 2)
+
+
+def draw_batch(g, size=32):
+    chosen = torch.randint(len(training.images), (size,), generator=g)
+    return normalize(training.images[chosen]), training.labels[chosen]
+
+
+def train(network, g):
+    """A few hundred steps of Adam with a learning rate that falls to zero; returns the loss of every step."""
+    network.train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    losses = []
+    for _ in range(STEPS):
+        x, y = draw_batch(g)
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(x), y)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    network.eval()
+    return losses
+
+
+results = {"PTQ": [], "QAT": [], "float, then PTQ": []}
+losses = []
+tested = (images[:3000], labels[:3000])
+started = time.perf_counter()
+for seed in SEEDS:
+    g = torch.Generator().manual_seed(seed)
+    calibration = [draw_batch(g)[0] for _ in range(10)]
+    state = g.get_state()
+
+    network = on_grids(model, BITS, calibration)
+    results["PTQ"].append(100 * accuracy(network, *tested))
+    losses.append(train(network, g))
+    results["QAT"].append(100 * accuracy(network, *tested))
+
+    g.set_state(state)  # the control sees the very same training batches
+    longer = copy.deepcopy(model)
+    train(longer, g)
+    results["float, then PTQ"].append(100 * accuracy(on_grids(longer, BITS, calibration), *tested))
+reference = 100 * accuracy(model, *tested)
+print(
+    f"{data.name}, {len(tested[1])} test images, {BITS} bits, {STEPS} steps, float: {reference:.2f} %; "
+    f"took {time.perf_counter() - started:.0f} s"
+)
+for name, values in results.items():
+    print(f"{name:16s} " + "  ".join(f"{v:6.2f}" for v in values) + f"   mean {np.mean(values):6.2f} %")
+difference = [q - p for q, p in zip(results["QAT"], results["PTQ"], strict=True)]
+print(
+    "QAT minus PTQ, seed by seed: " + ", ".join(f"{d:+.2f}" for d in difference) + f"; mean {np.mean(difference):+.2f}"
+)
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+for i, values in enumerate(results.values()):
+    colour = list(COLOURS.values())[i]
+    axes[0].plot(values, [i] * len(values), "o", color=colour, alpha=0.6)
+    axes[0].plot([np.mean(values)], [i], "|", color=colour, markersize=26, markeredgewidth=3)
+axes[0].axvline(reference, color=COLOURS["black"], linestyle="--", linewidth=1)
+axes[0].text(reference, 2.35, "float", ha="right", va="bottom", fontsize=9)
+axes[0].set_yticks(range(3), list(results))
+axes[0].set_ylim(-0.5, 2.7)
+axes[0].set_xlabel(f"correct with {BITS} bits (%); dots: seeds, bars: means")
+smooth = np.convolve(np.mean(losses, axis=0), np.ones(20) / 20, mode="valid")
+axes[1].plot(np.arange(len(smooth)) + 20, smooth, color=COLOURS["blue"])
+axes[1].set_xlabel("step of quantization-aware training")
+axes[1].set_ylabel("cross entropy\n(mean of 20 steps and all seeds)")
+plt.show()
+
+# %% [markdown]
+# Read the differences seed by seed: the same calibration batches, the same test images, so only the treatment differs.
+# Of 3,000 test images, a share near 87 % has a standard error of 0.6 percentage points. That is about as large as
+# what separates the seeds, but it is *common* to all dots of the picture, because they share the images: it moves them
+# together. What the comparison cannot tell is how QAT would do with ten times as many steps.
+
+# %% [markdown]
+# ## Explore: how many bits where?
+#
+# Weights and activations need not have the same number of bits. Move the sliders (the arrow keys work too): each
+# setting that you visit stays in the right picture. It runs on your `FakeQuantize.apply`, with 200 images for speed,
+# so its percentages are rough; the bar in the ring shows how rough. Find the point where fewer bits for the weights
+# begin to hurt. Is it the same for the activations?
+
+# %% tags=["explore"]
+from course_utils.bits_and_accuracy import BitsAndAccuracy, demo, still
+
+playground = BitsAndAccuracy(model, images[:200], labels[:200], FakeQuantize.apply)
+demo(playground)
+
+# %% [markdown]
+# For those who read this on paper, three settings side by side:
+
+# %% tags=["explore"]
+still(playground)
+
+# %% [markdown]
+# ## What the field reports
+#
+# The Purdue assignment ends with three accuracies on CIFAR-10 (10,000 test images) and two file sizes. Its weights
+# are not ours, so compare the *changes*.
+#
+# | Purdue assignment | accuracy | correct | model size |
+# |---|---|---|---|
+# | original `ClassyClassifier` | 0.687 | 6874 | 539.1 kB |
+# | pseudo-quantized | 0.689 | 6890 | – |
+# | fx-quantized | 0.690 | 6901 | 160.4 kB |
+
+# %% tags=["explore"]
+published = {"float": (0.687, 539.1), "pseudo-quantized": (0.689, None), "fx": (0.690, 160.4), "PT2E": (None, None)}
+print(f"here: {data.name}, {len(images)} test images; sizes in kB; times in ms for 256 images; engine {ENGINE}")
+print(
+    f"{'':18s} | {'accuracy':>8s} {'change':>8s} {'state_dict':>10s} {'TorchScript':>11s} {'time':>7s} "
+    f"| {'Purdue':>7s} {'change':>7s} {'size':>6s}"
+)
+
+
+def cell(value, form, width):
+    return f"{'–' if value is None else format(value, form):>{width}s}"
+
+
+for name in published:
+    share = shares.get(name)
+    if share is None:
+        print(f"{name:18s} | not measured: torchao is not installed")
+        continue
+    kilobytes = [None if (b := sizes[f].get(name)) is None else b / 1000 for f in ("state_dict", "TorchScript")]
+    theirs, size = published[name]
+    change = None if theirs is None else theirs - 0.687
+    print(
+        f"{name:18s} | {share:8.4f} {share - shares['float']:+8.4f} {cell(kilobytes[0], '.1f', 10)} "
+        f"{cell(kilobytes[1], '.1f', 11)} {latency[name][1]:7.1f} | {cell(theirs, '.3f', 7)} "
+        f"{cell(change, '+.3f', 7)} {cell(size, '.1f', 6)}"
+    )
+ratio = {f: sizes[f]["fx"] / sizes[f]["float"] for f in ("state_dict", "TorchScript")}
+print(
+    f"fx file / float file: state_dict {ratio['state_dict']:.3f}, TorchScript {ratio['TorchScript']:.3f}, "
+    f"Purdue {160.4 / 539.1:.3f}"
+)
+print("kB in the file beside weights, biases, scales and zero points:")
+for name in ("float", "fx"):
+    numbers = sum(parts[name].values()) / 1000
+    beside = {f: sizes[f][name] / 1000 - numbers for f in ("state_dict", "TorchScript")}
+    print(
+        f"  {name:6s} state_dict {beside['state_dict']:5.1f}, TorchScript {beside['TorchScript']:5.1f}, "
+        f"Purdue {published[name][1] - numbers:5.1f}"
+    )
+with torch.no_grad():
+    answers = {name: torch.cat([networks[name](x).argmax(1) for x in images.split(500)]) for name in ("float", "fx")}
+changed = float((answers["fx"] != answers["float"]).float().mean())
+n = len(images)
+print(
+    f"fx changes the answer for {100 * changed:.2f} % of the images. If a changed answer is as often a gain as a loss,"
+)
+print(f"the accuracy moves by about ± {math.sqrt(changed / n):.4f} by chance.")
+
+# %% [markdown]
+# **Why did quantization *raise* the accuracy there?** It did not, in any way one could count on. A few answers flip,
+# in both directions; which direction wins is luck, and the last line shows how large that luck is on your data.
+# (Taking each flip for a gain or a loss is generous: many lead from one wrong answer to another.)
+#
+# **Which size did the assignment print?** It does not say which format it wrote. The four bytes of each of 128,262
+# parameters alone make 513.0 kB, so its float file holds about 26 kB of something else, and its fx file about as much.
+# Compare with the packaging printed above: a `state_dict` needs far less. TorchScript, which stores the program as
+# well, is nearer, though not the same: what it writes about a program depends on the version of torch and even on
+# where the program came from. Before you compare two published sizes, ask what was in the file.
+#
+# **Why is a network in integers not exactly the pseudo-quantized one?** Count the differences that you have seen: 7
+# bits for activations on x86, histogram ranges instead of smallest and largest, weights per channel instead of per
+# tensor, and outputs that are rounded after each layer.
+
+# %% [markdown]
+# ## Recap
+#
+# - Tracing turns a network into a graph of nodes. A quantizer is a program that rewrites graphs.
+# - Batch norm folds into the convolution before it: $w\gamma/\sqrt{\sigma^2+\epsilon}$ and
+#   $\gamma(b-\mu)/\sqrt{\sigma^2+\epsilon}+\beta$. Fold only what nobody else uses, and before quantizing.
+# - Real quantization: prepare (observers), calibrate, convert. Weights shrink to a quarter, files to a little more.
+# - Rounding has no useful derivative; the straight-through estimator passes gradients where codes do not saturate.
+# - Training on the grid wins back a part of what few bits cost, and more than training without the grid does.
+#
+# Three questions to finish. A few sentences each, with numbers where you can.
+
+# %% [markdown]
+# ### Question 1: where the bytes go
+#
+# A layer `nn.Linear(800, 128)` is quantized as fx does it on x86: 8-bit weights per output channel, with a scale and
+# a zero point of 8 bytes each for every output channel, and a float bias. Compute the bytes of its numbers before and
+# after, and their ratio. Then do the same for `nn.Linear(8, 128)`. What do you conclude about quantizing per channel?
+
+# %% [markdown] nbgrader={"grade_id": "why_not_a_quarter", "grade": true, "solution": true, "points": 2}
+# **Model answer.** `Linear(800, 128)`: before $4 \cdot (800 \cdot 128 + 128) = 410\,112$ bytes. After: $800 \cdot 128
+# = 102\,400$ for the weights, $4 \cdot 128 = 512$ for the bias, $16 \cdot 128 = 2\,048$ for scales and zero points,
+# together $104\,960$: a ratio of 0.256. `Linear(8, 128)`: before $4 \cdot (1024 + 128) = 4\,608$, after $1024 + 512 +
+# 2048 = 3\,584$: a ratio of 0.78. Per-channel grids cost a fixed number of bytes for each channel, so they are nearly
+# free if a channel has many weights, and eat up the gain if it has few. (Smaller types for scale and zero point, or
+# one grid for the tensor, help then; so does leaving such a layer in float.)
+#
+# *Marking: 1 point for both ratios (0.256 and 0.78; small slips in one summand do not matter). 1 point for the
+# conclusion that the overhead per channel counts where channels have few weights.*
+
+# %% [markdown]
+# ### Question 2: when not to fold
+#
+# Your `fold_batch_norms` leaves a norm alone if the convolution's result is used elsewhere too, or if the convolution
+# is called in two places. Explain for both what would go wrong. A third case: the *norm* stands before the
+# convolution, norm then conv with zero padding. Can one fold there?
+
+# %% [markdown] nbgrader={"grade_id": "why_not_fold", "grade": true, "solution": true, "points": 2}
+# **Model answer.** Folding changes what the convolution's node returns: scaled and shifted. Another user of that
+# result expects the unscaled values and would compute with wrong ones. If the layer is called in two places, its
+# weights are shared: both calls would get the scaled weights, but only one of them is followed by the norm (or by
+# this norm). A copy of the layer for each call would solve that, for twice the memory. Norm before convolution:
+# inside the picture it works (scale the weights of each *input* channel by $\gamma/\sqrt{\sigma^2+\epsilon}$, and add
+# the weighted sum of the shifts to the bias). At the border it does not: the padding is 0 *after* the norm, but the
+# folded bias acts as if the padded pixels had been shifted too. So one can fold exactly only without padding, or if
+# the shift is 0, or by padding with the value that the norm maps to 0.
+#
+# *Marking: 1 point for both cases (the other user gets scaled values; shared weights change for all calls). 1 point
+# for the border in the third case; "yes, into the input channels" without the border gets half a point.*
+
+# %% [markdown]
+# ### Question 3: a useful lie
+#
+# The straight-through estimator gives a gradient that is not the derivative of what the network computes. Why does
+# training with it still work? And why may the gradient of a saturated value not be 1: what would happen to a weight
+# that lies beyond the last code of a *fixed* grid? In our `quantized_forward` the grid of the weights is not fixed.
+# Does a weight ever saturate there?
+
+# %% [markdown] nbgrader={"grade_id": "why_straight_through", "grade": true, "solution": true, "points": 2}
+# **Model answer.** Seen from far enough, the staircase is the line $y = x$, with slope 1: over several steps the
+# result does move with the input. The float weight remembers small updates and adds them up, until it crosses to the
+# next code; so on average the pretended gradient points the right way. Beyond the last code the staircase is flat for
+# good, also from afar. With a gradient of 1 a weight that "should" be larger would be pushed out further in each step
+# without any effect on the output, so nothing would ever stop it, and if the wish changed, it would need many steps
+# to come back into the range. In `quantized_forward` the scale of the weights is $\max|w|/(2^{n-1}-1)$ of the current
+# weights, so the largest weight is exactly the last code and no weight saturates; the mask matters for the *inputs*,
+# whose range is an average over batches.
+#
+# *Marking: 1 point for the mean slope of 1 or for the float weight that accumulates small updates. 1 point for the
+# runaway of saturated weights, or for "no, because the scale follows the largest weight; inputs do saturate".*

@@ -1,0 +1,14 @@
+# Mistake: compares the clamped code, which is always inside
+# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+class FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale, zero_point, quant_min, quant_max):
+        code = torch.round(x / scale) + zero_point
+        code = code.clamp(quant_min, quant_max)
+        ctx.save_for_backward((code >= quant_min) & (code <= quant_max))
+        return (code.clamp(quant_min, quant_max) - zero_point) * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None, None, None, None

@@ -1,0 +1,13 @@
+# Mistake: returns a gradient for x only
+# Rule: FakeQuantize.apply runs, forward and backward
+class FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale, zero_point, quant_min, quant_max):
+        code = torch.round(x / scale) + zero_point
+        ctx.save_for_backward((code >= quant_min) & (code <= quant_max))
+        return (code.clamp(quant_min, quant_max) - zero_point) * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        (inside,) = ctx.saved_tensors
+        return grad * inside

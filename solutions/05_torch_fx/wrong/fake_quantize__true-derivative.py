@@ -1,0 +1,12 @@
+# Mistake: the true derivative: 0 everywhere
+# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+class FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale, zero_point, quant_min, quant_max):
+        code = torch.round(x / scale) + zero_point
+        ctx.save_for_backward((code >= quant_min) & (code <= quant_max))
+        return (code.clamp(quant_min, quant_max) - zero_point) * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.zeros_like(grad), None, None, None, None

@@ -1,0 +1,22 @@
+# Mistake: puts the fused layer under the norm's name
+# Rule: a batch norm right after a convolution is folded into it
+def fold_batch_norms(graph_module, fuse):
+    folded = copy.deepcopy(graph_module)
+    calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")
+
+    def layer_of(node):
+        return folded.get_submodule(node.target) if node.op == "call_module" else None
+
+    for norm in list(folded.graph.nodes):
+        if not isinstance(layer_of(norm), nn.BatchNorm2d):
+            continue
+        conv = norm.args[0]
+        if not isinstance(layer_of(conv), nn.Conv2d) or len(conv.users) > 1 or calls[conv.target] > 1:
+            continue
+        folded.set_submodule(norm.target, fuse(layer_of(conv), layer_of(norm)))
+        conv.replace_all_uses_with(conv.args[0])
+        folded.graph.erase_node(conv)
+    folded.delete_all_unused_submodules()
+    folded.graph.lint()
+    folded.recompile()
+    return folded

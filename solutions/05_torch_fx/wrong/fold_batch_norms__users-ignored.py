@@ -1,0 +1,22 @@
+# Mistake: folds although the convolution's result is used elsewhere
+# Rule: a convolution whose result is used elsewhere too is not folded
+def fold_batch_norms(graph_module, fuse):
+    folded = copy.deepcopy(graph_module)
+    calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")
+
+    def layer_of(node):
+        return folded.get_submodule(node.target) if node.op == "call_module" else None
+
+    for norm in list(folded.graph.nodes):
+        if not isinstance(layer_of(norm), nn.BatchNorm2d):
+            continue
+        conv = norm.args[0]
+        if not isinstance(layer_of(conv), nn.Conv2d) or calls[conv.target] > 1:
+            continue
+        folded.set_submodule(conv.target, fuse(layer_of(conv), layer_of(norm)))
+        norm.replace_all_uses_with(conv)
+        folded.graph.erase_node(norm)
+    folded.delete_all_unused_submodules()
+    folded.graph.lint()
+    folded.recompile()
+    return folded

@@ -1,0 +1,13 @@
+# Mistake: converts first and calibrates then
+# Rule: calibration runs every batch through the prepared network
+def quantize_with_fx(model, batches):
+    if model.training:
+        raise ValueError("the model must be in eval mode")
+    if len(batches) == 0:
+        raise ValueError("nothing to calibrate with")
+    prepared = prepare_fx(copy.deepcopy(model), get_default_qconfig_mapping(ENGINE), (batches[0],))
+    converted = convert_fx(prepared)
+    with torch.no_grad():
+        for batch in batches:
+            converted(batch)
+    return converted

@@ -1,0 +1,18 @@
+# Mistake: quantizes dynamically: weights only, activations at run time
+# Rule: after convert_fx every convolution and linear layer is a quantized one, and no observer is left
+def quantize_with_fx(model, batches):
+    if model.training:
+        raise ValueError("the model must be in eval mode")
+    if len(batches) == 0:
+        raise ValueError("nothing to calibrate with")
+    prepared = prepare_fx(
+        copy.deepcopy(model),
+        torch.ao.quantization.get_default_qconfig_mapping(ENGINE).set_global(
+            torch.ao.quantization.default_dynamic_qconfig
+        ),
+        (batches[0],),
+    )
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return convert_fx(prepared)

@@ -1,0 +1,14 @@
+# Mistake: quantizes no convolution
+# Rule: after convert_fx every convolution and linear layer is a quantized one, and no observer is left
+def quantize_with_fx(model, batches):
+    if model.training:
+        raise ValueError("the model must be in eval mode")
+    if len(batches) == 0:
+        raise ValueError("nothing to calibrate with")
+    prepared = prepare_fx(
+        copy.deepcopy(model), get_default_qconfig_mapping(ENGINE).set_module_name("conv", None), (batches[0],)
+    )
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return convert_fx(prepared)

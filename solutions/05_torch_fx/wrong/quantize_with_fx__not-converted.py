@@ -1,0 +1,12 @@
+# Mistake: returns the prepared network
+# Rule: after convert_fx every convolution and linear layer is a quantized one, and no observer is left
+def quantize_with_fx(model, batches):
+    if model.training:
+        raise ValueError("the model must be in eval mode")
+    if len(batches) == 0:
+        raise ValueError("nothing to calibrate with")
+    prepared = prepare_fx(copy.deepcopy(model), get_default_qconfig_mapping(ENGINE), (batches[0],))
+    with torch.no_grad():
+        for batch in batches:
+            prepared(batch)
+    return prepared
