@@ -457,8 +457,9 @@ def _remake(described: Any) -> CandidateError:
     message, lines, type_name = (described.get(k) for k in ("message", "lines", "type"))
     message = message[:2000] if isinstance(message, str) else ""
     try:
-        error = type("CandidateError", bases, {})(message)
-    except TypeError:  # a builtin that is built from more than a message
+        # named as the student's: a check may print the name
+        error = type(type_name[:100] if isinstance(type_name, str) else "Exception", bases, {})(message)
+    except (TypeError, ValueError):  # a builtin that is built from more than a message; a name with a null character
         error = CandidateError(message)
     error.lines = tuple(n[:300] for n in lines[:3] if isinstance(n, str)) if isinstance(lines, list) else ()
     error.type_name = type_name[:100] if isinstance(type_name, str) else "Exception"

@@ -35,7 +35,12 @@
 #
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# one hint. The exercises do not depend on one another: if one resists, go on and come back.
+# one hint. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
+# what you wrote; a `NotImplementedError` there names the exercise that is missing.
+#
+# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
+# from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
+# *Raises* once more before you go on.
 
 # %%
 import math
@@ -344,7 +349,8 @@ with check("quantize_tensor"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check covers the unusual inputs of the docstring. It has points of its own, so do not let it hold you up.
+# The second check tries two of the unusual inputs. The grader tries every one that the docstring names: each *Raises*
+# line, empty tensors, float16 and float64. It has points of its own, so do not let it hold you up.
 
 # %% nbgrader={"grade_id": "check_quantize_tensor_edges", "grade": true, "points": 2}
 with check("quantize_tensor"):
@@ -627,7 +633,7 @@ demos.staircase_demo(quantize_tensor, dequantize_tensor, activations)
 
 # %% [markdown]
 # No sliders to be seen (on paper, in a viewer)? Here are three settings side by side. From left to right: 3 bits over
-# the whole range; 5 bits over the same range, a quarter of the step; 3 bits again, but over $[-1, 3]$: fine steps
+# the whole range; 5 bits over the same range, 7/31 of the step; 3 bits again, but over $[-1, 3]$: fine steps
 # inside, large errors outside.
 
 # %% tags=["explore"]
@@ -1317,7 +1323,8 @@ with check("sqnr_db"):
 # %% [markdown]
 # ## Explore: six decibels per bit
 #
-# One more bit halves the step, so the noise $\Delta^2/12$ falls to a quarter: $10 \log_{10} 4 = 6.02$ dB. For data
+# One more bit nearly halves the step ($2^n - 1$ gaps become $2^{n+1} - 1$), so the noise $\Delta^2/12$ falls to about
+# a quarter: $10 \log_{10} 4 = 6.02$ dB. For data
 # spread evenly over the whole range $[-A, A]$ we can say more. The signal's mean square is $A^2/3$, the step
 # $2A / (2^n - 1)$, so
 #
@@ -1812,7 +1819,7 @@ for name, w in weights.items():
 #   contain 0, so that 0 is exact.
 # - Inside the range the error is at most half a step; outside, values saturate.
 # - One bit is worth 6.02 dB. The noise of a fine grid is $\Delta^2/12$.
-# - Symmetric grids have no zero point and suit weights. Grids per channel have steps that are never larger than the
+# - Symmetric grids have zero point 0 and suit weights. Grids per channel have steps that are never larger than the
 #   tensor's.
 # - Rounding to nearest has the smaller error, stochastic rounding has none *on average*.
 #
