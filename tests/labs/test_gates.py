@@ -15,6 +15,7 @@ def test_there_are_labs():
     assert LABS
 
 
+@pytest.mark.timeout(1800)  # a gate grades a hundred submissions and more
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
 @pytest.mark.parametrize("lab", LABS.values(), ids=LABS.keys())
 def test_gate(lab: Lab, gate, grader: Grader):

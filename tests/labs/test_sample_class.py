@@ -11,6 +11,7 @@ from autograder.grading import Grader, Submission
 from autograder.lab import Lab, lab_names
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", lab_names())
 def test_everybody_gets_the_fair_score(name: str, grader: Grader, tmp_path: Path):
     lab = Lab(name)
