@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # two test processes share two cores; torch's idle threads would spin against each other
 
 sys.path.insert(0, str(Path(__file__).parent))  # `sample_class` is for the tests and for `make course`
 

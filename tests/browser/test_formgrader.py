@@ -14,6 +14,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from autograder.build import build, release, release_path
 from autograder.cli import main
+from autograder.gradebook import nbgrader_id
 from autograder.lab import ROOT, Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -126,7 +127,7 @@ def test_formgrader_shows_students_and_scores(formgrader: FrameLocator, page: Pa
         row = formgrader.locator("tr", has=page.locator("td.student-id", has_text=student))
         expect(row.locator(".status")).to_have_text(status)
         expect(row.locator(".score")).to_have_text(score)
-    expect(formgrader.locator("td.student-id", has_text="eve")).to_have_text(HOSTILE)
+    expect(formgrader.locator("td.student-id", has_text="eve")).to_have_text(nbgrader_id(HOSTILE))
 
 
 def test_autograde_refuses_and_touches_nothing(formgrader: FrameLocator, course: Course, page: Page) -> None:
@@ -187,6 +188,6 @@ def test_feedback_shows_verdicts_and_hides_hidden_checks(formgrader: FrameLocato
     formgrader.locator("td.generate-feedback a").click()
     expect(formgrader.locator(".modal-body")).to_contain_text("success", ignore_case=True, timeout=120_000)
     for student in ANSWERS:
-        page = (course.grades / "feedback" / student / LAB / f"{LAB}.html").read_text(encoding="utf-8")
+        page = (course.grades / "feedback" / nbgrader_id(student) / LAB / f"{LAB}.html").read_text(encoding="utf-8")
         assert "2469134" not in page and "HIDDEN TESTS" not in page and f"<script>{RAN}" not in page
     assert "rule broken: large numbers are doubled" in page
