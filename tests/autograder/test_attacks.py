@@ -598,6 +598,37 @@ assert all(y == x for x, y in enumerate(map(f, range(5))))
         assert graded.rows[0].score == points, graded.rows
 
 
+@pytest.mark.parametrize(
+    ("source", "points"),
+    [
+        ("def f(x):\n    return 2 * x", 1),
+        ("def f(x):\n    x *= 2\n    return x / 2 * 2", 0),
+        ("def f(x):\n    x.zero_()\n    return x", 0),
+        ("def f(x):\n    x.zero_()\n    return torch.zeros(5)", 0),
+        ("def f(x):\n    result = 2 * x\n    x += 0\n    return result", 1),
+    ],
+)
+def test_an_overwritten_input_does_not_make_an_answer_right(source, points, tmp_path, grader):
+    """The check forgets to say that the input stays as it is."""
+    forgetful = """# %%
+import torch
+from course_utils.checks import check, expect_equal, generator
+
+# %% nbgrader={"grade_id": "f", "solution": true}
+def f(x):
+    return 2 * x
+
+# %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
+with check("f"):
+    x = torch.randn(5, generator=generator())
+    expect_equal(f(x), 2 * x, "it doubles")
+"""
+    lab = write_mini(tmp_path, forgetful)
+    row = grader.grade(Submission("mallory", lab, Answers({"f": source}))).rows[0]
+    assert row.score == points, row
+    assert points or "it doubles" in row.public
+
+
 def test_what_lies_where_the_grader_is_started_is_not_imported(mini, tmp_path, monkeypatch):
     """``cd submissions/mallory; course grade`` with a ``torch`` folder in it."""
     for name in ("torch", "numpy", "msgpack", "autograder", "course_utils", "IPython"):

@@ -514,7 +514,6 @@ answer(
 answer(
     DOUBLE.replace("return x + x", "print(x + x)"),
     "expected  6",
-    "None",
     loses=True,
     name="printed instead of returned",
 )
