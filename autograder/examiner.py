@@ -131,6 +131,7 @@ class Examiner:
         self.cells = [Cell(**c) for c in job.cells]
         self.candidate = Candidate(job, self.cells, candidates)
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+        self.missing: dict[str, str] = {}  # name that the answers should define and do not -> why
 
     def run(self) -> Report:
         report = Report()
@@ -228,12 +229,13 @@ class Examiner:
             self.candidate.stop()
             self.candidate.ensure_started()
             found = self.candidate.names(used)
-        missing = {}
+        self.missing = {}
         for exercise, names in self.job.names.items():
             for name in names:
-                reason = self.candidate.failures.get(exercise, f"its cell does not define {name}")
-                missing[name] = Missing(f"{name} is missing: {reason}")
-        return missing | found
+                if name not in found:
+                    reason = self.candidate.failures.get(exercise, f"its cell does not define {name}")
+                    self.missing[name] = f"{name} is missing: {reason}"
+        return {name: Missing(reason) for name, reason in self.missing.items()} | found
 
     def _probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A check's function that must run where the answers are: its source goes over, data comes back."""
@@ -241,9 +243,16 @@ class Examiner:
         definition = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
         definition.decorator_list = []
         source, name = ast.unparse(definition), function.__name__
-        return lambda *args, **kwargs: self.candidate.ask(
-            {"do": "probe", "source": source, "name": name, "args": list(args), "kwargs": kwargs}
-        )
+        used = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
+
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            for missed in used & self.missing.keys():
+                raise checks.Unavailable(self.missing[missed])
+            return self.candidate.ask(
+                {"do": "probe", "source": source, "name": name, "args": list(args), "kwargs": kwargs}
+            )
+
+        return ask
 
     def _is_untouched(self, exercise: str) -> bool:
         return self.job.answers.get(exercise, "").strip() == self.job.stubs[exercise].strip()

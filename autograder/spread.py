@@ -135,7 +135,9 @@ def _refuse_open_network(address: str) -> None:
     """
     parts = urlsplit(address)
     try:
-        resolved = ipaddress.ip_address(socket.gethostbyname(parts.hostname or ""))
+        if not parts.hostname:  # the empty name would resolve to 0.0.0.0 here, and to nothing elsewhere
+            raise ValueError
+        resolved = ipaddress.ip_address(socket.gethostbyname(parts.hostname))
     except (OSError, ValueError):
         raise CourseError(
             f"{address!r} is no scheduler's address; expected tcp://127.0.0.1:8786 or tls://..."

@@ -10,7 +10,9 @@ Stands on torch only.
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -58,8 +60,9 @@ class check:
     Args:
         exercise: the exercise's name, as in its cell's ``grade_id``.
 
-    On success it prints how many rules held. A ``NotImplementedError`` of the untouched exercise becomes a
-    `CheckFailed` that says so; every other error of the student's code passes through with its own traceback.
+    On success it prints how many rules held. A ``NotImplementedError`` of the untouched exercise, and a name that the
+    check looks for in vain, become a `CheckFailed` that says so; every other error of the student's code passes through
+    with its own traceback.
     """
 
     active: check | None = None
@@ -70,6 +73,7 @@ class check:
 
     def __enter__(self) -> check:
         check.active = self
+        self.cell = sys._getframe(1).f_code.co_filename
         self.started = time.perf_counter()
         return self
 
@@ -81,9 +85,27 @@ class check:
                 got="NotImplementedError: the exercise cell still holds its stub",
                 hint="replace the raise line in the exercise cell by your answer, run it, then run this cell again",
             ) from None
+        if self.misses(error):
+            raise CheckFailed(
+                f"{self.exercise} is defined",
+                got=str(error),
+                hint="run the exercise cell, and every cell above it, then run this cell again",
+            ) from None
         if error is None:
             seconds = time.perf_counter() - self.started
             print(f"✓ {self.exercise}: {len(self.held)} rules hold ({sum(self.held.values())} cases, {seconds:.2f} s)")
+
+    def misses(self, error: BaseException | None) -> bool:
+        """Whether the check itself, not the student's code, looked for a name that is not there."""
+        if not isinstance(error, NameError):
+            return False
+        return traceback.extract_tb(error.__traceback__)[-1].filename == self.cell
+
+
+def _passes_through(error: Exception) -> bool:
+    """Whether an error says that there is nothing to check, rather than how the answer does on an input."""
+    missed = check.active is not None and check.active.misses(error)
+    return missed or isinstance(error, NotImplementedError | Unavailable)
 
 
 def _held(rule: str) -> None:
@@ -151,9 +173,9 @@ def expect_raises(
     except error:
         _held(rule)
         return
-    except (NotImplementedError, Unavailable):
-        raise
     except Exception as other:
+        if _passes_through(other):
+            raise
         raise CheckFailed(
             rule, given=given, expected=error.__name__, got=f"{type(other).__name__}: {other}", hint=hint
         ) from None
@@ -174,9 +196,9 @@ def expect_returns(call: Callable[[], Any], rule: str, *, given: Any = None, hin
     """
     try:
         result = call()
-    except (NotImplementedError, Unavailable):
-        raise
     except Exception as error:
+        if _passes_through(error):
+            raise
         raise CheckFailed(
             rule, given=given, expected="a result", got=f"{type(error).__name__}: {error}", hint=hint
         ) from None

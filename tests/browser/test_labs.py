@@ -31,7 +31,8 @@ def server(start_lab: Callable, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("name", lab_names(ROOT))
 def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
-    page.goto(server.address(f"lab/tree/{name}/{name}.ipynb"))
+    # a workspace of its own: JupyterLab would open the tabs of the test before again, hidden under this one
+    page.goto(server.address(f"lab/workspaces/{name}/tree/{name}/{name}.ipynb"))
     notebook = page.locator(".jp-NotebookPanel")
     notebook.locator(".jp-Cell").first.wait_for()
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=90_000)

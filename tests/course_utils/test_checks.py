@@ -136,6 +136,29 @@ def test_an_untouched_exercise_says_so(call):
         call(*arguments, raising(NotImplementedError("quantize_tensor")), "a rule")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: never_run(1),  # noqa: F821
+        lambda: expect_returns(lambda: never_run(1), "a rule"),  # noqa: F821
+        lambda: expect_raises(ValueError, lambda: never_run(1), "a rule"),  # noqa: F821
+    ],
+)
+def test_an_exercise_cell_that_was_not_run_says_so(call):
+    with pytest.raises(CheckFailed, match=r"run the exercise cell, and every cell above"), check("never_run"):
+        call()
+
+
+def test_an_unknown_name_in_the_students_own_code_is_told_as_it_is():
+    answer = {}
+    exec(compile("def answer(x):\n    return unknown + x", "<answer>", "exec"), answer)
+    with pytest.raises(NameError, match="unknown"), check("answer"):
+        answer["answer"](1)
+    with pytest.raises(CheckFailed, match="a rule") as caught, check("answer"):
+        expect_returns(lambda: answer["answer"](1), "a rule")
+    assert "name 'unknown' is not defined" in str(caught.value)
+
+
 def test_other_errors_of_the_student_pass_through():
     with pytest.raises(KeyError), check("exercise"):
         raising(KeyError("mine"))()
