@@ -24,6 +24,9 @@ _seed = 0  # the grader sets another one for every submission, so that inputs ca
 _run_probe: Callable[[Callable], Callable] = lambda function: function  # noqa: E731  the grader sets another one
 
 
+_UNTOLD: Any = object()  # None is something that functions return
+
+
 class Unavailable(Exception):
     """For the grader: there is nothing to check, because an answer's cell failed or its process ended."""
 
@@ -35,8 +38,9 @@ class CheckFailed(AssertionError):
         rule: the broken rule, one sentence.
     """
 
-    def __init__(self, rule: str, *, given: Any = None, expected: Any = None, got: Any = None, hint: str = ""):
+    def __init__(self, rule: str, *, given: Any = None, expected: Any = None, got: Any = _UNTOLD, hint: str = ""):
         self.rule = rule
+        got = "None: is a return missing?" if got is None else None if got is _UNTOLD else got
         self.facts = {"given": given, "expected": expected, "got": got, "hint": hint or None}
         super().__init__(self._text("given", "expected", "got", "hint"))
 
@@ -60,7 +64,7 @@ class check:
     Args:
         exercise: the exercise's name, as in its cell's ``grade_id``.
 
-    On success it prints how many rules held. A ``NotImplementedError`` of the untouched exercise, and a name that the
+    On success it prints how many rules held. The ``NotImplementedError`` of an untouched exercise, and a name that the
     check looks for in vain, become a `CheckFailed` that says so; every other error of the student's code passes through
     with its own traceback.
     """
@@ -79,9 +83,9 @@ class check:
 
     def __exit__(self, kind, error, traceback) -> None:
         check.active = None
-        if isinstance(error, NotImplementedError):
+        if _is_stub(error):
             raise CheckFailed(
-                f"{self.exercise} is written",
+                f"{error if str(error) else self.exercise} is written",
                 got="NotImplementedError: the exercise cell still holds its stub",
                 hint="replace the raise line in the exercise cell by your answer, run it, then run this cell again",
             ) from None
@@ -102,10 +106,15 @@ class check:
         return traceback.extract_tb(error.__traceback__)[-1].filename == self.cell
 
 
+def _is_stub(error: BaseException | None) -> bool:
+    """Whether an error is a stub's, which has the exercise's name or nothing to say; torch raises some that explain."""
+    return isinstance(error, NotImplementedError) and (not str(error) or str(error).isidentifier())
+
+
 def _passes_through(error: Exception) -> bool:
     """Whether an error says that there is nothing to check, rather than how the answer does on an input."""
     missed = check.active is not None and check.active.misses(error)
-    return missed or isinstance(error, NotImplementedError | Unavailable)
+    return missed or _is_stub(error) or isinstance(error, Unavailable)
 
 
 def _held(rule: str) -> None:
@@ -113,7 +122,9 @@ def _held(rule: str) -> None:
         check.active.held[rule] = check.active.held.get(rule, 0) + 1
 
 
-def expect(holds: Any, rule: str, *, given: Any = None, expected: Any = None, got: Any = None, hint: str = "") -> None:
+def expect(
+    holds: Any, rule: str, *, given: Any = None, expected: Any = None, got: Any = _UNTOLD, hint: str = ""
+) -> None:
     """Expect a condition.
 
     Args:
@@ -166,7 +177,7 @@ def expect_raises(
     """Expect that ``call()`` refuses its input by raising ``error``.
 
     Raises:
-        CheckFailed: if it returns, or raises something else. ``NotImplementedError`` passes through.
+        CheckFailed: if it returns, or raises something else. A stub's ``NotImplementedError`` passes through.
     """
     try:
         result = call()
@@ -192,7 +203,7 @@ def expect_returns(call: Callable[[], Any], rule: str, *, given: Any = None, hin
         The result.
 
     Raises:
-        CheckFailed: if it raises. ``NotImplementedError`` passes through.
+        CheckFailed: if it raises. A stub's ``NotImplementedError`` passes through.
     """
     try:
         result = call()

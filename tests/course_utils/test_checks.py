@@ -136,6 +136,33 @@ def test_an_untouched_exercise_says_so(call):
         call(*arguments, raising(NotImplementedError("quantize_tensor")), "a rule")
 
 
+@pytest.mark.parametrize("call", [expect_raises, expect_returns])
+def test_torch_not_implementing_something_does_not_make_an_exercise_untouched(call):
+    def answer():
+        return torch.tensor([5]) + 2 ** (0 - 1) >> 0  # a real number, which >> cannot shift
+
+    arguments = (ValueError,) if call is expect_raises else ()
+    with pytest.raises(CheckFailed, match=r"a rule\n.*\n.*not implemented for .Float."), check("fixed_multiply"):
+        call(*arguments, answer, "a rule")
+    with pytest.raises(NotImplementedError, match="not implemented for"), check("fixed_multiply"):
+        answer()
+
+
+def test_an_untouched_exercise_that_an_answer_calls_is_named():
+    with pytest.raises(CheckFailed, match="four_terms is written"), check("quantized_matmul"):
+        raising(NotImplementedError("four_terms"))()
+
+
+def test_a_missing_return_is_told():
+    for call in (
+        lambda: expect(False, "a rule", got=None),
+        lambda: expect_equal(None, 3, "a rule"),
+        lambda: expect_raises(ValueError, lambda: None, "a rule"),
+    ):
+        with pytest.raises(CheckFailed, match="got       None: is a return missing"):
+            call()
+
+
 @pytest.mark.parametrize(
     "call",
     [
