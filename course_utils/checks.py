@@ -273,7 +273,12 @@ def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: 
         raise CheckFailed(rule, given=given, expected=shapes[0], got=shapes[1], hint=hint)
     # where both are whole numbers they are compared as such: float64 cannot tell 2^53 from 2^53 + 1
     same = (got_numbers == expected_numbers) | (got_numbers.isnan() & expected_numbers.isnan())
-    bad = ~(same | ((got_numbers - expected_numbers).abs() <= torch.as_tensor(within, dtype=torch.float64)))
+    gap = (got_numbers - expected_numbers).abs()
+    if not gap.is_floating_point():
+        # int64 wraps round: -2^63, which overflowing casts give, would be 1 away from 2^63 - 1, and less than 0 from 0
+        rough = (got_numbers.double() - expected_numbers.double()).abs()
+        gap = torch.where(rough < 2.0**62, gap.double(), rough)
+    bad = ~(same | (gap <= torch.as_tensor(within, dtype=torch.float64)))
     if bad.any():
         given_numbers = _numbers(given) if isinstance(given, torch.Tensor) else None
         elementwise = given_numbers is not None and given_numbers.shape == bad.shape

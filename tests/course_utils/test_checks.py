@@ -210,3 +210,12 @@ def test_whole_numbers_beyond_float64_are_told_apart():
     assert "9007199254740993" in str(failure.value)
     expect_equal(torch.tensor([2**53 + 1]), [2**53 + 1], "exact")
     expect_equal(torch.tensor(3), 3.0, "a whole number equals the float of its value")
+
+
+@pytest.mark.parametrize(("got", "expected"), [(-(2**63), 0), (-(2**63), 2**63 - 1), (2**63 - 1, -(2**63))])
+def test_whole_numbers_do_not_wrap_round(got, expected):
+    """What a cast of NaN or infinity to int64 gives is not 0."""
+    with pytest.raises(checks.CheckFailed):
+        checks.expect_equal(torch.tensor([got]), torch.tensor([expected]), "they are equal")
+    with pytest.raises(checks.CheckFailed):
+        checks.expect_close(torch.tensor([got]), torch.tensor([expected]), "they are close", within=2)
