@@ -11,10 +11,12 @@ whole number, and `requantize` applies it with one multiplication and one shift.
 
 How the sums are exact and still fast
 -------------------------------------
-The sums run in float64 and not in int64, because float64 has fast kernels. That is exact, in whatever order a kernel
-adds, as long as every partial sum stays below 2^53; `integer_linear` and `integer_conv2d` bound it beforehand and
-refuse what could pass it. 8-bit codes would need 10^11 terms for that. In float32 the limit is 2^24, and 259 terms are
-enough to pass it.
+The sums run in floating point and not in int64, because that has fast kernels. It is exact, in whatever order a kernel
+adds, as long as every partial sum stays below 2^24 in float32, or 2^53 in float64. `integer_linear` and
+`integer_conv2d` bound the sums by the largest magnitudes that occur, take float32 where that is enough, float64 where
+it is not, and refuse what could pass 2^53. Two things could still spoil float32, and both are kept out: NNPACK, which
+torch uses for convolutions on some machines, transforms them (Winograd, Fourier) and does not add whole numbers; and
+`torch.set_float32_matmul_precision` allows fewer bits than float32 has.
 
 Padding
 -------
@@ -120,7 +122,8 @@ def integer_conv2d(
         OverflowError: if a partial sum could reach 2^53.
     """
     x, weight, bias = _operands(x_q, x_zero_point, weight_q, weight_zero_point, bias_q)
-    return functional.conv2d(x, weight, bias, stride, padding, dilation, groups).long()
+    with torch.backends.nnpack.flags(enabled=False):
+        return functional.conv2d(x, weight, bias, stride, padding, dilation, groups).long()
 
 
 def quantize_bias(bias: Tensor, scale: Tensor | float) -> Tensor:
@@ -181,11 +184,11 @@ def requantize(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int, round
     multiplier, shift = torch.as_tensor(multiplier), torch.as_tensor(shift)
     if bool(((shift < 0) | (shift > MAX_SHIFT) | (multiplier < 0) | (multiplier > INT32_MAX)).any()):
         raise ValueError(f"the multiplier must be in [0, 2^31 - 1] and the shift in [0, {MAX_SHIFT}]")
-    product = acc * multiplier.long()
+    product = acc * multiplier.long()  # a new tensor, the only one of this size: what follows works in place
     if rounding:
-        half = torch.where(shift > 0, torch.ones_like(shift) << (shift - 1).clamp(min=0), 0)
-        product = product + half
-    return product >> shift
+        product += torch.where(shift > 0, torch.ones_like(shift) << (shift - 1).clamp(min=0), 0)
+    product >>= shift
+    return product
 
 
 def requantize_twice(acc: Tensor, multiplier: int, shift: int) -> Tensor:
@@ -301,24 +304,27 @@ class QuantizedLayer:
         channels = (-1,) if isinstance(self.layer, nn.Linear) else (-1, 1, 1)
         multiplier, shift = (p.reshape(channels) for p in pairs.unbind(1))
         scaled = requantize(acc, multiplier, shift, self.rounding)
-        return (scaled + out_zeropoint).clamp(0, levels).float()
+        return (scaled + out_zeropoint).clamp_(0, levels).float()
 
 
 def _operands(
     x_q: Tensor, x_zero_point: int, weight_q: Tensor, weight_zero_point: Tensor | int, bias_q: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Codes with their zero points taken off, as float64 in which all sums are exact."""
-    x = (_whole(x_q, INT32_MIN, INT32_MAX) - x_zero_point).double()
+    """Codes with their zero points taken off, in float32 if that holds all sums exactly, or in float64."""
+    x = _whole(x_q, INT32_MIN, INT32_MAX) - x_zero_point
     zero_point = torch.as_tensor(weight_zero_point)
     if zero_point.dim():
         zero_point = zero_point.reshape(-1, *[1] * (weight_q.dim() - 1))
-    weight = (_whole(weight_q, INT32_MIN, INT32_MAX) - zero_point).double()
-    bias = None if bias_q is None else _whole(bias_q, INT32_MIN, INT32_MAX).double()
-    largest = [float(t.abs().max()) if t is not None and t.numel() else 0.0 for t in (x, weight, bias)]
+    weight = _whole(weight_q, INT32_MIN, INT32_MAX) - zero_point
+    bias = None if bias_q is None else _whole(bias_q, INT32_MIN, INT32_MAX)
+    largest = [max(map(abs, map(int, t.aminmax()))) if t is not None and t.numel() else 0 for t in (x, weight, bias)]
     terms = weight[0].numel() if len(weight) else 0
-    if largest[0] * largest[1] * terms + largest[2] >= 2.0**53:
+    bound = largest[0] * largest[1] * terms + largest[2]
+    if bound >= 2**53:
         raise OverflowError(f"sums of {terms} products of such codes may pass 2^53 and would no longer be exact")
-    return x, weight, bias
+    single = bound < 2**24 and torch.get_float32_matmul_precision() == "highest"
+    dtype = torch.float32 if single else torch.float64
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _whole(codes: Tensor, lowest: int, highest: int) -> Tensor:

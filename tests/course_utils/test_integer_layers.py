@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from course_utils import integer_layers as il
 
@@ -76,6 +77,46 @@ def test_sums_above_what_float32_holds_are_exact():
     x, w = torch.full((1, 4001), 255), torch.full((1, 4001), 255)
     assert il.integer_linear(x, 0, w, 0).item() == 4001 * 255 * 255  # odd, and above 2^24
     assert il.integer_linear(x.float(), 0, w.float(), 0).item() == 4001 * 255 * 255
+
+
+def sums_just_below(limit, terms):
+    """Codes of which ``terms`` products come near the limit, and the dtype that their sums then run in."""
+    weight = math.isqrt(limit // terms)
+    return (limit - 1) // (weight * terms), weight
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+@pytest.mark.parametrize("mkldnn", [True, False], ids=["mkldnn", "no mkldnn"])  # Macs and others have none
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 8])
+def test_sums_near_the_limits_of_float32_are_exact(g, kernel, mkldnn):
+    """Against int64 convolution. 16 images: from there on NNPACK, where it is used, would transform the kernels."""
+    terms = 4 * kernel * kernel
+    for limit, dtype in ((2**24, torch.float32), (2**26, torch.float64)):
+        top, weight = sums_just_below(limit, terms)
+        x = torch.randint(-top, top + 1, (16, 4, 10, 10), generator=g)
+        w = torch.randint(-weight, weight + 1, (5, 4, kernel, kernel), generator=g)
+        x[:, :, :kernel, :kernel], w[0] = top, weight  # one sum right below the limit
+        assert il._operands(x, 0, w, 0, None)[0].dtype == dtype
+        expected = functional.conv2d(x, w)
+        assert int(expected.max()) == terms * top * weight < limit
+        with torch.backends.mkldnn.flags(enabled=mkldnn):
+            assert torch.equal(il.integer_conv2d(x, 0, w, 0), expected)
+            assert torch.equal(
+                il.integer_linear(x[:, 0, 0], 0, w[:, 0, 0, :1].repeat(1, 10), 0),
+                x[:, 0, 0] @ w[:, 0, 0, :1].repeat(1, 10).T,
+            )
+
+
+def test_float32_is_left_where_a_sum_could_reach_its_limit_or_torch_may_round_more():
+    x, w, bias = torch.tensor([[255]]), torch.tensor([[255]]), torch.tensor([2**24 - 255 * 255 - 1])
+    assert il._operands(x, 0, w, 0, bias)[0].dtype == torch.float32
+    assert il._operands(x, 0, w, 0, bias + 1)[0].dtype == torch.float64
+    assert il._operands(-x, 0, w, 0, -bias - 1)[0].dtype == torch.float64
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert il._operands(x, 0, w, 0, bias)[0].dtype == torch.float64
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 WAYS = [
