@@ -66,12 +66,13 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     wrong = lab.variants(right=False)
     yield from _enough(gate, lab, wrong, MIN_WRONG)
     for variant in wrong:
-        graded = _grade(lab, grader, with_variant(lab, variant))
-        own = [r for r in graded.rows if r.status not in ("passed", "by hand")]
+        own = [r for r in _grade_own(lab, grader, variant).rows if r.status != "passed"]
         messages = " | ".join(" ".join(r.message.split()) for r in own)
         lost, named = bool(own), " ".join(variant.rule.split()) in messages
         reason = "" if lost and named else "full score: " if not lost else f"no message names {variant.rule!r}: "
-        yield Verdict(gate, variant.name, lost and named, graded.score, lab.max_score, reason + messages)
+        points = points_of(lab, variant.exercise)
+        score = points - sum(r.max_score for r in own)
+        yield Verdict(gate, variant.name, lost and named, score, points, reason + messages)
 
 
 def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -88,11 +89,12 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     secrets = secret_lines(lab)
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
     texts = {"release": release_bytes(lab).decode("utf-8")}
-    for variant in [None, *lab.variants(right=False)]:
-        answers = with_variant(lab, variant) if variant else released_answers(lab)
-        notebook = autograded_notebook(_grade(lab, grader, answers))
-        own = set(answers.sources.values())  # what the student wrote is no secret to the student
-        texts[f"feedback on {variant.name if variant else 'the release'}"] = "\n".join(
+    graded = {"the release": _grade(lab, grader, released_answers(lab))}
+    graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
+    for who, result in graded.items():
+        notebook = autograded_notebook(result)
+        own = set(result.submission.answers.sources.values())  # what the student wrote is no secret to the student
+        texts[f"feedback on {who}"] = "\n".join(
             str([] if c.source in own else c.source) + "\n" + str(c.get("outputs", "")) for c in notebook.cells
         )
     for name, text in texts.items():
@@ -137,6 +139,12 @@ def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
     return grader.grade(Submission("", lab, answers))
 
 
+def _grade_own(lab: Lab, grader: Grader, variant: Variant) -> Graded:
+    """Grades a variant among reference answers by the checks of its own exercise: those must find its mistake."""
+    own = {c.id for c in checks_of(lab, variant.exercise)}
+    return grader.grade(Submission("", lab, with_variant(lab, variant)), only=own)
+
+
 def reference_answers(lab: Lab) -> Answers:
     return Answers({c.id: c.source for c in lab.answers})
 
@@ -152,8 +160,12 @@ def with_variant(lab: Lab, variant: Variant) -> Answers:
     return answers
 
 
+def checks_of(lab: Lab, exercise: str) -> list[Cell]:
+    return [c for c in lab.cells if c.kind == "check" and lab.exercise_of(c).id == exercise]
+
+
 def points_of(lab: Lab, exercise: str) -> float:
-    return sum(c.points for c in lab.cells if c.kind == "check" and lab.exercise_of(c).id == exercise)
+    return sum(c.points for c in checks_of(lab, exercise))
 
 
 def secret_lines(lab: Lab) -> list[str]:

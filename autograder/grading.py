@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import zlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -120,13 +121,13 @@ class Grader:
             forkserver.kill(self.examiners.control, pid)
             ours.close()
 
-    def grade(self, submission: Submission, *, afresh: bool = False) -> Graded:
-        """Grades one submission, with what the cache knows unless ``afresh``.
+    def grade(self, submission: Submission, *, afresh: bool = False, only: Collection[str] | None = None) -> Graded:
+        """Grades one submission, with what the cache knows unless ``afresh``; ``only`` some questions, if given.
 
         Raises:
             CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
         """
-        task = Task(submission, None if afresh else self.cache)
+        task = Task(submission, None if afresh else self.cache, only)
         return task.finish(self.examine(task.job) if task.job else None)
 
 
@@ -135,19 +136,21 @@ class Task:
 
     Args:
         cache: results found there are not computed again; new ones are put there by `finish`.
+        only: the ids of the questions to grade; by default all.
 
     Attributes:
         job: for `Grader.examine`; None if nothing is left to examine.
     """
 
-    def __init__(self, submission: Submission, cache: ResultCache | None = None):
+    def __init__(self, submission: Submission, cache: ResultCache | None = None, only: Collection[str] | None = None):
         self.submission, self.cache = submission, cache
+        self.questions = [q for q in submission.lab.questions if only is None or q.id in only]
         self.results: dict[str, dict] = {}
         self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
         self.job: Job | None = None
         if not submission.unreadable:
             job = make_job(submission.lab, submission.answers)
-            checks = [c for c in submission.lab.cells if c.kind == "check"]
+            checks = [q for q in self.questions if q.kind == "check"]
             if cache is not None:
                 common = common_key(job)
                 self.run_key = common
@@ -155,7 +158,8 @@ class Task:
                 self.results = {i: found for i, key in self.keys.items() if (found := cache.get(key))}
                 self.run = cache.get(self.run_key) or self.run
             if len(self.results) < len(checks):
-                left = [c for c in job.cells if c["id"] not in self.results]
+                left_out = {q.id for q in submission.lab.questions} - {c.id for c in checks} | self.results.keys()
+                left = [c for c in job.cells if c["id"] not in left_out]
                 self.job = replace(job, cells=left)
 
     def finish(self, report: Report | None) -> Graded:
@@ -172,7 +176,7 @@ class Task:
             self.run = {"output": report.output, "walls": report.walls}
             if self.cache is not None:
                 self.cache.put({self.keys[i]: r for i, r in new.items()} | {self.run_key: self.run})
-        rows = [self._row(question) for question in self.submission.lab.questions]
+        rows = [self._row(question) for question in self.questions]
         return Graded(self.submission, self._explain_added_names(rows), self.run["output"], self.run["walls"])
 
     def _row(self, question: Cell) -> Row:

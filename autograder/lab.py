@@ -198,7 +198,8 @@ def lab_names(root: Path = ROOT) -> list[str]:
 
 
 def _complete_metadata(cell: NotebookNode, number: int) -> None:
-    """Fills in what nbgrader wants of a cell's metadata, so that an author writes only what says something."""
+    """Fills in what nbgrader wants of a cell's metadata, so that an author writes only what says something; tells the
+    student a check's points."""
     cell.metadata.pop("lines_to_next_cell", None)  # jupytext's note to itself about blank lines
     written = cell.metadata.pop("nbgrader", None)
     if written is None and "explore" in cell.metadata.get("tags", []):
@@ -214,7 +215,10 @@ def _complete_metadata(cell: NotebookNode, number: int) -> None:
         "task": False,
     }
     if graded:
-        metadata |= {"points": written["points"], "cell_type": cell.cell_type}
+        points = written["points"]
+        metadata |= {"points": points, "cell_type": cell.cell_type}
+        if cell.cell_type == "code":
+            cell.source = f"# {points:g} point{'s' if points != 1 else ''}\n{cell.source}"
     cell.metadata["nbgrader"] = metadata
 
 

@@ -50,7 +50,8 @@ class CheckFailed(AssertionError):
         return self._text("given", "got", "hint")
 
     def _text(self, *names: str) -> str:
-        lines = [f"  {n:<9} {_show(self.facts[n])}" for n in names if self.facts[n] is not None]
+        digits = _digits(self.facts["expected"], self.facts["got"])
+        lines = [f"  {n:<9} {_show(self.facts[n], digits)}" for n in names if self.facts[n] is not None]
         return "\n".join([f"rule broken: {self.rule}", *lines])
 
     def _render_traceback_(self) -> list[str]:
@@ -291,21 +292,35 @@ def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: 
             at = f" at [{place}], {int(bad.sum())} of {bad.numel()} elements differ"
         else:
             at = ""
+        wanted, came = expected_numbers.flatten()[where].item(), got_numbers.flatten()[where].item()
+        digits = _digits(wanted, came)
         raise CheckFailed(
             rule,
-            given=f"{_show(given_numbers.flatten()[where])}{at}" if elementwise else given,
-            expected=_show(expected_numbers.flatten()[where]) + (at if not elementwise else ""),
-            got=_show(got_numbers.flatten()[where]),
+            given=f"{_show(given_numbers.flatten()[where], digits)}{at}" if elementwise else given,
+            expected=_show(wanted, digits) + (at if not elementwise else ""),
+            got=_show(came, digits),
             hint=hint,
         )
     _held(rule)
 
 
-def _show(value: Any) -> str:
-    """A value on one line, numbers with as many digits as float32 needs, at most 400 characters."""
+def _digits(first: Any, second: Any) -> int:
+    """How many significant digits tell two values apart: 6, 9 (enough for any two of float32) or 17 (of float64)."""
+    return next((digits for digits in (6, 9) if _show(first, digits) != _show(second, digits)), 17)
+
+
+def _show(value: Any, digits: int = 9) -> str:
+    """A value on one line, at most 400 characters."""
     if isinstance(value, torch.Tensor):
-        value = value.item() if value.dim() == 0 else f"tensor({value.tolist()})"
+        value = value.tolist()
+        value = value if not isinstance(value, list) else f"tensor({_show(value, digits)})"
     whole = isinstance(value, float) and value.is_integer() and 0 < abs(value) < 2**53
-    text = str(int(value)) if whole else f"{value:.9g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple):
+        text = ", ".join(repr(v) if isinstance(v, str) else _show(v, digits) for v in value[:200])
+        text = f"[{text}]" if isinstance(value, list) else f"({text}{',' if len(value) == 1 else ''})"
+    elif isinstance(value, str):
+        text = value
+    else:
+        text = str(int(value)) if whole else f"{value:.{digits}g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= 400 else text[:397] + "..."

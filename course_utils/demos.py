@@ -144,7 +144,7 @@ def staircase_still(
 ) -> Figure:
     """The demo without sliders: one column for each ``(min_val, max_val, num_bits)``."""
     figure = Figure(figsize=(4.2 * len(settings), 7.2), layout="constrained")
-    grid = figure.subplots(3, len(settings), sharex="col", squeeze=False)
+    grid = figure.subplots(3, len(settings), sharex="col", sharey="row", squeeze=False)
     for column, (min_val, max_val, num_bits) in enumerate(settings):
         data = compute_staircase(quantize, dequantize, values, min_val, max_val, num_bits, shown=shown)
         draw_staircase(data, grid[:, column])

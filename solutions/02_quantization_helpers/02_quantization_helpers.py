@@ -8,6 +8,21 @@
 #     withhold:
 #       - course_utils.affine
 #       - course_utils.demos
+#       - course_utils.compiled
+#       - torchao
+#       - gfloat
+#       - onnxruntime
+#       - torch.ao.quantization.observer
+#       - torch.ao.quantization.fake_quantize
+#       - torch.ao.quantization.fx._decomposed
+#       - torch._choose_qparams_per_tensor
+#       - aten::_choose_qparams_per_tensor
+#       - quantized_decomposed::choose_qparams
+#       - quantized_decomposed::choose_qparams_symmetric
+#       - quantized_decomposed::quantize_per_tensor
+#       - quantized_decomposed::quantize_per_channel
+#       - quantized_decomposed::quantize_per_token
+#       - quantized_decomposed::quantize_per_channel_group
 #       - torch.quantize_per_tensor
 #       - torch.quantize_per_tensor_dynamic
 #       - torch.quantize_per_channel
@@ -40,20 +55,30 @@
 #
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
-# *Raises* once more before you go on.
+# *Raises* once more before you go on. The first line of a check cell says how many points it is worth.
+#
+# **Sources.** The lab rests on three documents. "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer
+# Vision for Embedded Systems* (Purdue); "the thesis" is *Quantization Profiler for Artificial Neural Networks* by
+# Martin Lindström and Jakob Hök (Lund University, 2020), who measure in TensorFlow which layers of a network suffer;
+# "the survey" is a lecture on quantization methods that quotes TensorFlow's documentation and *Ristretto*, a tool for
+# the Caffe framework. Where one of them slips, the lab says so.
 
 # %%
 import math
-import numbers
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from course_utils.checks import check, expect, expect_close, expect_equal, expect_raises, expect_returns, generator
 from course_utils.plots import COLOURS, channel_ranges, code_line, curves_by_bits, use_course_style
 
 use_course_style()
+
+# %%
+# For the check cells only: nothing here is needed for your answers.
+import numbers
+
+from course_utils.checks import check, expect, expect_close, expect_equal, expect_raises, expect_returns, generator
 
 
 def slack(num_bits):
@@ -88,7 +113,7 @@ def slack(num_bits):
 # \hat{x} = \Delta \, (q - Z).
 # $$
 #
-# (Lund thesis, equations 2.10 to 2.15; the Purdue lecture writes the way back as *Value = ScaleFactor × (Value8 −
+# (Thesis, equations 2.10 to 2.15; the lecture writes the way back as *Value = ScaleFactor × (Value8 −
 # ZeroPoint)*.) Note the divisor: $2^n$ points have $2^n - 1$ gaps between them, like fence posts.
 #
 # **Why 0 must be on the grid.** Zero is not just any number. Padding is zero, ReLU makes zeros, pruned weights are
@@ -138,6 +163,8 @@ plt.show()
 # A few things that a quantizer must decide. They stand in the docstring, because a function that meets real data will
 # meet all of them:
 #
+# - **Numbers, not tensors.** `q` is a tensor, but `scalefactor` and `zeropoint` are a plain `float` and `int`:
+#   `x.min().item()` makes a Python number of a one-element tensor.
 # - **Rounding.** `torch.round` sends a value exactly halfway to the even neighbour. Halfway cases may go either way
 #   here; all others must go to the nearest. Divide by the scale factor, do not multiply by its reciprocal:
 #   `1 / scalefactor` is itself rounded, and now and then a value close to a halfway point lands on its wrong side.
@@ -166,7 +193,8 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
 
     Raises:
         ValueError: if num_bits is not in 1 .. 16; if x contains NaN; if a bound has to be taken from x and x is empty;
-            if a bound is NaN or infinite, given or taken from x; if min_val is greater than max_val.
+            if a bound is NaN or infinite, given or taken from x; if min_val, as given or taken from x, is greater than
+            max_val (compared before the range is widened).
     """
     ### BEGIN SOLUTION
     if not 1 <= num_bits <= 16:
@@ -247,14 +275,11 @@ with check("quantize_tensor"):
     )
     x = torch.tensor([1.0, 5.0])
     q, scalefactor, zeropoint = quantize_tensor(x, num_bits=4)
-    expect_close(
-        [scalefactor, zeropoint],
-        [5 / 15, 0],
-        "the range is widened to contain 0",
-        within=2**-20,
-        given="x = [1, 5], 4 bits, so the range is [0, 5]",
-        hint="the smaller of min and 0, the larger of max and 0",
-    )
+    rule = "the range is widened to contain 0"
+    facts = "x = [1, 5], 4 bits, so the range is [0, 5]"
+    hint = "the smaller of min and 0, the larger of max and 0"
+    expect_close(scalefactor, 5 / 15, rule, within=5 / 15 * 2**-20, given=f"{facts}; scalefactor", hint=hint)
+    expect_equal(zeropoint, 0, rule, given=f"{facts}; zeropoint", hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for num_bits in (1, 2, 3, 5, 8, 12, 16):
@@ -357,8 +382,9 @@ with check("quantize_tensor"):
     rule = "a range of width 0 gives scalefactor 1.0, zeropoint 0 and codes 0"
     hint = "after widening only all-zero data has width 0; do not divide by that"
     q, scalefactor, zeropoint = expect_returns(lambda: quantize_tensor(torch.zeros(2, 3)), rule, hint=hint)
-    expect_equal([scalefactor, zeropoint], [1.0, 0], rule, given="x all zeros", hint=hint)
-    expect_equal(q, torch.zeros(2, 3), rule, given="x all zeros", hint=hint)
+    expect_equal(scalefactor, 1.0, rule, given="x all zeros; scalefactor", hint=hint)
+    expect_equal(zeropoint, 0, rule, given="x all zeros; zeropoint", hint=hint)
+    expect_equal(q, torch.zeros(2, 3), rule, given="x all zeros; q", hint=hint)
     expect_raises(
         ValueError,
         lambda: quantize_tensor(torch.tensor([1.0, math.nan])),
@@ -624,6 +650,16 @@ with check("dequantize_tensor"):
 # 3. At 3 bits, is there a range that gives a better SQNR (signal-to-noise ratio, exercise 6) than $[-3, 6]$? Why?
 #
 # The sliders work with the mouse and with the arrow keys.
+#
+# <details><summary>Answers</summary>
+#
+# 1. It nearly halves: 2ⁿ − 1 gaps become 2ⁿ⁺¹ − 1.
+# 2. All values above 2 are cut to about 2 and suffer; everything between −3 and 2 gains, because the steps are 5/9 as
+#    wide.
+# 3. Yes. Values near the ends are rare, so cutting them costs little, and the finer steps serve all others. Watch the
+#    SQNR in the line of numbers while you pull the ends in: it rises, has a best place, and falls.
+#
+# </details>
 
 # %% tags=["explore"]
 from course_utils import demos
@@ -816,6 +852,10 @@ with check("quantize_symmetric"):
 # largest channel, and the small ones get only a few codes. So give every channel $c$ a scale factor $\Delta_c$ and a
 # zero point $Z_c$ of its own (Lund thesis, section 2.3.3). That costs two extra numbers per channel and nothing else.
 #
+# The channels may be counted by *any* dimension: by the first one in a layer's weights, by another one in other tensors.
+# Negative numbers count from the end, as in torch: of four dimensions, −3 is the same as 1. In a tensor with one
+# dimension every element is a channel of its own.
+#
 # By hand, 4 bits (15 steps), two channels of three weights:
 #
 # | channel | weights | range | $\Delta_c$ | $Z_c$ | codes |
@@ -909,6 +949,13 @@ with check("quantize_per_channel"):
     expect_equal(
         q, [[0, 6, 15], [0, 10, 15]], "each channel is coded on its own grid", given=w, hint="let the shapes broadcast"
     )
+    rule = "axis says which dimension counts the channels, from the end if negative"
+    hint = "axis % w.dim() makes a negative axis positive; then reduce over all the other dimensions"
+    for axis in (1, -3):
+        facts = f"w of shape (4, 2, 3, 3), axis {axis}"
+        codes = expect_returns(lambda axis=axis: quantize_per_channel(torch.ones(4, 2, 3, 3), axis), rule, given=facts)
+        got = f"shapes {tuple(codes[1].shape)} and {tuple(codes[2].shape)}"
+        expect(got == "shapes (1, 2, 1, 1) and (1, 2, 1, 1)", rule, given=facts, got=got, hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for num_bits in (2, 4, 8, 16):
@@ -1507,12 +1554,22 @@ with check("round_stochastic"):
         got=f"{getattr(y, 'dtype', type(y).__name__)}, {tuple(getattr(y, 'shape', ()))}",
         hint="torch.rand(x.shape, generator=generator) has x's shape",
     )
-    expect_equal(
-        sorted(set(y.tolist())),
-        [-0.5, -0.25],
-        "the result is one of the two multiples of step next to x, and each of them occurs",
+    values = sorted(set(y.tolist()))
+    expect(
+        set(values) <= {-0.5, -0.25},
+        "the result is one of the two multiples of step next to x",
         given="x = -0.3, step = 0.25",
+        expected="-0.5 or -0.25",
+        got=values[:4],
         hint="torch.floor(x / step) is the multiple below, counted in steps; multiply by step at the end",
+    )
+    expect(
+        len(values) == 2,
+        "each element has a random number of its own, so both multiples occur",
+        given="x = -0.3, 20000 times, step = 0.25",
+        expected="-0.5 about 4000 times, -0.25 about 16000 times",
+        got=f"{values[0]}, 20000 times",
+        hint="torch.rand(x.shape, generator=generator), compared with p element by element",
     )
     # the mean of n draws has the standard deviation step * sqrt(p (1 - p) / n); we allow six of them
     expect_close(
@@ -1651,11 +1708,13 @@ axes.plot(np.arange(count + 1) * update, color=COLOURS["black"], linestyle="--",
 axes.plot(nearest, color=COLOURS["vermillion"], label="to nearest")
 axes.set_xlabel("number of updates of +0.01")
 axes.set_ylabel("weight (grid step 0.125)")
+axes.set_title("Small updates survive stochastic rounding, on average")
 axes.legend()
 plt.show()
 print(
     f"after {count} updates: exact {count * update:.3f}, to nearest {nearest[-1]:.3f}, "
-    f"stochastic {walk[-1].mean():.3f} on average (standard deviation {walk[-1].std():.3f})"
+    f"stochastic {walk[-1].mean():.3f} ± {walk[-1].std() / math.sqrt(runs):.3f} (mean of {runs} runs ± its standard "
+    f"error; one run has the standard deviation {walk[-1].std():.3f})"
 )
 
 ramp = torch.rand(100_000, generator=maker) * 10
@@ -1674,9 +1733,10 @@ print(
 # %% [markdown]
 # ## What the field reports
 #
-# **TensorFlow's note on 8-bit weights** (quoted in the lecture on quantization methods): with the range −3.0 to 6.0
+# **TensorFlow's note on 8-bit weights** (quoted in the survey): with the range −3.0 to 6.0
 # "a 0 byte would represent -3.0, a 255 would stand for 6.0, and 128 would represent about 1.5". Your functions say
-# exactly how much "about" is. It also explains why 1.5 itself is a delicate input: it lies halfway between two codes.
+# exactly how much "about" is. The last line shows why 1.5 itself is a delicate input: it lies halfway between two
+# codes, 127 and 128, so that the last bit of the scale factor decides which one it gets.
 
 # %% tags=["explore"]
 _, scale, zero = quantize_tensor(torch.tensor([-3.0, 6.0]))
@@ -1711,10 +1771,12 @@ print(f"difference {full - restricted:.3f} dB, theory 20 log10(255 / 254) = {20 
 # %% [markdown]
 # Leaving −128 unused makes the step larger by the factor $255/254$, which costs a few hundredths of a decibel.
 #
-# **Per channel in a whole network.** The thesis (Table 5.2) quantizes all convolutions of MobileNetV2 to 8 bits, per
-# channel and symmetric by default, and measures on ImageNet:
+# **Per channel in a whole network.** The thesis (Table 5.2) quantizes all 35 convolutions of MobileNetV2, an image
+# classifier made for telephones, to 8 bits, per channel and symmetric by default. It measures on ImageNet (photos of
+# 1,000 classes) the SQNR of the network's outputs and the top-1 accuracy: how often the most likely class is the right
+# one. Settings B and C keep some layers in float, F and G truncate instead of rounding: they are left out here.
 #
-# | setting (Lund thesis, Table 5.2) | output SQNR | top-1 accuracy |
+# | setting (Lund thesis, Table 5.2) | output SQNR (dB) | top-1 accuracy |
 # |---|---|---|
 # | float reference | – | 68.05 % |
 # | A: all convolutions per channel | 11.14 | 63.81 % |
@@ -1761,7 +1823,8 @@ print("thesis, 8 bits, MobileNetV2: 11.14 per channel (A), 10.12 with five layer
 # weights only; the thesis quantizes the activations that go into each convolution, too. And its network is 35
 # convolutions deep, so more noise piles up on the way to the output.
 #
-# **How few bits are enough?** Ristretto's results with dynamic fixed point, as the lecture quotes them. (The figures
+# **How few bits are enough?** Ristretto's results with *dynamic fixed point*, as the survey quotes them. Dynamic fixed
+# point is your symmetric quantizer with one restriction: the step of each tensor must be a power of two. (The figures
 # in brackets stand there without explanation. They are never the higher ones, so we read them as accuracy before the
 # quantized network was trained a little further.)
 #
@@ -1800,8 +1863,10 @@ axes.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
-# Dynamic fixed point is your symmetric quantizer with one restriction: the step must be a power of two, so that
-# scaling is a bit shift. What does the restriction cost? A step rounded up to a power of two is up to twice as large,
+# One bit is a special case. A grid of two codes that must contain 0 has only one other value, the channel's largest or
+# smallest: weights of the other sign all become 0.
+#
+# And what does the restriction to powers of two cost? It makes scaling a bit shift. A step rounded up to a power of two is up to twice as large,
 # so the cost is up to about 6.02 dB, one bit:
 
 # %% tags=["explore"]
@@ -1828,27 +1893,26 @@ for name, w in weights.items():
 # %% [markdown]
 # ### Question 1: the price of zero
 #
-# A tensor holds values from 5.0 to 6.0 and nothing else. Your `quantize_tensor` widens its range to $[0, 6]$. How
-# much SQNR does this cost at 8 bits, compared with a grid over $[5, 6]$? Derive the number from the formulas. Then
-# say why we pay, and in which situation one need not.
+# A tensor holds values spread over 5.0 to 6.0 and nothing else. Your `quantize_tensor` widens its range to $[0, 6]$.
+# How many decibels of SQNR does this cost at 8 bits, compared with a grid of 256 codes over $[5, 6]$? Derive the number
+# from the noise formula of exercise 5. Then say why every quantizer in this course pays this price.
 
 # %% [markdown] nbgrader={"grade_id": "why_zero_is_exact", "grade": true, "solution": true, "points": 2}
 # **Model answer.** The step grows by the factor $6 / 1 = 6$, the noise $\Delta^2/12$ by 36. The signal stays, so the
 # SQNR falls by $10 \log_{10} 36 = 20 \log_{10} 6 = 15.6$ dB, about 2.6 bits. We pay because 0 is a special value:
 # zero padding, ReLU and pruned weights produce exact zeros, very often. If 0 were off the grid, all of them would
 # carry the same error, which does not average out but adds up as a bias in the next layer's sums. Also $Z$ must be a
-# code within range to be stored in the same integer type and to make the four-term product work. One need not pay if
-# no zero ever has to be represented in the tensor: no padding in the next layer, no ReLU before it; then one may
-# subtract an offset first.
+# code within range to be stored in the same integer type.
 #
 # *Marking: 1 point for the factor 6 and 15.6 dB (or 36 times the noise power). 1 point for a reason that names where
-# exact zeros come from or that the error is systematic. The exception is not required for full marks.*
+# exact zeros come from or that the error is systematic.*
 
 # %% [markdown]
 # ### Question 2: is per channel always better?
 #
-# A colleague claims: "Quantizing per channel never has a larger error than quantizing per tensor." In which sense is
-# this true, and in which is it false? Give an example for the false one.
+# A colleague claims: "Quantizing per channel never has a larger error than quantizing per tensor." Of which error is
+# this true: of the bound $\Delta/2$, of the error of a single value, of the MSE? Give an example, with numbers, for one
+# of which it is false.
 
 # %% [markdown] nbgrader={"grade_id": "why_per_channel", "grade": true, "solution": true, "points": 2}
 # **Model answer.** True for the bound: a channel's range (widened to contain 0) is a part of the tensor's range, so

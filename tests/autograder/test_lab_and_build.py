@@ -25,6 +25,12 @@ def test_cells_and_questions(mini):
     assert mini.check_seconds == 2
 
 
+def test_a_check_says_how_many_points_it_is_worth(mini):
+    for cell in mini.cells:
+        if cell.kind == "check":
+            assert cell.source.startswith(f"# {cell.points:g} point")
+
+
 def test_the_release_has_stubs_and_no_secrets(mini):
     text = release_bytes(mini).decode()
     for secret in ("FACTOR * x", "HIDDEN", "SOLUTION", "doubling works", "model answer"):

@@ -191,6 +191,22 @@ def test_other_errors_of_the_student_pass_through():
         raising(KeyError("mine"))()
 
 
+@pytest.mark.parametrize(
+    ("expected", "got", "shown"),
+    [
+        (1 / 3, 0.5, ("0.333333", "0.5")),
+        (1.0, 1.0 + 2**-23, ("1", "1.00000012")),
+        (1.0, 1.0 + 2**-52, ("1", "1.0000000000000002")),
+        ([0.1, "a"], [0.25, "a"], ("[0.1, 'a']", "[0.25, 'a']")),
+    ],
+)
+def test_as_many_digits_as_tell_the_values_apart(expected, got, shown):
+    with pytest.raises(CheckFailed) as caught:
+        expect(False, "a rule", expected=expected, got=got)
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == [f"  expected  {shown[0]}", f"  got       {shown[1]}"]
+
+
 def test_long_values_are_cut():
     with pytest.raises(CheckFailed) as failed:
         expect(False, "a rule", got=torch.zeros(10_000))

@@ -1,5 +1,5 @@
 # Mistake: draws a single random number for the whole tensor
-# Rule: each of them occurs
+# Rule: so both multiples occur
 def round_stochastic(x, step, generator):
     if not (math.isfinite(step) and step > 0):
         raise ValueError("step must be positive and finite")
