@@ -181,7 +181,7 @@ def draw_bits(bits: Bits, axes: Axes) -> None:
     below = {
         "sign": f"sign\n{bits.sign}: {'-' if bits.sign else '+'}",
         "exponent": f"exponent\n{bits.exponent}" + _exponent_meaning(bits),
-        "fraction": f"fraction\n{bits.fraction} / 2^{bits.mantissa_bits} = {bits.fraction / 2**bits.mantissa_bits:.7g}",
+        "fraction": f"fraction\n{bits.fraction} / 2^{bits.mantissa_bits} = {bits.fraction / 2**bits.mantissa_bits:.9g}",
     }
     for name, (first, last) in ends.items():
         middle, height = (first + last) / 2, -0.22

@@ -158,7 +158,8 @@ def draw_number_line(line: NumberLine, axes: Sequence[Axes]) -> None:
     every = np.concatenate(distances)
     gaps.set_ylim(every.min() - 1, every.max() + 1)
     _powers_of_two(gaps.yaxis, *gaps.get_ylim(), ticks=5)
-    gaps.set_xlabel("value")
+    for ax in axes:
+        ax.set_xlabel("value")
     gaps.set_ylabel("distance")
     captions = (
         "every value, linear scale",
@@ -193,7 +194,7 @@ def number_line_still(
     splits: Sequence[tuple[int, int]] = ((3, 4), (5, 2)), *, zoom: int = 0, values: Values | None = None
 ) -> Figure:
     """The demo without sliders: one column for each ``(exponent_bits, mantissa_bits)``."""
-    figure = Figure(figsize=(5.6 * len(splits), 5.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(splits), 6), layout="constrained")
     grid = figure.subplots(3, len(splits), squeeze=False, height_ratios=(1, 1, 1.6))
     for column, (exponent_bits, mantissa_bits) in enumerate(splits):
         draw_number_line(compute_number_line(exponent_bits, mantissa_bits, zoom=zoom, values=values), grid[:, column])
@@ -223,8 +224,8 @@ def number_line_demo(values: Values | None = None, exponent_bits: int = 3, manti
     )
     zoom = widgets.IntSlider(value=0, min=0, max=8, description="zoom, 2^", **wide)
     picture = widgets.HTML()
-    figure = Figure(figsize=(8.6, 5.0), dpi=80, layout="none")
-    figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.1, hspace=0.62)
+    figure = Figure(figsize=(8.6, 5.6), dpi=80, layout="none")
+    figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.1, hspace=0.85)
     axes = figure.subplots(3, 1, height_ratios=(1, 1, 1.5))
     quiet = []
 

@@ -32,12 +32,22 @@
 # **Goal.** You take floating-point numbers apart into their bits, put them together again, add two of them by hand,
 # and round a tensor to any small format you like: 8 bits, 6 bits, 4 bits. You also build the plain alternative, fixed
 # point. Afterwards you can say what a format can represent, where it is fine and where it is coarse, and which one
-# suits a given tensor. **Time:** about two and a half hours. You need Python and a little torch. No earlier lab is
+# suits a given tensor. **Time:** two and a half to three hours. You need Python and a little torch. No earlier lab is
 # needed.
 #
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# one hint. The exercises do not depend on one another: if one resists, go on and come back.
+# one hint. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
+# what you wrote; a `NotImplementedError` there names the exercise that is missing. A check that does not end has found
+# an endless loop in your code: stop it with ■ (*Kernel*, *Interrupt Kernel*).
+#
+# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
+# from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
+# *Raises* once more before you go on.
+#
+# **Sources.** "The Purdue lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems*
+# (Purdue University). "The ECE 209 report" is a students' project on the network YOLOv3 in small number formats
+# (B. Bednarski and M. Nicholas, course *AI on Chip*, 2020). Where one of them slips, the lab says so.
 
 # %%
 import math
@@ -71,8 +81,9 @@ use_course_style()
 #
 # The Purdue lecture reads one number bit by bit, `0 01111100 0100…`. The exponent field is $01111100_2 = 124$, so the
 # power is $2^{124 - 127} = 2^{-3}$. The fraction begins with 01, so it is worth $2^{-2} = 0.25$. The number is
-# $2^{-3} \cdot 1.25 = 0.15625$. The picture shows it in float32 and in two shorter formats. Look for what stays the
-# same (power and fraction are the same number) and what changes (the bias, and how many zeros follow).
+# $2^{-3} \cdot 1.25 = 0.15625$. The picture shows it in float32 and in two shorter formats: float16, with 5 exponent
+# bits and the bias 15, and one of 8 bits called e4m3, with 4 exponent bits and the bias 7. Look for what stays the same
+# (power and fraction are the same number) and what changes (the bias, and how many zeros follow).
 
 # %% tags=["explore"]
 from course_utils import bit_toggler, number_line
@@ -101,9 +112,9 @@ plt.show()
 # and the next number is the smallest normal one, $1 \cdot 2^{-126}$.
 #
 # **Steps.** Between one power of two and the next there are $2^{23}$ float32 numbers, evenly spaced. Then the power
-# doubles, and so does the step. Small numbers lie close together, large ones far apart, and the *relative* step is
-# about the same everywhere: between $2^{-24}$ and $2^{-23}$. This is the one idea of floating point. The rest of the
-# lab makes it small enough to look at.
+# doubles, and so does the step. Small numbers lie close together, large ones far apart, and the *relative* step of
+# normal numbers is about the same everywhere: $2^{-23}$ just at a power of two, and nearly $2^{-24}$ just below the
+# next one. This is the one idea of floating point. The rest of the lab makes it small enough to look at.
 
 # %% [markdown]
 # ## Exercise 1: from a number to its bits
@@ -149,7 +160,7 @@ with check("float32_fields"):
         isinstance(fields, tuple) and len(fields) == 3 and all(type(n) is int for n in fields),
         "the result is a tuple of three Python ints",
         given=0.15625,
-        got=fields,
+        got=None if fields is None else repr(fields),
         hint="int(...) turns an element of numpy or torch into a Python int",
     )
     rules = (
@@ -192,14 +203,16 @@ with check("float32_fields"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check covers the special exponents: zeros, subnormals, infinities and NaN.
+# The second check is about the special exponents. It tries the two zeros; the grader also tries subnormals, infinities
+# and NaN.
 
 # %% nbgrader={"grade_id": "check_float32_fields_edges", "grade": true, "points": 1}
 with check("float32_fields"):
     for x, expected in ((0.0, (0, 0, 0)), (-0.0, (1, 0, 0))):
         rule = "zero has the exponent 0 and the fraction 0, and -0.0 has the sign 1"
-        hint = "-0.0 < 0 is False: look at the bit, not at the value"
-        expect_equal(expect_returns(lambda x=x: float32_fields(x), rule, given=x, hint=hint), expected, rule, hint=hint)
+        hint = "0 has no logarithm, and -0.0 < 0 is False: look at the bits, not at the value"
+        got = expect_returns(lambda x=x: float32_fields(x), rule, given=f"{x!r}", hint=hint)
+        expect_equal(got, expected, rule, given=f"{x!r}", hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     rule = "subnormal numbers have the exponent 0 and keep their fraction"
@@ -308,12 +321,6 @@ with check("float32_value"):
     for fields, expected in (((0, 255, 0), math.inf), ((1, 255, 0), -math.inf), ((0, 255, 1), math.nan)):
         got = expect_returns(lambda fields=fields: float32_value(*fields), rule, given=fields, hint=hint)
         expect_equal(got, expected, rule, given=fields, hint=hint)
-    ### BEGIN HIDDEN TESTS
-    g = generator()
-    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (20,), generator=g).tolist()]:
-        for sign in (0, 1):
-            fields = (sign, 255, fraction)
-            expect_equal(float32_value(*fields), math.nan, rule, given=fields, hint="every fraction but 0 means NaN")
     rule = "exponent 0 and fraction 0 mean 0.0, or -0.0 if the sign is 1"
     for sign in (0, 1):
         zero = float32_value(sign, 0, 0)
@@ -321,6 +328,13 @@ with check("float32_value"):
         hint = "multiply a float by -1.0: the whole number -0 is just 0"
         got = f"{zero!r}"
         expect(math.copysign(1.0, zero) == (-1) ** sign, rule, given=(sign, 0, 0), got=got, hint=hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    rule = "exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise"
+    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (20,), generator=g).tolist()]:
+        for sign in (0, 1):
+            fields = (sign, 255, fraction)
+            expect_equal(float32_value(*fields), math.nan, rule, given=fields, hint="every fraction but 0 means NaN")
     for fields in ((2, 127, 0), (-1, 127, 0), (0, 256, 0), (0, -1, 0), (0, 127, 2**23), (0, 127, -1), (0, 255, 2**23)):
         expect_raises(
             ValueError,
@@ -340,8 +354,8 @@ with check("float32_value"):
 # 1. Start at 0.15625 in float32. Which single bit doubles the value? Which one changes its sign? Which one changes it
 #    least?
 # 2. Set all exponent bits. What is it now? And with one fraction bit set, too?
-# 3. Type 0.1, and press `float16`, `bfloat16`, `e4m3`. Which of them is nearest to 0.1? Which ends first if you type
-#    100000?
+# 3. Type 0.1, and press `float16`, `bfloat16` (8 exponent bits, 7 of fraction), `e4m3`. Which of them is nearest to
+#    0.1? Which ends first if you type 100000?
 # 4. Go to 0 and press `code + 1` a few times. By how much does the value grow each time, and where does this change?
 #
 # Buttons take the Tab key and the space bar, sliders the arrow keys.
@@ -419,8 +433,8 @@ def expect_steps(steps, expected, a, b):
 #
 # Your function shows each of these steps. Two things keep it simple. Signs travel with the significands: $-5.125$ is
 # $-1.28125 \cdot 2^2$, and adding does the rest. And the significands are Python floats with 53 significant bits, so
-# halving and doubling them is exact. Hardware keeps only three extra bits while it adds, chosen so that the rounded
-# result is the same as with infinitely many.
+# halving and doubling them is exact. Hardware keeps only three extra bits while it adds (called guard, round and
+# sticky), chosen so that the rounded result is the same as with infinitely many.
 #
 # Near zero there is one limit: the smallest exponent is $-126$. A subnormal number, or zero, has a significand below
 # 1 and the exponent $-126$. Normalising stops there, too.
@@ -546,8 +560,8 @@ with check("add_float32"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check covers what is rare by chance: exact cancellation, ties, rounding up to 2, subnormal numbers,
-# overflow.
+# The second check is about what is rare by chance. It tries a tie and an exact cancellation; the grader also tries
+# rounding up to 2, subnormal numbers, zeros, overflow, and what must be refused.
 
 
 # %% nbgrader={"grade_id": "check_add_float32_edges", "grade": true, "points": 2}
@@ -673,8 +687,17 @@ plt.show()
 
 # %% [markdown]
 # **What gets lost.** If the exponents differ by 26 or more, the smaller number is shifted out of sight, and the sum is
-# the larger number itself. This happens to every counter and every running sum that grows while its updates do not.
-# Here 0.01 is added again and again in three formats. A short significand stops early.
+# the larger number itself. Your function shows it with a number that is taken from 1:
+
+# %% tags=["explore"]
+for n in range(22, 28):
+    b = -1.5 * 2.0**-n  # its exponent is -n, that of 1 is 0
+    taken = 1 - add_float32(1.0, b)["result"]
+    print(f"exponents differ by {n}: of {-b:.3g}, {taken:.3g} is taken away")
+
+# %% [markdown]
+# This happens to every counter and every running sum that grows while its updates do not. Here 0.01 is added again and
+# again in three formats. A short significand stops early.
 
 # %% tags=["explore"]
 count = 5000
@@ -696,6 +719,11 @@ axes.set_ylabel("running sum")
 axes.set_title("A sum stands still once an update is less than half a step")
 axes.legend()
 plt.show()
+
+# %% [markdown]
+# And before it stops, it goes wrong. Between 16 and 32 the numbers of float16 lie $2^{-6} \approx 0.0156$ apart. 0.01
+# is more than half of this step, so each addition is rounded up to a whole one, and the line climbs too fast. From 32
+# on the step is twice as large, 0.01 is less than half of it, and nothing is added at all.
 
 # %% [markdown]
 # ## Exercise 4: all values of a minifloat
@@ -780,7 +808,11 @@ with check("minifloat_values"):
         hint="0.0 and -0.0 are one value; sort at the end",
     )
     expect_equal(
-        len(whole), 2 * 7 * 16 - 1, "all finite values are there, of both signs", given="e3m4", hint="7 fields"
+        len(whole),
+        2 * 7 * 16 - 1,
+        "all finite values are there, of both signs",
+        given="e3m4, the number of values",
+        hint="exponent fields 0 to 6, 16 fractions each, two signs, and 0 counts once",
     )
     rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
     expect_equal(values, [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3], rule, given="e2m1", hint="see the text above")
@@ -905,10 +937,12 @@ number_line.number_line_still(((3, 4), (5, 2)), values=minifloat_values)
 # keeps the mantissa within $2^m - 1$ would answer 3.875.
 #
 # **No loop over elements.** `torch.frexp(x)` gives mantissa and exponent of a whole tensor (mind that its mantissa is
-# in $[0.5, 1)$); `torch.floor(torch.log2(x.abs()))` is another way; `2.0 ** k` works for a tensor `k`. The ECE 209
-# report takes the logarithm of its input as it is (its algorithm 1, line 4). For a negative number that is NaN, so
-# take the size first. (Its line 7 also multiplies *the exponent* by each mantissa; meant is the power, $2^k (1 +
-# i/2^m)$. And its exponent has no lower end, so there are no subnormals.)
+# in $[0.5, 1)$); `torch.floor(torch.log2(x.abs()))` is another way; `2.0 ** k` works for a tensor `k` (`2 ** k` gives 0
+# where whole numbers `k` are negative). Ask yourself what each of them makes of $x = 0$.
+#
+# The ECE 209 report takes the logarithm of its input as it is (its algorithm 1, line 4). For a negative number that is
+# NaN, so take the size first. (Its line 7 also multiplies *the exponent* by each mantissa; meant is the power,
+# $2^k (1 + i/2^m)$. And its exponent has no lower end, so there are no subnormals.)
 
 
 # %% nbgrader={"grade_id": "round_to_minifloat", "solution": true}
@@ -969,8 +1003,10 @@ def by_table(x, e, m):
 
 ### END HIDDEN TESTS
 with check("round_to_minifloat"):
-    x = torch.tensor([3.3, -3.3, 0.3, 1.0, 0.0, 5.7])
+    x = torch.tensor([3.3, -3.3, 0.3, 1.0, 5.7])
+    before = x.clone()
     y = round_to_minifloat(x, 3, 4)
+    expect_equal(x, before, "x itself is not changed", hint="avoid +=, /= and methods that end in _, such as clamp_")
     expect(
         isinstance(y, torch.Tensor) and y.dtype == torch.float32 and y.shape == x.shape,
         "the result is a float32 tensor of x's shape",
@@ -979,20 +1015,20 @@ with check("round_to_minifloat"):
     )
     nearest = "every element goes to the nearest value of the format"
     hint = "round x / step with the step of x's own binade, whatever the sign of x"
-    expect_equal(y, [3.25, -3.25, 0.296875, 1.0, 0.0, 5.75], nearest, given=x, hint=hint)
+    expect_equal(y, [3.25, -3.25, 0.296875, 1.0, 5.75], nearest, given=x, hint=hint)
     x = torch.tensor([2.0625, -2.0625, 2.1875, 4.125, 4.375])
     ties = "a tie goes to the neighbour with an even mantissa"
     expect_equal(
         round_to_minifloat(x, 3, 4), [2.0, -2.0, 2.25, 4.0, 4.5], ties, given=x, hint="torch.round does it by itself"
     )
-    x = torch.tensor([0.1, -0.1, 0.01, 0.005, 0.24])
+    x = torch.tensor([0.1, -0.1, 0.01, 0.005, 0.24, 0.0])
     subnormal = "below the smallest normal value the step stays 2^(1 - bias - m)"
     expect_equal(
         round_to_minifloat(x, 3, 4),
-        [0.09375, -0.09375, 0.015625, 0.0, 0.234375],
+        [0.09375, -0.09375, 0.015625, 0.0, 0.234375, 0.0],
         subnormal,
         given=x,
-        hint="clamp the exponent from below before you compute the step",
+        hint="clamp the exponent from below before you compute the step; log2(0) is -inf, and a step of 0 gives 0 / 0",
     )
     x = torch.tensor([3.97, -0.999, 7.9])
     carries = "rounding up may carry into the next power of two"
@@ -1055,8 +1091,8 @@ with check("round_to_minifloat"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check asks for the unusual inputs, and counts the steps that Python takes: they must not become more when
-# the tensor grows.
+# The second check tries some unusual inputs (the grader tries more: other shapes, 1 and 8 exponent bits, wrong numbers
+# of bits), and counts the steps that Python takes: they must not become more when the tensor grows.
 
 # %% nbgrader={"grade_id": "check_round_to_minifloat_edges", "grade": true, "points": 2}
 
@@ -1339,11 +1375,11 @@ with check("fixed_multiply"):
     )
     scaled_back = "the code of the product is a * b / 2^fraction_bits"
     expect_equal(q, [40, 48, 24], scaled_back, given="a = [40, 24, 16], b = [16, 32, 24], 4 bits", hint="shift once")
-    a, b = torch.tensor([40, 3, -3, 5, -5, 1]), torch.tensor([-21, 6, 6, 5, 5, 7])
+    a, b = torch.tensor([40, 3, -3, 5, -5, 1, 5, -5]), torch.tensor([-21, 6, 6, 5, 5, 7, 8, 8])
     rounding = "it is rounded to nearest, and a tie goes up"
     expect_equal(
         fixed_multiply(a, b, 4),
-        [-52, 1, -1, 2, -2, 0],
+        [-52, 1, -1, 2, -2, 0, 3, -2],
         rounding,
         given=f"products {(a * b).tolist()}, to be divided by 16",
         hint="add half of 2^fraction_bits, then shift with >>",
@@ -1391,6 +1427,14 @@ with check("fixed_multiply"):
         rule,
         given="the largest and lowest codes, 16 fraction bits",
         hint="clamp at the end, in int64",
+    )
+    codes = torch.tensor([98304, -98304], dtype=torch.int32)  # 1.5 and -1.5 with 16 fraction bits
+    expect_equal(
+        fixed_multiply(codes, codes, 16),
+        [147456, 147456],
+        "int32 codes are multiplied in 64 bits",
+        given="int32 codes of 1.5 * 1.5 and -1.5 * -1.5, 16 fraction bits",
+        hint="a.long(): a product of int32 tensors wraps around",
     )
     ### BEGIN HIDDEN TESTS
     g = generator()
@@ -1479,7 +1523,8 @@ plt.show()
 #
 # Which part of these ranges does a neural network need? The cell takes `ClassyClassifier`, a small image classifier,
 # with trained weights that come with the course (it says for which data). The histogram counts its weights by size.
-# Below it, each bar is the range of one 8-bit format: full colour for normal values, light for subnormal ones.
+# Below it, each bar is the range of one 8-bit format: full colour for normal values, light for subnormal ones. (Bars
+# that touch the edge go on beyond it.)
 
 # %% tags=["explore"]
 from course_utils.data import classification_data
@@ -1510,6 +1555,7 @@ bottom.invert_yaxis()
 bottom.set_xlim(-20, 3)
 bottom.set_xticks(range(-20, 4, 2), [f"$2^{{{n}}}$" for n in range(-20, 4, 2)])
 bottom.set_xlabel("size of the weight")
+bottom.set_ylabel("8-bit format")
 bottom.grid(False, axis="y")
 plt.show()
 print(f"half of the weights are smaller than {weights.abs().median():.4f}, the largest is {weights.abs().max():.4f}")
@@ -1553,9 +1599,10 @@ for n in (8, 6):
 
 # %% [markdown]
 # The best signal-to-noise ratio belongs to the splits whose normal range covers the bulk of the histogram with the most
-# mantissa bits. Too few exponent bits: the weights sit among the subnormals, on a coarse even grid. Too many: powers
-# that no weight needs, paid for with digits that all of them need. Fixed point does well where its range ends near the
-# largest weight: half the range is half the step, even if a few weights then saturate. The share of correct answers
+# mantissa bits. Too few exponent bits: the weights sit among the subnormals, on a coarse even grid. (That is why e1m6
+# and e2m5 agree: below 1 both are the same grid of steps 1/32.) Too many: powers that no weight needs, paid for with
+# digits that all of them need. Fixed point does well where its range ends near the largest weight: half the range is
+# half the step, and with each bit of range that no weight needs about 6 dB are lost. The share of correct answers
 # follows only roughly. The network forgives a lot, and among 1000 images differences of about one percent are chance.
 
 # %% [markdown]
@@ -1573,6 +1620,9 @@ print(f"largest float32:  reported 3.4028235e38   yours {largest:.8g}   2^127 = 
 for power in (0, 24, 30):
     step = float32_value(0, 127 + power, 1) - float32_value(0, 127 + power, 0)
     print(f"step of float32 at 2^{power:<2d}: {step:g}   (32-bit whole numbers: 1)")
+below, next_power = float32_value(0, 127, 2**23 - 1), float32_value(0, 128, 0)
+relative = float32_value(0, 127, 1) - 1, (next_power - below) / below
+print(f"relative step at 1: 2^{math.log2(relative[0]):.4f}, just below 2: 2^{math.log2(relative[1]):.4f}")
 print()
 print("format      yours: largest  smallest normal  smallest        torch: largest  smallest normal")
 for name, e, m, dtype in (
@@ -1590,9 +1640,10 @@ for name, e, m, dtype in (
 
 # %% [markdown]
 # One line differs, and for a reason. Torch's 8-bit type is called `float8_e4m3fn`: "fn" stands for *finite, with
-# NaN*. Its makers thought that with only four exponent bits, a whole exponent for infinity and NaN is a waste. So the
-# field 15 holds numbers too, all but one pattern, and the format ends at $1.75 \cdot 2^8 = 448$ in place of $1.875
-# \cdot 2^7 = 240$. Read the fine print of a format before you trust its name.
+# NaN*. Its makers (P. Micikevicius and others, *FP8 Formats for Deep Learning*, 2022) gave up infinities and all NaNs
+# but one: with only four exponent bits, a whole exponent for them costs too much range. So the field 15 holds numbers
+# too, all but one pattern, and the format ends at $1.75 \cdot 2^8 = 448$ in place of $1.875 \cdot 2^7 = 240$. Read the
+# fine print of a format before you trust its name.
 #
 # **An accuracy test.** The ECE 209 report rounds $64 \times 64 \times 64$ random numbers between −15.5 and 15.5 to 8
 # bits with 3 exponent bits, and takes the mean squared error: 0.01191 with its own function, and 0.00494 with a
