@@ -852,9 +852,9 @@ with check("quantize_symmetric"):
 # largest channel, and the small ones get only a few codes. So give every channel $c$ a scale factor $\Delta_c$ and a
 # zero point $Z_c$ of its own (Lund thesis, section 2.3.3). That costs two extra numbers per channel and nothing else.
 #
-# The channels may be counted by *any* dimension: by the first one in a layer's weights, by another one in other tensors.
-# Negative numbers count from the end, as in torch: of four dimensions, −3 is the same as 1. In a tensor with one
-# dimension every element is a channel of its own.
+# Any dimension may count the channels: the first one in a layer's weights, another one elsewhere. Negative numbers
+# count from the end, as in torch: of four dimensions, −3 is the same as 1. In a tensor with one dimension every
+# element is a channel of its own.
 #
 # By hand, 4 bits (15 steps), two channels of three weights:
 #
@@ -1866,8 +1866,8 @@ plt.show()
 # One bit is a special case. A grid of two codes that must contain 0 has only one other value, the channel's largest or
 # smallest: weights of the other sign all become 0.
 #
-# And what does the restriction to powers of two cost? It makes scaling a bit shift. A step rounded up to a power of two is up to twice as large,
-# so the cost is up to about 6.02 dB, one bit:
+# And what does the restriction to powers of two cost? It makes scaling a bit shift. A step rounded up to a power of
+# two is up to twice as large, so the cost is up to about 6.02 dB, one bit:
 
 # %% tags=["explore"]
 print("8 bits, symmetric     free step      SQNR    power of two      SQNR    cost (dB)")
