@@ -48,7 +48,7 @@ def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torc
 
     Args:
         work: ``work(block, out)`` reads the one-dimensional ``block`` and writes ``out`` of the same length, both in
-            dtype ``compute``. Only its last operation writes ``out``, because the two may be the same memory.
+            dtype ``compute``. Once it has written to ``out`` it reads ``block`` no more: they may be the same memory.
         x: any shape and layout.
         compute, result: the dtypes to work in and to return.
 

@@ -127,9 +127,8 @@ class FixedPoint:
         compute = torch.promote_types(x.dtype, self.dtype)
 
         def work(block: Tensor, out: Tensor) -> None:
-            q = round_(block / self.step, rounding, generator)
-            q.clamp_(self._lowest_code, self._highest_code).mul_(self.step)
-            torch.add(q, 0.0, out=out)  # -0.0 + 0.0 is 0.0
+            q = round_(torch.div(block, self.step, out=out), rounding, generator)
+            q.clamp_(self._lowest_code, self._highest_code).mul_(self.step).add_(0.0)  # -0.0 + 0.0 is 0.0
 
         return in_blocks(work, x, compute, x.dtype if holds(x.dtype, self) else compute)
 

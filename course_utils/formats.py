@@ -16,7 +16,8 @@ first normal binade, which begins at 2^emin, the step stays what it is there: th
 3. *In units of the step.* q = x / step. Exact, because step is a power of two: only the exponent changes.
 4. *To a whole number.* Round q; the tie goes to the even number, as IEEE 754 has it.
 5. *Back.* q * step, exact again. If q was rounded up to 2^(m+1) this is the first value of the next binade, as it
-   should be. Then what exceeds the largest value is clamped.
+   should be. What exceeds the largest value is clamped, then or before step 1: rounding keeps the order of numbers and
+   leaves the largest value where it is, so both give the same.
 
 Only step 4 rounds, so the whole is one correct rounding.
 
@@ -237,16 +238,16 @@ class FloatFormat:
         compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(block: Tensor, out: Tensor) -> None:
-            step = self._binade(block).mul_(power_of_two(-self.mantissa_bits))
-            q = block / step
+            saturate = overflow == "saturate"
+            q = torch.clamp(block, -self.largest, self.largest, out=out) if saturate else block.clone()
+            step = self._binade(q).mul_(power_of_two(-self.mantissa_bits))
+            q.div_(step)
             if self.mantissa_bits == 0 and rounding == "nearest-even":
-                q = _settle_ties(q, step, self.bias)
-            q = round_(q, rounding, generator).mul_(step)
+                _settle_ties_(q, step, self.bias)
+            round_(q, rounding, generator).mul_(step)
             if not self.subnormals:
                 q.mul_(q.abs() >= self.smallest_normal)
-            if overflow == "saturate":
-                torch.clamp(q, -self.largest, self.largest, out=out)
-            else:
+            if not saturate:
                 if rounding == "toward-zero":
                     q = torch.where(block.isinf(), block, q.clamp_(-self.largest, self.largest))
                 out.copy_(torch.where(q.abs() > self.largest, torch.full_like(q, beyond).copysign_(q), q))
@@ -381,7 +382,7 @@ class ExponentFormat:
             step = (block.view(integer) & exponent).view(torch.float64).clamp_(self.smallest, self.largest)
             q = block / step
             if rounding == "nearest-even":
-                q = _settle_ties(q, step, self.bias)
+                _settle_ties_(q, step, self.bias)
             q = round_(q, rounding, generator).mul_(step)
             if overflow == "infinity":
                 q[(q > self.largest) & ((rounding != "toward-zero") | block.isinf())] = torch.nan
@@ -411,11 +412,11 @@ class ExponentFormat:
         return torch.where(codes == 255, torch.nan, value).float()
 
 
-def _settle_ties(q: Tensor, step: Tensor, bias: int) -> Tensor:
-    """With no mantissa bit: 1.5 goes to 1 where the code of that power of two is even."""
+def _settle_ties_(q: Tensor, step: Tensor, bias: int) -> None:
+    """With no mantissa bit, in place: 1.5 goes to 1 where the code of that power of two is even."""
     integer, mantissa_bits, own_bias, _ = _LAYOUT[q.dtype]
     odd = ((step.view(integer) >> mantissa_bits) - own_bias + bias) & 1
-    return torch.where((q.abs() == 1.5) & (odd == 0), q.sign(), q)
+    q.copy_(torch.where((q.abs() == 1.5) & (odd == 0), q.sign(), q))
 
 
 FORMATS: dict[str, FloatFormat | ExponentFormat] = {
