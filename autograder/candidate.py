@@ -38,6 +38,7 @@ import matplotlib.pyplot  # noqa: F401  imported here so that the fork server ha
 import numpy as np
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import SList
 from traitlets.config import Config
 
 import course_utils
@@ -47,8 +48,9 @@ from autograder.withhold import prepare as prepare_to_withhold
 from autograder.withhold import withhold
 
 ROOT = Path(course_utils.__file__).resolve().parents[1]
-FOLDERS = [ROOT / "course_utils", ROOT / "data" / "weights"]
-"""All of the course that an answer can read."""
+FOLDERS = [ROOT / "data" / "weights"]
+"""All of the course that an answer can read. Not course_utils: `prepare` has imported it, and in its files stand the
+originals of what a lab withholds."""
 
 OUTPUT_LIMIT = 10_000  # characters kept of what a cell or call prints
 
@@ -59,12 +61,12 @@ def prepare() -> None:
     """What the fork server does once, before the first child."""
     global _separate
     prepare_to_withhold()
-    _separate = sandbox.can_separate(FOLDERS)
+    _separate = sandbox.can_separate(ROOT, FOLDERS)
 
 
 def child(connection: socket.socket) -> None:
     """The forked child's whole life."""
-    walls = sandbox.enter(connection.fileno(), FOLDERS, separate=_separate)
+    walls = sandbox.enter(connection.fileno(), ROOT, FOLDERS, separate=_separate)
     _prepare_process()
     wire = Wire(connection)
     wire.send(Encoder().pack({"walls": walls}))
@@ -200,10 +202,17 @@ def _shell() -> InteractiveShell:
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     shell = InteractiveShell.instance(config=config)
-    shell.system = shell.system_raw  # for "!ls": the other one needs a terminal, and the sandbox has none
+    shell.system = _no_program  # "!pip install ..." is left behind in many a notebook, and must not end the cell
+    shell.getoutput = _no_program
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it; there is no window here
     shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # errors go back as data
     return shell
+
+
+def _no_program(command: str, **_: Any) -> SList:
+    """What ``!command`` and ``lines = !command`` do here."""
+    print(f"not run in the grader: !{command}")
+    return SList()
 
 
 def _bytes(array: torch.Tensor | np.ndarray) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import inspect
 import io
 import linecache
@@ -186,10 +187,10 @@ class Examiner:
             return result("timeout", f"{exercise}: the time for the whole notebook was used up before this check")
         try:
             answers = self._answers(cell)
-            self.candidate.overwrote, self.candidate.may_overwrite = False, True
+            self.candidate.may_overwrite = True
             with time_limit(self.job.seconds):
                 self._execute(cell, self.namespace | answers)  # no check sees what another one defined
-            if self.candidate.overwrote:
+            if self.candidate.put_back():
                 # Who overwrites the input overwrites what the check compares with: zeros are right for zeros.
                 # So the check must hold for the input that was sent, too.
                 self.candidate.may_overwrite = False
@@ -215,6 +216,8 @@ class Examiner:
             return result("error", f"{exercise}: {error}")
         except Exception as error:
             return result("failed", f"{exercise}: its result cannot be used: {type(error).__name__}: {error}")
+        finally:
+            self.candidate.put_back()  # what the given cells made serves the other checks too
 
     def _answers(self, cell: Cell) -> dict[str, Any]:
         """What the candidate defines: data, or a `Remote`; and a `Missing` for what it should define and does not.
@@ -283,8 +286,8 @@ class Candidate:
         self.walls: list[str] = []
         self.pid: int | None = None
         self.asked = 0  # requests so far
-        self.overwrote = False  # whether a call has changed its arguments in place
-        self.may_overwrite = True  # whether they change here, too
+        self.may_overwrite = True  # whether what a call changes in place over there changes here, too
+        self.originals: dict[int, tuple[Any, Any]] = {}  # id -> an argument that was changed so, and what it was before
         self.generators: dict[int, torch.Generator] = {}
 
     def start(self) -> None:
@@ -366,11 +369,29 @@ class Candidate:
         self.printed = output[:20_000] if isinstance(output, str) else ""
         if "error" in reply:
             raise _remake(reply["error"])
-        if reply.get("changed"):
-            self.overwrote = True
-            if self.may_overwrite:
-                _take_over_changes(encoder.arrays, reply["changed"])
+        if self.may_overwrite:
+            self._take_over_changes(encoder.arrays, reply.get("changed"))
         return reply["value"]
+
+    def _take_over_changes(self, sent: list, changed: Any) -> None:
+        """What a call changed in place over there, changes here; anything that does not fit is not taken."""
+        if not isinstance(changed, dict):
+            return
+        for number, new in changed.items():
+            if not isinstance(number, int) or not 0 <= number < len(sent):
+                continue
+            old = sent[number]
+            if type(new) is type(old) and new.shape == old.shape and new.dtype == old.dtype:
+                self.originals.setdefault(id(old), (old, copy.deepcopy(old.detach() if torch.is_tensor(old) else old)))
+                _overwrite(old, new)
+
+    def put_back(self) -> bool:
+        """Undoes what calls have changed here. Returns whether there was anything."""
+        changed = bool(self.originals)
+        for old, before in reversed(self.originals.values()):  # one may be a view of another
+            _overwrite(old, before)
+        self.originals.clear()
+        return changed
 
     def interrupt(self) -> bool:
         """Ends the call that hangs: first as Ctrl-C would, then by force. Returns whether the process lives on."""
@@ -492,17 +513,9 @@ def _remake(described: Any) -> CandidateError:
     return error
 
 
-def _take_over_changes(sent: list, changed: Any) -> None:
-    """What a call changed in place over there, changes here; anything that does not fit is not taken."""
-    if not isinstance(changed, dict):
-        return
-    for number, new in changed.items():
-        if not isinstance(number, int) or not 0 <= number < len(sent):
-            continue
-        old = sent[number]
-        if type(new) is type(old) and new.shape == old.shape and new.dtype == old.dtype:
-            if isinstance(old, np.ndarray):
-                old[...] = new
-            else:
-                with torch.no_grad():
-                    old.copy_(new)
+def _overwrite(old: torch.Tensor | np.ndarray, new: torch.Tensor | np.ndarray) -> None:
+    if isinstance(old, np.ndarray):
+        old[...] = new
+    else:
+        with torch.no_grad():
+            old.copy_(new)

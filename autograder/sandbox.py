@@ -9,7 +9,7 @@ network        none, not even the machine's own loopback
 processes      sees and signals nobody but its own children; all of them end with it
 user           root gives up its rights for a user number that nobody has; an ordinary user gives up those that a user
                namespace lends
-system calls   those refused that have no place in an answer: ptrace, mount, bpf, io_uring, kernel modules, ...
+system calls   those refused that have no place in an answer: other programs, ptrace, mount, bpf, io_uring, ...
 limits         memory, processes, CPU time, open files, file size
 =============  ======================================================================================================
 
@@ -64,7 +64,7 @@ _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 
 
-def can_separate(folders: list[Path]) -> bool:
+def can_separate(course: Path, folders: list[Path]) -> bool:
     """Tries, in a process of its own, whether this system lets us have namespaces and a root of our own."""
     if sys.platform != "linux":
         return False
@@ -74,18 +74,19 @@ def can_separate(folders: list[Path]) -> bool:
         with contextlib.suppress(BaseException):
             _separate()
             _fork_and_watch()
-            _rebuild_root(folders)
+            _rebuild_root(course, folders)
             status = 0
         os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def enter(keep: int, folders: list[Path], *, separate: bool) -> list[str]:
+def enter(keep: int, course: Path, folders: list[Path], *, separate: bool) -> list[str]:
     """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
 
     Args:
         keep: the one file descriptor, beside 0 to 2, that stays open.
-        folders: what of the course can be read: course_utils and the trained weights.
+        course: its folder, which is not shown even where it lies in one that is.
+        folders: what of it can be read: the trained weights.
         separate: whether to take namespaces and a root of its own; what `can_separate` said.
 
     Returns:
@@ -96,7 +97,7 @@ def enter(keep: int, folders: list[Path], *, separate: bool) -> list[str]:
     if separate:
         _separate()
         _fork_and_watch()
-        _rebuild_root(folders)
+        _rebuild_root(course, folders)
         walls += ["files", "network", "processes"]
     os.closerange(3, keep)
     os.closerange(keep + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -160,16 +161,23 @@ def _fork_and_watch() -> None:
 
 
 def _memory(processes: int, process: int, *, exact: bool = False) -> int:
-    """Bytes that a process and all that descend from it hold, files aside; ``processes`` is ``/proc``, opened."""
+    """Bytes that a process and all that descend from it hold, files aside; ``processes`` is ``/proc``, opened.
+
+    The exact figure shares out what processes have in common. It is refused for one that has declared itself not
+    dumpable; then the other figure, never smaller, counts.
+    """
 
     def read(name: str) -> str:
         with open(os.open(f"{process}/{name}", os.O_RDONLY, dir_fd=processes), encoding="ascii") as file:  # noqa: PTH123
             return file.read()
 
     try:
-        lines = read("smaps_rollup" if exact else "status").splitlines()
+        lines = read("status").splitlines()
+        if exact:
+            with contextlib.suppress(PermissionError):
+                lines = read("smaps_rollup").splitlines()
         told = dict(line.split()[:2] for line in lines if line.endswith("kB"))
-        held = sum(int(told.get(n, 0)) for n in (("Pss_Anon:", "Pss_Shmem:") if exact else ("RssAnon:", "RssShmem:")))
+        held = sum(int(told.get(n, 0)) for n in ("RssAnon:", "RssShmem:", "Pss_Anon:", "Pss_Shmem:"))
         threads = os.open(f"{process}/task", os.O_RDONLY, dir_fd=processes)
         try:
             children = [
@@ -189,7 +197,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
 
 
-def _rebuild_root(folders: list[Path]) -> None:
+def _rebuild_root(course: Path, folders: list[Path]) -> None:
     """A root in memory with read-only views of what an answer needs; then the old root is let go."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     root = next(p for p in ("/sys", "/mnt", "/media") if Path(p).is_dir())  # covered in this namespace only
@@ -205,8 +213,15 @@ def _rebuild_root(folders: list[Path]) -> None:
     etc = [Path("/etc", n) for n in ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "alternatives")]
     prefixes = sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
     shown: list[Path] = []
-    for path in [Path("/usr"), *etc, *prefixes, *folders]:
-        if path.exists() and not any(path.is_relative_to(other) for other in shown):
+    ours = ["/"]  # what lies in memory, and is written to until all is shown
+    for path in sorted({Path("/usr"), *etc, *prefixes, course, *folders}, key=lambda path: len(path.parts)):
+        inside = any(path.is_relative_to(other) for other in shown)
+        if path == course:
+            if inside:  # a course in /usr/local, say, would be shown with all that it holds
+                _mount("tmpfs", f"{root}{course}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+                shown = [other for other in shown if not course.is_relative_to(other)]
+                ours.append(str(course))
+        elif path.exists() and not inside:
             _bind(path, root)
             shown.append(path)
     Path(root, "dev").mkdir()
@@ -219,7 +234,8 @@ def _rebuild_root(folders: list[Path]) -> None:
     _call("syscall", _number("pivot_root"), b".", b".")
     _call("umount2", b".", _MNT_DETACH)
     os.chdir("/")
-    _mount("none", "/", None, _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+    for path in ours:
+        _mount("none", path, None, _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
     os.chdir("/tmp")
 
 
@@ -284,6 +300,8 @@ def _give_up_rights(nobody: int) -> bool:
 
 
 _SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
+    "execve": (59, 221),  # in another Python nothing is withheld
+    "execveat": (322, 281),
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -331,6 +349,7 @@ _SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
     "io_uring_register": (427, 427),
     # memory that belongs to no process, so that no limit counts it
     "shmget": (29, 194),
+    "msgget": (68, 186),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
 }

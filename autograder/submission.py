@@ -89,7 +89,7 @@ def _read_cells(path: Path) -> list[NotebookNode]:
         raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise Unreadable(f"{path.name} is not UTF-8 text (byte {error.start})") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError: no JSON, or a number of thousands of digits
         where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
         raise Unreadable(f"{path.name} is not a notebook: it is not JSON{where}") from None
     if not isinstance(notebook, dict):

@@ -2,9 +2,10 @@
 
 A lab lists them in its front matter. An entry is
 
-- a module of the course, ``course_utils.affine``: all its public functions and classes;
+- a module, ``course_utils.affine``: all its functions and classes;
 - a dotted name, ``torch.quantize_per_tensor``;
-- a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached.
+- a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached;
+- a package, ``torchao``: its import is refused, whether it is installed here or not.
 
 `prepare` runs in the candidates' fork server, `withhold` in a candidate before any answer. It stops short cuts, not
 sabotage: who writes a quantizer in order to circumvent it has done the exercise.
@@ -24,6 +25,7 @@ import torch
 
 _known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
 _loaded: set[str] = set()  # the course's modules
+_packages: set[str] = set()  # whose import is refused
 _libraries: list[torch.library.Library] = []  # an operator's override lives as long as its Library
 
 
@@ -37,19 +39,23 @@ def withhold(entries: Iterable[str]) -> None:
     Raises:
         LookupError: if an entry names nothing that exists (a slip of the lab's author).
     """
+    entries = list(entries)
+    # all are found before any refuses: to load a module may take another one
+    found = {entry: _resolve(entry) for entry in entries if "." in entry and "::" not in entry}
     for entry in entries:
         if "::" in entry:
             _withhold_operator(entry)
+        elif entry not in found:
+            if entry in sys.modules:
+                raise LookupError(f"withhold: {entry!r} is loaded already; name what of it is withheld")
+            _packages.add(entry)
+        elif isinstance(found[entry], types.ModuleType):
+            for name, value in list(vars(found[entry]).items()):
+                if callable(value) and getattr(value, "__module__", None) == entry:
+                    _replace(f"{entry}.{name}", value)
+                    _withhold_methods(f"{entry}.{name}", value)
         else:
-            found = _resolve(entry)
-            if isinstance(found, types.ModuleType):
-                for name in getattr(found, "__all__", None) or list(vars(found)):
-                    value = getattr(found, name)
-                    if callable(value) and getattr(value, "__module__", None) == found.__name__:
-                        _replace(f"{entry}.{name}", value)
-                        _withhold_methods(f"{entry}.{name}", value)
-            else:
-                _replace(entry, found)
+            _replace(entry, found[entry])
 
 
 def prepare() -> None:
@@ -58,10 +64,11 @@ def prepare() -> None:
     """
     import course_utils
 
+    importlib.import_module("torch.ao.quantization.fx._decomposed")  # its operators exist from then on
     for found in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
         importlib.import_module(found.name)
     _loaded.update(name for name in sys.modules if name.partition(".")[0] == "course_utils")
-    sys.meta_path.insert(0, _LoadOnce())
+    sys.meta_path.insert(0, _Finder())
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("course_utils", "torch", "torchvision") and isinstance(module, types.ModuleType):
             for attribute, value in list(vars(module).items()):
@@ -69,12 +76,14 @@ def prepare() -> None:
                     _known_as.setdefault(id(value), []).append((module, attribute))
 
 
-class _LoadOnce:
-    """The first of Python's finders: a module of the course that is loaded again would bring the originals back."""
+class _Finder:
+    """The first of Python's finders. It finds nothing, but can refuse."""
 
     @staticmethod
     def find_spec(name: str, *_: Any) -> None:
-        if name in _loaded:
+        if name.partition(".")[0] in _packages:
+            raise Withheld(_reason(name))
+        if name in _loaded:  # a module of the course that is loaded again would bring the originals back
             raise ImportError(f"{name} is loaded already, and cannot be loaded again in the grader")
 
 
@@ -92,8 +101,10 @@ def _resolve(entry: str) -> Any:
 
 def _replace(entry: str, original: Any) -> None:
     """Puts a refusal wherever the original is known by a name: in its owner, and in every module that imported it."""
-    refusal = _refusal(entry)
+    refusal: Any = _refusal(entry)
     owner, _, name = entry.rpartition(".")
+    if isinstance(original, type):  # others may name it in an isinstance or in ``A | B``
+        refusal = type(name, (), {"__new__": refusal})
     setattr(_resolve(owner), name, refusal)
     for module, attribute in _known_as.get(id(original), []):
         setattr(module, attribute, refusal)
@@ -128,7 +139,11 @@ def _withhold_operator(entry: str) -> None:
 
 def _refusal(entry: str) -> Callable[..., Any]:
     def refuse(*_: Any, **__: Any) -> Any:
-        raise Withheld(f"{entry} is withheld in this lab: it would do the exercise for you; write it yourself")
+        raise Withheld(_reason(entry))
 
     refuse.__name__ = refuse.__qualname__ = entry.rpartition(".")[2]
     return refuse
+
+
+def _reason(entry: str) -> str:
+    return f"{entry} is withheld in this lab: it would do the exercise for you; write it yourself"

@@ -17,6 +17,9 @@
 #       - course_utils.formats
 #       - course_utils.fixed_point
 #       - course_utils.rounding
+#       - course_utils.compiled
+#       - gfloat
+#       - ml_dtypes
 #       - course_utils.bit_toggler
 #       - course_utils.number_line
 #       - torch.quantize_per_tensor

@@ -18,7 +18,9 @@ MINI = '''\
 #   course:
 #     title: Mini
 #     check_seconds: 2
-#     withhold: [course_utils.checks.expect_raises, torch.quantize_per_tensor, "aten::quantize_per_channel"]
+#     withhold:
+#       [course_utils.checks.expect_raises, course_utils.affine, torchao, torch.quantize_per_tensor,
+#        "aten::quantize_per_channel"]
 # ---
 
 # %% [markdown]

@@ -19,6 +19,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
 from conftest import DOUBLE, write_mini
 
@@ -232,7 +233,12 @@ ATTACKS = {
         "for _ in range(8):\n    if os.fork() == 0:\n        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\n"
         "def double(x):\n    time.sleep(60)"
     ),
+    "memory of many processes that hide what they hold": Attack(
+        "libc.prctl(4, 0, 0, 0, 0)\nfor _ in range(8):\n    if os.fork() == 0:\n"
+        "        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\ndef double(x):\n    time.sleep(60)"
+    ),
     "memory that belongs to no process": Attack(
+        "attempt(system, 68, 0, 0o1600)\n"
         "attempt(system, 319, b'x', 0)\nattempt(system, 29, 0, 2**20, 0o1600)\nattempt(system, 447, 0)\n"
     ),
     "a full disk": Attack(
@@ -436,6 +442,36 @@ ATTACKS = {
         "attempt(lambda: checks.expect_raises(ValueError, lambda: int('x'), ''))",
         walls=False,
     ),
+    "withheld modules run from their files": Attack(
+        "import importlib.util, inspect, runpy\nfrom course_utils import checks\n"
+        "attempt(runpy.run_path, checks.__file__)\nattempt(inspect.getsource, checks)\n"
+        "spec = importlib.util.spec_from_file_location('mine', checks.__file__)\n"
+        "attempt(lambda: spec.loader.exec_module(importlib.util.module_from_spec(spec)))\n"
+        "attempt(lambda: Path('REPO/course_utils/affine.py').read_text())"
+    ),
+    "another Python, in which nothing is withheld": Attack(
+        "code = 'import torch; print(torch.quantize_per_tensor(torch.ones(1), 1.0, 0, torch.quint8))'\n"
+        "attempt(subprocess.run, [sys.executable, '-c', code], 0)\nattempt(os.execv, sys.executable, ['python'])\n"
+        "attempt(lambda: os.posix_spawn(sys.executable, ['python'], {}))\nprint(get_ipython().getoutput('id'))"
+    ),
+    "parts of withheld modules that are not public": Attack(
+        "from course_utils import affine\n"
+        "for name in ('_rows', '_extremes', 'quantize'):\n    attempt(getattr(affine, name), 1)",
+        walls=False,
+    ),
+    "packages that do the exercise": Attack(
+        "def load(name):\n    return __import__(name)\nattempt(load, 'torchao')\n"
+        "attempt(load, 'torchao.quantization.quant_primitives')",
+        walls=False,
+    ),
+    "withheld operators by other names": Attack(
+        "import torch\nx, s, z = torch.ones(2, 3), torch.ones(2), torch.zeros(2, dtype=torch.int64)\n"
+        "channel = (x, s, z, 0, torch.quint8)\nattempt(torch.quantize_per_channel, *channel)\n"
+        "attempt(torch.ops.aten.quantize_per_channel.default, *channel)\n"
+        "attempt(torch._C._VariableFunctions.quantize_per_channel, *channel)\n"
+        "attempt(torch.ops.aten.quantize_per_channel.out, *channel, out=None)",
+        walls=False,
+    ),
 }
 for name in ("ptrace", "the network", "solutions", "root's rights", "mounts and namespaces", "a flood of output"):
     # the same with a right answer: an attack costs nothing that was earned
@@ -629,6 +665,55 @@ with check("f"):
     assert points or "it doubles" in row.public
 
 
+def test_what_given_cells_made_stays_as_it_is(tmp_path, grader):
+    """An answer must not turn the data that checks share into something that is easy to be right for."""
+    sharing = """# %%
+import torch
+from course_utils.checks import check, expect_equal, generator
+
+DATA = torch.arange(1.0, 6.0)
+
+# %% nbgrader={"grade_id": "f", "solution": true}
+def f(x):
+    return 2 * x
+
+# %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
+with check("f"):
+    expect_equal(f(DATA), 2 * DATA, "it doubles")
+
+# %% nbgrader={"grade_id": "check_f_again", "grade": true, "points": 1}
+with check("f"):
+    expect_equal(f(DATA), 2 * DATA, "it doubles again")
+"""
+    lab = write_mini(tmp_path, sharing)
+    for source in ("def f(x):\n    return x.zero_()", "def f(x):\n    x.zero_()\n    raise ValueError"):
+        rows = grader.grade(Submission("mallory", lab, Answers({"f": source}))).rows
+        assert [row.score for row in rows] == [0, 0], rows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT TRIED: this system has no namespaces")
+def test_a_course_inside_of_what_is_shown_is_covered(tmp_path):
+    """As if the course lay in /usr/local: numpy plays its part, in the folder of the interpreter's packages."""
+    course = Path(numpy.__file__).parent
+    code = f"""if True:
+        import os, socket, sys
+        from pathlib import Path
+        from autograder import sandbox
+        course, shown = Path({str(course)!r}), Path({str(course / "random")!r})
+        separate = sandbox.can_separate(course, [shown])
+        wire = socket.socket()
+        walls = sandbox.enter(wire.fileno(), course, [shown], separate=separate)
+        try:
+            (course / "pwned").touch()
+        except OSError as refused:
+            told = type(refused).__name__
+        print(separate, sorted(os.listdir(course)), bool(os.listdir(shown)), bool(os.listdir(course.parent)), told)"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    if told.startswith("False"):
+        pytest.skip("NOT TRIED: this system lets us have no root of our own")
+    assert told.split("\n")[0] == "True ['random'] True True OSError"
+
+
 def test_what_lies_where_the_grader_is_started_is_not_imported(mini, tmp_path, monkeypatch):
     """``cd submissions/mallory; course grade`` with a ``torch`` folder in it."""
     for name in ("torch", "numpy", "msgpack", "autograder", "course_utils", "IPython"):
@@ -691,6 +776,10 @@ def deep_json(folder: Path, mini: Lab) -> None:
     (folder / "00_mini.ipynb").write_text('{"cells": ' + "[" * 100_000 + "]" * 100_000 + "}")
 
 
+def a_number_of_ten_thousand_digits(folder: Path, mini: Lab) -> None:
+    (folder / "00_mini.ipynb").write_text('{"cells": [], "nbformat": ' + "9" * 10_000 + "}")
+
+
 def deep_metadata(folder: Path, mini: Lab) -> None:
     text = json.dumps(as_notebook(mini) | {"cells": [{"source": "", "metadata": "DEEP"}]})
     (folder / "00_mini.ipynb").write_text(text.replace('"DEEP"', '{"a":' * 900 + "1" + "}" * 900))
@@ -704,6 +793,7 @@ def a_name_that_climbs(folder: Path, mini: Lab) -> None:
 UNREADABLE = [
     *(link_to_another, link_to_the_solution, link_in_a_folder, linked_folder, link_to_a_device, link_to_itself),
     *(a_pipe, a_folder_by_that_name, of_200_mb, deep_json, deep_metadata, a_name_that_climbs),
+    a_number_of_ten_thousand_digits,
 ]
 
 

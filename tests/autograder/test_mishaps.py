@@ -471,7 +471,7 @@ answer(
 )
 answer("%%time\n" + DOUBLE, name="%%time")
 answer("%load_ext autoreload\n%autoreload 2\n%config InlineBackend.figure_format = 'svg'\n" + DOUBLE, name="% magics")
-answer("!ls\n!pwd\nfiles = !ls\n" + DOUBLE, name="! commands")
+answer("!pip install sympyx\n%pip install x\nfiles = !ls\nlen(files)\n" + DOUBLE, name="! commands")
 answer(
     "%matplotlib widget\n" + DOUBLE,
     *("double is missing", "line 1", "'widget' is not a recognised"),
