@@ -126,11 +126,14 @@ def compute_layer_error(make: MakeLayer, record: Record, num_bits: int = 8) -> L
 def draw_layer_error(error: LayerError, axes: Sequence[Any]) -> None:
     """Draws on three axes: the float output, the quantized output (same colours), the histogram of the error."""
     first, second, third = axes
+    for ax in axes:  # drawn on before: a control moved. Emptying axes is faster than making new ones
+        for artist in [*ax.images, *ax.patches]:
+            artist.remove()
     low, high = float(error.expected.min()), float(error.expected.max())
     for ax, values, title in ((first, error.expected, "float"), (second, error.got, f"{error.num_bits} bits")):
         picture, what = _mosaic(values)
         ax.imshow(picture, vmin=low, vmax=high, cmap="cividis", aspect="auto", interpolation="nearest")
-        ax.set_title(f"{error.name}, {title}")
+        ax.set_title(f"{error.name}, {title}", y=1)  # with a place given, matplotlib need not look for one
         ax.set_xlabel(f"{what}\noutput value, dark {low:.3g} to bright {high:.3g}")
         ax.set_xticks([])
         ax.set_yticks([])
@@ -141,7 +144,7 @@ def draw_layer_error(error: LayerError, axes: Sequence[Any]) -> None:
     third.axvspan(-0.5, 0.5, color=plots.COLOURS["sky"], alpha=0.25, label="rounding of the output alone")
     third.stairs(100 * counts / steps.size, edges, fill=True, color=plots.COLOURS["vermillion"])
     third.set_xlim(-reach, reach)
-    third.set_title(f"SQNR {error.sqnr_db:.1f} dB, mean {steps.mean():+.3f} steps")
+    third.set_title(f"SQNR {error.sqnr_db:.1f} dB, mean {steps.mean():+.3f} steps", y=1)
     third.set_xlabel(f"error (output steps of {error.step:.3g})")
     third.set_ylabel("share of the outputs (%)")
     third.legend(loc="upper left", fontsize=8)
@@ -174,6 +177,9 @@ def layer_error_demo(make: MakeLayer, records: Mapping[str, Record], num_bits: i
         value=num_bits, min=2, max=8, description="num_bits", style=style, layout=widgets.Layout(width="340px")
     )
     picture = widgets.HTML()
+    figure = Figure(figsize=(10.5, 3.3), dpi=72, layout="none")
+    figure.subplots_adjust(left=0.02, right=0.985, top=0.91, bottom=0.18, wspace=0.2)
+    axes = figure.subplots(1, 3)
 
     def update(_: Any = None) -> None:
         try:
@@ -181,9 +187,7 @@ def layer_error_demo(make: MakeLayer, records: Mapping[str, Record], num_bits: i
         except Exception as raised:  # the student's: shown, so that the controls stay alive
             picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
             return
-        figure = Figure(figsize=(10.5, 3.3), dpi=72, layout="none")
-        figure.subplots_adjust(left=0.02, right=0.985, top=0.91, bottom=0.18, wspace=0.2)
-        draw_layer_error(error, figure.subplots(1, 3))
+        draw_layer_error(error, axes)
         picture.value = f"<p>{error.summary}</p>{image_tag(figure, error.summary)}"
 
     for control in (choice, bits):

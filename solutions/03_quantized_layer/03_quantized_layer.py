@@ -30,7 +30,7 @@
 #
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
-# *Raises* once more before you go on.
+# *Raises* once more before you go on. The first line of a check cell says how many points it is worth.
 #
 # **Sources.** "The thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
 # (Lund University, 2020), who measure in TensorFlow which layers of a network suffer. The arithmetic is older: B. Jacob
@@ -654,7 +654,7 @@ with check("fixed_point_multiplier"):
         isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, numbers.Integral) for r in result),
         "the result is a tuple of two ints (multiplier, shift)",
         given="m = 0.3",
-        got=result,
+        got=None if result is None else repr(result),
         hint="round() of a Python float is an int",
     )
     expect_equal(
