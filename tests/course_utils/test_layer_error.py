@@ -154,8 +154,8 @@ def test_what_the_students_layer_raises_is_shown(records):
 
 
 def test_reaction_time(records):
-    """At most 65 ms on a quiet core, 100 ms are allowed. Shared test machines can be ten times slower, so this compares with
-    the time that three empty axes take as an image; both the best of several tries, in this thread's own time."""
+    """At most 65 ms on a quiet core, 100 ms are allowed. Shared test machines can be ten times slower, so this compares
+    with the time that three empty axes take as an image; both the best of several tries, in this thread's own time."""
     _, bits, _ = layer_error.layer_error_demo(QuantizedLayer, records).children
     ours, empty = [], []
     for value in (7, 6, 5, 4, 3, 4, 5, 6):
