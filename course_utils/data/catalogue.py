@@ -1,6 +1,6 @@
 """Which data there is here, and the data of a lab that should run anywhere.
 
-Stands on `cifar`, `generated` and `places`.
+Stands on `cifar`, `photos`, `generated`, `generated_scenes` and `places`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,17 @@ from pathlib import Path
 
 import torch
 
-from course_utils.data import cifar, generated
+from course_utils.data import cifar, generated, generated_scenes, photos
 from course_utils.data.places import places
 
-__all__ = ["DataSet", "ImageSet", "classification_data", "describe"]
+__all__ = ["DataSet", "DetectionSet", "ImageSet", "classification_data", "describe", "detection_data"]
+
+_GENERATED = "generated, always here"
+_PHOTOS = {
+    "coco": "168 photos of COCO's 2017 validation set with boxes, 80 classes",
+    "coco-train": "88 photos of COCO's 2017 training set with boxes, 80 classes",
+    "retail": "229 shelf photos with boxes, 60 classes",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,55 @@ def classification_data(train: bool, root: str | Path | None = None) -> ImageSet
 
 
 @dataclass(frozen=True)
+class DetectionSet:
+    """Images with boxes, and which they are.
+
+    Attributes:
+        name: ``"retail"``, ``"coco"``, ``"coco-train"`` or ``"scenes"``; `course_utils.models.detector` gives the
+            network for it.
+        images: for each image uint8 (3, height, width), RGB 0..255; photos differ in size.
+        boxes: for each image float32 (n, 4): left, top, right, bottom in pixels of the image.
+        labels: for each image int64 (n,), indices into ``classes``.
+        classes: the names.
+        note: one line for the reader, which data this is and where it came from.
+    """
+
+    name: str
+    images: list[torch.Tensor]
+    boxes: list[torch.Tensor]
+    labels: list[torch.Tensor]
+    classes: tuple[str, ...]
+    note: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def detection_data(name: str | None = None, count: int | None = None, root: str | Path | None = None) -> DetectionSet:
+    """Photos or scenes with boxes, to test a detector on.
+
+    Args:
+        name: ``"retail"``, ``"coco"``, ``"coco-train"``, ``"scenes"`` (test scenes) or ``"scenes-train"``; by default
+            the retail photos if they are here, else the scenes.
+        count: how many images; by default all photos, or 500 scenes.
+        root: see `photos.photos`.
+
+    Raises:
+        DataError: if the photos that are asked for are not here, or are damaged.
+    """
+    if name is None:
+        name = "retail" if photos.find("retail", root) else "scenes"
+    if name in ("scenes", "scenes-train"):
+        train = name == "scenes-train"
+        images, boxes, labels = generated_scenes.scenes(train, 500 if count is None else count)
+        note = f"Data: generated scenes, {len(images):,} {'training' if train else 'test'} images"
+        return DetectionSet("scenes", list(images), boxes, labels, generated_scenes.CLASSES, note)
+    images, boxes, labels, classes = photos.photos(name, root, count)
+    note = f"Data: {name}, {len(images):,} photos from {photos.find(name, root)}"
+    return DetectionSet(name, images, boxes, labels, classes, note)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """One row of the list of data sets.
 
@@ -87,5 +143,14 @@ def describe(root: str | Path | None = None) -> list[DataSet]:
             None if folder is None else str(folder),
             f"`course data --fetch cifar10` (looked in {looked})" if folder is None else "",
         ),
-        DataSet("shapes", "shapes, drawn from a seed, 32 x 32 RGB, ten classes", "generated, always here", ""),
+        DataSet("shapes", "shapes, drawn from a seed, 32 x 32 RGB, ten classes", _GENERATED, ""),
+        *(_photos(name, about, root) for name, about in _PHOTOS.items()),
+        DataSet("scenes", "scenes with boxes, drawn from a seed, 128 x 128 RGB, six classes", _GENERATED, ""),
     ]
+
+
+def _photos(name: str, about: str, root: str | Path | None) -> DataSet:
+    folder = photos.find(name, root)
+    looked = ", ".join(str(place) for place in places(root))
+    hint = f"set COURSE_DATA to a folder with {' and '.join(photos.SETS[name])} (looked in {looked})"
+    return DataSet(name, about, None if folder is None else str(folder), "" if folder else hint)

@@ -79,20 +79,20 @@ def _draw(stream: np.random.Philox, count: int) -> tuple[np.ndarray, np.ndarray]
         picture = _paint(picture, distance, base + colour(-90, 90))
 
     # the shape: in its own coordinates it has a radius of about 1
-    cosine, sine = _direction(between(-1, 1), next(parameters) < 0.5)
+    cosine, sine = direction(between(-1, 1), next(parameters) < 0.5)
     across, down = columns - between(-5, 5), rows - between(-5, 5)
     radius, stretch = between(6, 12), between(0.75, 1.0)
     u = (cosine * across + sine * down) / radius
     v = (cosine * down - sine * across) / (radius * stretch)
     distance = np.empty_like(u)
-    for label, outline in enumerate(_OUTLINES):
+    for label, outline in enumerate(OUTLINES):
         mine = labels == label
         distance[mine] = outline(u[mine], v[mine])
     contrast = np.where(next(parameters) < 0.5, np.float32(-1), np.float32(1))[:, None] * colour(25, 110)
     picture = _paint(picture, distance * radius * stretch, base + contrast)
 
     # a bar in front, anywhere
-    cosine, sine = _direction(between(-1, 1), next(parameters) < 0.5)
+    cosine, sine = direction(between(-1, 1), next(parameters) < 0.5)
     distance = np.abs(cosine * columns + sine * rows - between(-14, 14)) - between(0.5, 2.0)
     picture = _paint(picture, distance, base + colour(-90, 90))
 
@@ -108,7 +108,7 @@ def _paint(picture: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> np.
     return picture + cover * (colour - picture)
 
 
-def _direction(t: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def direction(t: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the angle whose half has tangent t; turned by half a circle where ``flip``."""
     sign = np.where(flip, np.float32(-1), np.float32(1))
     return sign * (1 - t * t) / (1 + t * t), sign * 2 * t / (1 + t * t)
@@ -133,7 +133,7 @@ def _sides(u: np.ndarray, v: np.ndarray, normals: tuple[tuple[float, float], ...
 _THREE = ((0.0, 1.0), (0.8660254, -0.5), (-0.8660254, -0.5))
 _FIVE = ((0.0, 1.0), (0.9510565, 0.309017), (0.5877853, -0.809017), (-0.5877853, -0.809017), (-0.9510565, 0.309017))
 
-_OUTLINES = (
+OUTLINES = (
     _circle,
     lambda u, v: np.abs(_circle(u, v, 0.75)) - np.float32(0.25),
     lambda u, v: np.maximum(_circle(u, v + np.float32(0.4), 1.1), -v - np.float32(0.4)),

@@ -272,7 +272,7 @@ def test_shapes_refuse_negative_numbers(wrong):
 def test_outlines_have_the_area_of_their_shape(label, share):
     step = 1 / 200
     u, v = np.meshgrid(*[np.arange(-2, 2, step, dtype=np.float32)] * 2)
-    area = (generated._OUTLINES[label](u, v) < 0).sum() * step**2
+    area = (generated.OUTLINES[label](u, v) < 0).sum() * step**2
     assert area == pytest.approx(share, abs=8 * 2 * step)  # the edge, at most 8 long, is a cell or two in doubt
 
 
