@@ -98,7 +98,9 @@ class check:
             ) from None
         if error is None:
             seconds = time.perf_counter() - self.started
-            print(f"✓ {self.exercise}: {len(self.held)} rules hold ({sum(self.held.values())} cases, {seconds:.2f} s)")
+            rules, cases = len(self.held), sum(self.held.values())
+            told = f"{rules} rule{'s hold' if rules != 1 else ' holds'}, {cases} case{'s' if cases != 1 else ''}"
+            print(f"✓ {self.exercise}: {told}, {seconds:.2f} s")
 
     def misses(self, error: BaseException | None) -> bool:
         """Whether the check itself, not the student's code, looked for a name that is not there."""

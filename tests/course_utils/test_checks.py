@@ -32,7 +32,7 @@ def test_success_counts_rules_and_cases(capsys):
         expect(True, "first rule")
         expect_equal(1, 1, "second rule")
         expect_equal(2, 2, "second rule")
-    assert capsys.readouterr().out.startswith("✓ exercise: 2 rules hold (3 cases")
+    assert capsys.readouterr().out.startswith("✓ exercise: 2 rules hold, 3 cases, ")
 
 
 def test_expectations_work_outside_a_check():
