@@ -301,5 +301,28 @@ def data(wanted: str | None) -> None:
     console.print(table)
 
 
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
+@click.pass_obj
+def doctor(root: Path, output: Path) -> None:
+    """Look at this machine: what does the course lack here, and how is it mended?
+
+    Nothing is changed, and no browser or network is needed. Exits with 1 if something hinders the labs or the grader;
+    what is only noted (a data set that is not here, a sandbox that this system cannot give) is no hindrance.
+    """
+    from autograder.doctor import examine
+
+    table = Table("", "what", "found, and how to mend it")
+    problems = 0
+    for finding in examine(root, output):
+        told = escape(finding.found) + (f"\n[bold]mend:[/] {escape(finding.mend)}" if finding.mend else "")
+        table.add_row(finding.verdict, escape(finding.subject), told)
+        problems += finding.verdict == "problem"
+    console.print(table)
+    console.print("everything that is needed is here" if not problems else f"problems to mend: {problems}")
+    if problems:
+        raise SystemExit(1)
+
+
 if __name__ == "__main__":
     main()

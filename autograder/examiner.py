@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import copy
 import inspect
 import io
 import linecache
@@ -382,7 +381,8 @@ class Candidate:
                 continue
             old = sent[number]
             if type(new) is type(old) and new.shape == old.shape and new.dtype == old.dtype:
-                self.originals.setdefault(id(old), (old, copy.deepcopy(old.detach() if torch.is_tensor(old) else old)))
+                before = old.copy() if isinstance(old, np.ndarray) else old.detach().clone()
+                self.originals.setdefault(id(old), (old, before))
                 _overwrite(old, new)
 
     def put_back(self) -> bool:
