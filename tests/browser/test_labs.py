@@ -1,4 +1,4 @@
-"""Every lab, answered, runs in JupyterLab without an error, and its demos answer to their sliders."""
+"""Every lab, answered, runs in JupyterLab without an error, and its demos answer to sliders and menus."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ RUN_SECONDS = 240  # a lab is made to run in two minutes; a busy machine takes l
 
 NEVER_RAN = "[ ]:"
 ERROR = "application/vnd.jupyter.error"
+SLIDER, MENU = ".noUi-handle", ".widget-dropdown select"
+CONTROLS = f"{SLIDER}, {MENU}"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,9 @@ def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp
     assert errors.count() == 0, errors.first.inner_text()
     assert not prompts(notebook).filter(has_text=NEVER_RAN).count()
 
-    demos = notebook.locator(".jp-OutputArea-output", has=page.locator(".noUi-handle"))
+    demos = notebook.locator(".jp-OutputArea-output", has=page.locator(CONTROLS))
     if demos.count() == 0:
-        pytest.skip(f"{name} has no sliders: no demo of it was tested")
+        pytest.skip(f"{name} has no sliders and no menus: no demo of it was tested")
     for number in range(demos.count()):
         check_demo(demos.nth(number))
 
@@ -68,10 +70,13 @@ def prompts(notebook: Locator) -> Locator:
 
 
 def check_demo(demo: Locator) -> None:
-    """Moves every slider of a demo by the keyboard, and expects another picture for at least one step of each."""
+    """Moves every slider of a demo by the keyboard, takes another entry of every menu, and expects other pictures.
+
+    A slider's picture must change for at least one step; a menu's, with the first other entry.
+    """
     demo.scroll_into_view_if_needed()
-    assert pictures(demo), "a demo has sliders but no picture"
-    handles = demo.locator(".noUi-handle")
+    assert pictures(demo), "a demo has controls but no picture"
+    handles, menus = demo.locator(SLIDER), demo.locator(MENU)
     for number in range(handles.count()):
         before = pictures(demo)
         for key in ["ArrowRight"] * 3 + ["ArrowLeft"] * 3:
@@ -80,6 +85,11 @@ def check_demo(demo: Locator) -> None:
                 break
         else:
             pytest.fail(f"slider {number} moves and the picture stays as it is")
+    for number in range(menus.count()):
+        menu, before = menus.nth(number), pictures(demo)
+        other = menu.evaluate("menu => menu.selectedIndex === 0 ? 1 : 0")
+        menu.select_option(index=other)
+        assert changed(demo, before), f"menu {number} has another entry and the picture stays as it is"
 
 
 def changed(demo: Locator, before: list[str]) -> bool:
