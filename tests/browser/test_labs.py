@@ -1,20 +1,26 @@
-"""Every lab, answered, runs in JupyterLab without an error, and its demos answer to sliders and menus."""
+"""Every lab, answered, runs in JupyterLab without an error, its demos answer to their sliders, and a second run by
+nbval gives the same outputs."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from playwright.sync_api import Locator, Page, expect
 from sample_class import answered
 
 from autograder.lab import ROOT, Lab, lab_names
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 RUN_SECONDS = 240  # a lab is made to run in two minutes; a busy machine takes longer
+
+SANITIZE = Path(__file__).parents[1] / "nbval_sanitize.cfg"
 
 NEVER_RAN = "[ ]:"
 ERROR = "application/vnd.jupyter.error"
@@ -23,14 +29,20 @@ CONTROLS = f"{SLIDER}, {MENU}"
 
 
 @pytest.fixture(scope="module")
-def server(start_lab: Callable, tmp_path_factory: pytest.TempPathFactory):
+def answered_labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("answered")
     for name in lab_names(ROOT):
         (root / name).mkdir()
         nbformat.write(answered(Lab(name)), root / name / f"{name}.ipynb")
-    return start_lab(root)
+    return root
 
 
+@pytest.fixture(scope="module")
+def server(start_lab: Callable, answered_labs: Path):
+    return start_lab(answered_labs)
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("name", lab_names(ROOT))
 def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
     # a workspace of its own: JupyterLab would open the tabs of the test before again, hidden under this one
@@ -44,12 +56,45 @@ def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp
     errors = notebook.locator(f'[data-mime-type="{ERROR}"]')
     assert errors.count() == 0, errors.first.inner_text()
     assert not prompts(notebook).filter(has_text=NEVER_RAN).count()
+    save(notebook, server.root / name / f"{name}.ipynb")
 
     demos = notebook.locator(".jp-OutputArea-output", has=page.locator(CONTROLS))
     if demos.count() == 0:
         pytest.skip(f"{name} has no sliders and no menus: no demo of it was tested")
     for number in range(demos.count()):
         check_demo(demos.nth(number))
+
+
+@pytest.mark.parametrize("name", lab_names(ROOT))
+def test_a_second_run_gives_the_same_outputs(name: str, answered_labs: Path) -> None:
+    path = answered_labs / name / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    if not has_outputs(notebook):  # no browser ran it
+        NotebookClient(notebook, timeout=RUN_SECONDS, resources={"metadata": {"path": path.parent}}).execute()
+        nbformat.write(notebook, path)
+    # deterministic is what one machine gives twice: outputs from another one would differ in their last digits
+    nbval = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider", "-q"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *nbval, "-o", "addopts=", str(path)],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+
+
+def has_outputs(notebook: nbformat.NotebookNode) -> bool:
+    return any(cell.get("outputs") for cell in notebook.cells)
+
+
+def save(notebook: Locator, path: Path) -> None:
+    """Saves the notebook with its outputs, as Ctrl-S does."""
+    notebook.page.keyboard.press("Control+s")
+    for _ in range(40):
+        notebook.page.wait_for_timeout(250)
+        if has_outputs(nbformat.read(path, as_version=4)):
+            return
+    pytest.fail(f"JupyterLab did not save {path.name}")
 
 
 def run_all(notebook: Locator) -> None:
