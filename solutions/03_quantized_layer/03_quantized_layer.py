@@ -3,7 +3,7 @@
 #   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
 #   course:
 #     title: A layer in whole numbers
-#     minutes: 150
+#     minutes: 165
 #     check_seconds: 10
 #     withhold:
 #       - course_utils.integer_layers
