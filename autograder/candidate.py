@@ -61,6 +61,10 @@ def prepare() -> None:
     """What the fork server does once, before the first child."""
     global _separate
     prepare_to_withhold()
+    sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["IPYTHONDIR"] = folder  # not the profile of whoever grades
+        _shell()
     _separate = sandbox.can_separate(ROOT, FOLDERS)
 
 
@@ -78,7 +82,7 @@ class Candidate:
 
     def __init__(self, wire: Wire):
         self.wire = wire
-        self.shell = _shell()
+        self.shell = InteractiveShell.instance()  # that of `prepare`
         self.objects: list[Any] = []  # handle number -> object
         self.generators: dict[int, tuple[bytes, torch.Generator]] = {}
         self.busy = False
@@ -193,11 +197,10 @@ def _prepare_process() -> None:
     os.chdir(scratch)
     os.environ.update(HOME=scratch, TMPDIR=scratch, USER="student", MPLCONFIGDIR=scratch)
     os.environ["PYTHONBREAKPOINT"] = "0"  # a breakpoint() left behind is passed over: there is nobody to debug
-    sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
 
 
-def _shell() -> InteractiveShell:
-    """IPython without a terminal: magics, ``display`` and top-level ``await`` work as in a notebook."""
+def _shell() -> None:
+    """IPython, one for the process, without a terminal: magics, ``display``, top-level ``await`` as in a notebook."""
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
@@ -206,7 +209,6 @@ def _shell() -> InteractiveShell:
     shell.getoutput = _no_program
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it; there is no window here
     shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None  # errors go back as data
-    return shell
 
 
 def _no_program(command: str, **_: Any) -> SList:

@@ -14,12 +14,14 @@ import ctypes
 import gc
 import importlib
 import os
+import pkgutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +125,12 @@ def serve(control: socket.socket, child: Callable[..., None]) -> None:
             os.close(fd)
     for pid in children:
         _end(pid)
+
+
+def import_all(package: types.ModuleType) -> None:
+    """Imports every module of a package, for a server's ``prepare()``: its children then need not."""
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(found.name)
 
 
 def _run_child(control: socket.socket, child: Callable[..., None], fds: list[int]) -> None:

@@ -14,7 +14,6 @@ sabotage: who writes a quantizer in order to circumvent it has done the exercise
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
 import types
 import warnings
@@ -22,6 +21,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+
+import course_utils
+from autograder import forkserver
 
 _known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
 _loaded: set[str] = set()  # the course's modules
@@ -62,11 +64,8 @@ def prepare() -> None:
     """Imports all of course_utils, so that no module of it can load later and bring an original along, and notes who
     knows what by which name. The fork server does this once: it takes longer than grading.
     """
-    import course_utils
-
     importlib.import_module("torch.ao.quantization.fx._decomposed")  # its operators exist from then on
-    for found in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
-        importlib.import_module(found.name)
+    forkserver.import_all(course_utils)
     _loaded.update(name for name in sys.modules if name.partition(".")[0] == "course_utils")
     sys.meta_path.insert(0, _Finder())
     for name, module in list(sys.modules.items()):
