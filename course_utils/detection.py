@@ -2,7 +2,7 @@
 
 Before: `letterbox` or `stretch` bring a photo to the input size and remember where it went. Behind: `decode` makes
 boxes of a head's numbers, `non_maximum_suppression` keeps one of many that say the same, `Placement.to_image` brings
-boxes back, `mean_average_precision` measures them, `draw_boxes` shows them.
+boxes back; `detect` does all this. `mean_average_precision` measures boxes, `draw_boxes` shows them.
 
 Boxes are left, top, right, bottom in pixels; the picture's left top corner is (0, 0).
 Stands on torch, torchvision, faster-coco-eval, matplotlib, `darknet_network` and `plots`.
@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from torch.nn import functional
 from torchvision.ops import batched_nms
 
-from course_utils.darknet_network import decode
+from course_utils.darknet_network import Darknet, decode
 from course_utils.plots import COLOURS
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "average_precision",
     "decode",
     "describe_boxes",
+    "detect",
     "draw_boxes",
     "letterbox",
     "mean_average_precision",
@@ -160,6 +161,36 @@ def non_maximum_suppression(
     boxes, scores = boxes[index], scores[index, labels]
     kept = batched_nms(boxes, scores, labels, iou_threshold)
     return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def detect(
+    net: Darknet,
+    images: Sequence[torch.Tensor],
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.45,
+    batch_size: int = 16,
+) -> list[Detections]:
+    """What a network finds in images of any size, each stretched to the network's input.
+
+    Args:
+        images: uint8 (3, height, width) each.
+        score_threshold, iou_threshold: as for `non_maximum_suppression`.
+        batch_size: images a call; results do not depend on it but for rounding.
+
+    Returns:
+        for each image its detections, boxes in pixels of the image.
+    """
+    found = []
+    for start in range(0, len(images), batch_size):
+        inputs, placements = zip(
+            *(stretch(image, net.size) for image in images[start : start + batch_size]), strict=True
+        )
+        with torch.no_grad():
+            candidates = net(torch.cat(inputs))
+        for boxes, scores, placement in zip(*candidates, placements, strict=True):
+            kept = non_maximum_suppression(boxes, scores, score_threshold, iou_threshold)
+            found.append(Detections(placement.to_image(kept.boxes), kept.scores, kept.labels))
+    return found
 
 
 def average_precision(
