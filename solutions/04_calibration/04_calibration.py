@@ -34,6 +34,15 @@
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
 # one hint. The exercises do not depend on one another: if one resists, go on and come back. The cells between them
 # that experiment with a network do need your functions.
+#
+# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
+# from a sentence in the docstring; read *Args*, *Returns* and *Raises* once more before you go on. Library functions
+# that are an exercise in one call refuse in grading; the text above the exercise names them.
+#
+# **Sources.** "The assignment" is the one on static quantization in Yung-Hsiang Lu's course *Computer Vision for
+# Embedded Systems* (Purdue). "The lecture" is one on methods of quantization that quotes slides of NVIDIA; they come
+# from a talk by Szymon Migacz, *8-bit Inference with TensorRT*, GTC 2017, session 7310. "ACIQ" is a paper by Ron Banner
+# and colleagues, *ACIQ: Analytical Clipping for Integer Quantization of Neural Networks* (2018).
 
 # %%
 import math
@@ -142,9 +151,10 @@ for name in WEIGHTED:
     print(f"{name:12s}{seen.histogram.min:12.3f}{seen.histogram.max:10.3f}{high:19.3f}{100 * near_zero:28.1f} %")
 
 # %% [markdown]
-# All inputs but the first come out of a ReLU: nothing is below 0, and half of the values or more *are* 0. Now look at
-# one of them. The scale on the left is logarithmic: each line means a hundred times fewer values. The bars under the
-# histogram are three ranges that one might choose.
+# All inputs but the first come out of a ReLU: nothing is below 0, and a large share of the values *is* 0 (the last
+# column). Now look at one of them. The scale on the left is logarithmic: equal distances are equal ratios, and the
+# small bars at the far end stand for a few values among hundreds of thousands. The bars under the histogram are three
+# ranges that one might choose.
 
 # %% tags=["explore"]
 name = "layer7_fc"
@@ -185,8 +195,7 @@ plt.show()
 # $$
 #
 # For values whose distribution is known one can do this with pen and paper. Take a Laplace distribution of scale
-# $s$ around 0 and the range $[-\alpha, \alpha]$ cut into $2^n$ cells of width $2\alpha / 2^n$. Banner and
-# colleagues ("ACIQ", 2018) get
+# $s$ around 0 and the range $[-\alpha, \alpha]$ cut into $2^n$ cells of width $2\alpha / 2^n$. ACIQ gets
 #
 # $$
 # E(\alpha) = \frac{\alpha^2}{3 \cdot 4^n} + 2 s^2 e^{-\alpha/s}
@@ -248,8 +257,10 @@ for label, cut, published in (
     print(f"{'':10s} ACIQ    " + "".join(f"{p:7.2f}" for p in published))
 
 # %% [markdown]
-# (On the left, far out, the measured points lie above the curve. With 3 bits and so wide a range the cells are wide,
-# too, and the values no longer spread evenly within a cell, which $\Delta^2/12$ takes for granted.)
+# (With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
+# longer spread evenly within a cell, which $\Delta^2/12$ takes for granted. And a value beyond the threshold is not
+# sent to the threshold, as the formula has it, but to the middle of the last cell, half a cell further in. With 5 bits
+# the cells are narrow, and neither matters.)
 #
 # The table puts the minimum of these two formulas beside the figures that the authors published: they agree to 0.01.
 # More bits move the best threshold outwards: when the steps are fine anyway, cutting costs more than it saves. Real
@@ -272,8 +283,11 @@ for label, cut, published in (
 # is $40 + 0.6 \cdot 10 = 46$. The lower bound is the percentile $100 - 90 = 10$: position 0.4, value 14.
 #
 # $p = 100$ gives minimum and maximum, $p = 50$ the median twice. NaN and infinity are refused: they mean that the
-# network is broken, and no range helps it. (Sorting puts NaN at the end, where it looks like a large outlier. One
-# popular tool drops NaN silently, another one raises an error. We raise.)
+# network is broken, and no range helps it. (Sorting puts NaN at the end, where it looks like a large outlier. The
+# calibration of onnxruntime 1.31 drops NaN silently, the histogram observer of torch 2.15 raises an error. We raise.)
+#
+# Sort and interpolate yourself: `torch.quantile`, `numpy.quantile`, `numpy.percentile` and their relatives refuse in
+# grading.
 
 
 # %% nbgrader={"grade_id": "percentile_range", "solution": true}
@@ -606,6 +620,8 @@ for n in range(3, 9):
 #
 # Example: $P = (\tfrac12, \tfrac12, 0)$ and $Q = (\tfrac18, \tfrac12, \tfrac38)$ give
 # $\tfrac12 \ln 4 + \tfrac12 \ln 1 + 0 = 0.6931$ nats. The other way round it is infinite.
+#
+# (`torch.nn.functional.kl_div` and `torch.distributions.kl_divergence` refuse in grading.)
 
 
 # %% nbgrader={"grade_id": "kl_divergence", "solution": true}
@@ -736,7 +752,7 @@ with check("kl_divergence"):
 #
 # The lecture's slide: run the float network, collect a histogram of each layer's activations, *generate many quantized
 # distributions with different saturation thresholds, pick the threshold which minimizes* $D(\text{ref} \,\|\,
-# \text{quant})$. Here are the details, which NVIDIA gave in a talk (GTC 2017, session 7310).
+# \text{quant})$. The details are in NVIDIA's talk.
 #
 # The histogram is one of **magnitudes**: $B$ bins from 0 up (TensorRT takes 2048). An 8-bit code has a sign, so
 # $L = 2^{8-1} = 128$ levels are left for a magnitude. A threshold is always the right edge of a bin. For every
@@ -991,7 +1007,7 @@ for name in WEIGHTED:
 # Now look at `entropy` behind a ReLU. It cuts the activations at a small part of their range, and its squared error is
 # hundreds or thousands of times the least one. This is no bug in your code, it is what the rule says. The demo shows
 # why. It draws the histogram of a layer's magnitudes and, below it, both measures for every threshold. Move the
-# threshold; the vertical lines are your functions' choices at 8 bits.
+# threshold, the black line: what is shaded is cut. The coloured lines are your functions' choices at 8 bits.
 
 # %% tags=["explore"]
 from course_utils.threshold_slider import threshold_demo, threshold_still
@@ -1001,25 +1017,27 @@ marks = {name: {way: choices(name, 50, 8)[way][1] for way in ("entropy", "least 
 display(threshold_demo(layers, marks))
 
 # %% [markdown]
-# The same without widgets, for two of the layers:
+# The same without widgets, for two of the layers. Here the black line stands where the squared error is least.
 
 # %% tags=["explore"]
 display(threshold_still({name: layers[name] for name in ("layer3_conv", "layer8_fc")}, marks))
 
 # %% [markdown]
 # The divergence climbs a staircase, and each stair begins just above a whole multiple of the lowest threshold. Here
-# is why. The first bin holds all the exact zeros that ReLU made, more than all other bins together. As long as $i \le
-# 128$ this bin has a level to itself, so $Q$ gets it right. As soon as two bins share a level, the level spreads its
-# count *evenly*, and a spike beside an ordinary bin becomes two bins of middle height. That costs more nats than
-# cutting most of the tail. With every further bin in the first level there comes another stair. Entropy calibration
-# so protects the *shape* of the histogram around zero, where the network needs no help: the code for 0 is exact
-# anyway.
+# is why. The first bin holds all the exact zeros that ReLU made, many times as many values as any other bin. At
+# $i = 128$, the lowest threshold, this bin has a level to itself, so $Q$ gets it right. From $i = 129$ on it shares
+# its level with a second bin, and the level spreads its count *evenly*: a spike beside an ordinary bin becomes two bins
+# of middle height. Above $i = 256$ it shares with a third bin, which makes another stair, and so on. Along a stair the
+# divergence falls, because less is cut, but each step up costs more than is won, so the least divergence stands at the
+# end of one of the first stairs. Entropy calibration so protects the *shape* of the histogram around zero, where the
+# network needs no help: the code for 0 is exact anyway.
 #
 # The squared error does not care: it weighs a value by how far it moves, and values in the spike do not move.
 #
 # There is a simple remedy, and you have seen its result in the table above as "entropy, no spike": give the first bin
-# as many values as the second has, then search. (NVIDIA's own quantization toolkit for PyTorch does that before it
-# calls its entropy search.) The next cell draws both curves.
+# as many values as the second has, then search. (NVIDIA's own toolkit for PyTorch, `pytorch-quantization`, does that in
+# its entropy calibration.) The next cell draws both curves. Where a line is interrupted the divergence is infinite: the
+# last level holds no values of its own, while further out there are some.
 
 # %% tags=["explore"]
 from course_utils.observers import entropy_curve
@@ -1035,7 +1053,7 @@ for ax, name in zip(axes, ("layer3_conv", "layer7_fc"), strict=True):
         ax.plot(chosen, divergence[np.abs(thresholds - chosen).argmin()], "o", color=colour, markersize=8)
     ax.set_yscale("log")
     ax.set_title(f"input of {name}, 8 bits; dots: your choice")
-    ax.set_xlabel("threshold")
+    ax.set_xlabel("threshold (size of an activation)")
 axes[0].set_ylabel("KL divergence (nats, log)")
 axes[0].legend()
 plt.show()
@@ -1065,14 +1083,14 @@ plt.show()
 # it is that of `output`. **Pooling and flattening** work on codes directly and change no grid: codes are in the same
 # order as the values, so the largest code belongs to the largest value.
 #
-# **ReLU on codes.** The document writes `F.relu(x)` there, with codes from 0 to 255. That does nothing at all! A code
-# is never negative; the code that means 0 is the zero point. ReLU on codes is `max(q, zeropoint)`. In the document
+# **ReLU on codes.** The assignment writes `F.relu(x)` there, with codes from 0 to 255. That does nothing at all! A code
+# is never negative; the code that means 0 is the zero point. ReLU on codes is `max(q, zeropoint)`. In the assignment
 # all ends well, because the range of a ReLU's output begins at 0, so its zero point is 0 and saturation has done the
 # work. With any other range it would be wrong. Yours must be right for every zero point.
 #
 # **Calibration.** For each batch and each of the eight layers, record the minimum and the maximum of the layer's
 # *input*, and of the network's output under the name `"output"`. Then average the minima and the maxima over the
-# batches, and make a grid for this average range. (The document says: "the min/max of each layer's output (i.e. the
+# batches, and make a grid for this average range. (The assignment says: "the min/max of each layer's output (i.e. the
 # preceding layer's input)". The output of a layer is the *following* layer's input, of course.) Why the average? One
 # strange image can stretch the range of its batch, but only a little that of the average.
 #
@@ -1414,6 +1432,15 @@ with check("QuantizerForClassyClassifier.run_calibrated_quantized"):
         given="a network with random weights",
         hint="was a layer left out, or given the grid of another one? Is there a ReLU after layers 1, 3, 6 and 7?",
     )
+    astray = dict.fromkeys(("layer2_pool", "layer4_pool", "layer5_flat"), (0.37, 11))
+    expect_close(
+        run_on_grids(weights, x, grids | astray)[0],
+        float_logits,
+        "every layer's codes stand on the grid of the next layer with weights",
+        within=0.03,  # as above
+        given="the same network; the entries of pooling and flattening hold a grid that fits nothing",
+        hint="pooling and flattening change no grid: their own entries are not needed here",
+    )
     # half of layer7_fc's outputs are -1 and half are 1, and layer8_fc takes the mean of what ReLU leaves
     network = ClassyClassifier()
     with torch.no_grad():
@@ -1462,8 +1489,6 @@ with check("QuantizerForClassyClassifier.run_calibrated_quantized"):
             activations = activations.relu() if name in relu_after else activations
     found["output"] = activations
     fitting = {n: (min(float(v.min()), 0.0), max(float(v.max()), 0.0)) for n, v in found.items()}
-    # pooling's and flattening's own entries are of no use in a quantized run: here they lead astray
-    astray = {n: (0.37, 11) for n in LAYERS if n not in weighted}
     cases = {
         "ranges that fit": {n: scale_and_zeropoint(*fitting[n]) for n in (*weighted, "output")},
         "narrow ranges, so that much saturates": {
@@ -1535,15 +1560,15 @@ with torch.no_grad():
 print("8 bits ", [round(v, 2) for v in quantizer.run_calibrated_quantized(images[:1])[0].tolist()])
 
 everything = normalize(test_set.images), test_set.labels
-float_accuracy = accuracy(model, *everything)
-quantized_accuracy = accuracy(quantizer.run_calibrated_quantized, *everything)
+float_accuracy = accuracy(model, *everything, batch_size=50)  # small batches stay in the processor's cache
+quantized_accuracy = accuracy(quantizer.run_calibrated_quantized, *everything, batch_size=50)
 print(f"\n{test_set.name}, {len(everything[0]):,} test images:")
 print(f"float {float_accuracy:.4f}   pseudo-quantized, 8 bits {quantized_accuracy:.4f}")
 
 # %% [markdown]
 # Eight bits cost this network next to nothing. Does the method matter then? Write other ranges into your quantizer's
-# `calibration_input_stats` and see. (From here on 1,000 test images: one standard error of an accuracy near 0.9 is
-# about 0.01, but all rows use the *same* images, so differences are more reliable than that.)
+# `calibration_input_stats` and see. (In the next cells 1,000 test images, for speed: one standard error of an accuracy
+# of 0.8 or 0.9 is about 0.01. But all rows use the *same* images, so differences are more reliable than that.)
 
 
 # %% tags=["explore"]
@@ -1580,8 +1605,8 @@ with torch.no_grad():
         weight.copy_(dequantize(quantize(weight, *grid), *grid))
 
 
-def accuracy_with(ends, num_bits):
-    """Accuracy of the network with 8-bit weights whose layers' inputs go through a grid."""
+def correct_with(ends, num_bits, images, labels):
+    """Which images the network gets right if its weights have 8 bits and its layers' inputs go through a grid."""
 
     def on_grid(low, high):
         grid = scale_and_zeropoint(low, high, num_bits)
@@ -1590,10 +1615,15 @@ def accuracy_with(ends, num_bits):
     inside = dict(simulated.named_children())
     handles = [inside[name].register_forward_pre_hook(on_grid(*ends[name])) for name in WEIGHTED]
     try:
-        return accuracy(simulated, images, labels)
+        with torch.no_grad():
+            return torch.cat([simulated(x).argmax(1) for x in images.split(50)]) == labels
     finally:
         for handle in handles:
             handle.remove()
+
+
+def accuracy_with(ends, num_bits):
+    return float(correct_with(ends, num_bits, images, labels).float().mean())
 
 
 ways = list(choices("layer1_conv", 50, 8))
@@ -1676,7 +1706,9 @@ print(f"{where:33s}  {float_accuracy:.4f}   {quantized_accuracy:.4f}   {change:+
 # %% [markdown]
 # **TensorRT.** The lecture shows NVIDIA's table: ImageNet accuracy with entropy calibration on 5, 10 and 50 batches.
 # Below are its top-1 figures, with the differences calculated again (some of the printed ones are off by 0.01, because
-# they were taken before rounding), and yours, measured in the same way with three methods.
+# they were taken before rounding), and yours with three methods, on all test images. The range behind each of your
+# differences is one standard error of that difference: if $d$ of $N$ images were right before and wrong after, or the
+# other way round, it is about $\sqrt{d}/N$.
 
 # %% tags=["explore"]
 tensorrt = {
@@ -1687,11 +1719,11 @@ tensorrt = {
     "GoogLeNet": (68.57, 68.21, 68.10, 68.12),
     "AlexNet": (57.08, 57.00, 57.00, 57.05),
 }
-head = f"{'top-1 accuracy (%)':34s}   float   5 batches       10 batches      50 batches"
+head = f"{'top-1 accuracy (%)':26s}   float   5 batches              10 batches             50 batches"
 
 
 def show_row(label, base, *others):
-    print(f"{label:34s}{base:8.2f}" + "".join(f"{a:8.2f} ({a - base:+.2f})" for a in others))
+    print(f"{label:26s}{base:8.2f}" + "".join(f"{a:8.2f} ({a - base:+.2f})       " for a in others))
 
 
 print(head)
@@ -1699,23 +1731,33 @@ for label, row in tensorrt.items():
     show_row(label, *row)
 print()
 methods = ("mean of min and max", "entropy", "entropy, no spike")
-rows = {method: [100 * reference] for method in methods}
+with torch.no_grad():
+    right = torch.cat([model(x).argmax(1) for x in everything[0].split(50)]) == everything[1]
+rows = {method: [] for method in methods}
 for n in (5, 10, 50):
     for method in methods:
         ends = {
             name: observed(name, n).average_range() if method == methods[0] else choices(name, n, 8)[method]
             for name in WEIGHTED
         }
-        rows[method].append(100 * accuracy_with(ends, 8))
+        rows[method].append(correct_with(ends, 8, *everything))
+print(f"{test_set.name}, {len(right):,} test images; ± one standard error of the difference")
 for method, row in rows.items():
-    show_row(f"{test_set.name}: {method}", *row)
+    base = 100 * float(right.float().mean())
+    print(f"{method:26s}{base:8.2f}", end="")
+    for now in row:
+        error = 100 * math.sqrt(int((now != right).sum())) / len(right)
+        share = 100 * float(now.float().mean())
+        print(f"{share:8.2f} ({share - base:+.2f} ± {error:.2f})", end="")
+    print()
 
 # %% [markdown]
 # TensorRT's largest loss is GoogLeNet's, under half a per cent, and more batches help no network reliably: 5 batches
-# are about as good as 50. Yours should show the same for two of the methods. Plain entropy on your network is another
-# matter. Why did NVIDIA not see this? We can only guess: their published table shows results of a product, not of the
-# pseudocode in the talk, and networks differ in how many zeros ReLU leaves. (At the start of this lab you printed the
-# share of zeros for each of your layers.)
+# are about as good as 50. (A batch of yours has 50 images; the lecture does not say how many one of NVIDIA's had.)
+# Yours should show the same for two of the methods: differences of a few standard errors at most, in either direction.
+# Plain entropy on your network is another matter. Why did NVIDIA not see this? We can only guess: their published table
+# shows results of a product, not of the pseudocode in the talk, and networks differ in how many zeros ReLU leaves. (At
+# the start of this lab you printed the share of zeros for each of your layers.)
 #
 # **onnxruntime.** "Entropy calibration" is not one method. onnxruntime's version looks at signed values, spreads a
 # level's count over *all* its bins, whole counts only, and adds a little to empty bins; by default it uses 128 bins
@@ -1792,7 +1834,7 @@ for name in WEIGHTED:
 # %% [markdown]
 # ### Question 3: ReLU on codes
 #
-# The document applies `F.relu` to codes between 0 and 255 and still gets the right accuracy. Which property of its
+# The assignment applies `F.relu` to codes between 0 and 255 and still gets the right accuracy. Which property of its
 # calibration saves it? Give an example of an activation function, or of a place in a network, where the same line
 # would give wrong results, and say which results.
 

@@ -35,6 +35,17 @@
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
 # one hint. The exercises do not depend on one another: if one resists, go on and come back. The cells headed
 # *Explore* use your functions, and stop at one that is not written yet.
+#
+# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
+# from a sentence in the text or in the docstring; read *Args*, *Returns* and *Raises* once more before you go on.
+# Library functions that are an exercise in one call refuse in grading: torch's ways to fuse convolution and batch norm
+# (`fuse_conv_bn_eval` and its relatives) and to quantize and dequantize (`torch.fake_quantize_per_tensor_affine` and
+# its relatives).
+#
+# **Sources.** "The assignment" and "the lecture" are those on static quantization in Yung-Hsiang Lu's course *Computer
+# Vision for Embedded Systems* (Purdue). "The report" is one from TU Wien on a Tiny YOLOv3 with few bits. The rest is
+# torch's own documentation, and Jacob and colleagues, *Quantization and Training of Neural Networks for Efficient
+# Integer-Arithmetic-Only Inference* (2018).
 
 # %%
 import copy
@@ -536,7 +547,7 @@ with check("replace_layers"):
 # So the two layers *are* one convolution. After training one throws the batch norm away: less to compute, and, more
 # important here, one rounding less. Fold first, quantize then: the grid is chosen for the weights that are used.
 #
-# **Slips in the source.** The report by TU Wien (section 3.3) prints
+# **Slips in the source.** The report (section 3.3) prints
 #
 # $$
 # w_{new} = w_{conv} \frac{w}{\sqrt{\operatorname{Var}[x] + \epsilon}} \;(3.12) \qquad
@@ -658,6 +669,19 @@ with check("fuse_conv_bn"):
         "conv and bn are not changed, and share no tensor with the result",
         given=facts,
         hint="assign new parameters, and only to the new layer",
+    )
+    # two channels and kernels of width 2: a factor that goes along the wrong axis fits as well, and shows here
+    settings = {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "bias": False}
+    tensors = {"weight": torch.ones(2, 1, 2, 2, dtype=torch.float64), "gamma": torch.tensor([2.0, 10.0])}
+    tensors |= {"beta": torch.zeros(2), "mean": torch.zeros(2), "var": torch.zeros(2)}
+    got = fused(settings, tensors, torch.zeros(1, 1, 2, 2, dtype=torch.float64), 1.0)
+    expect_close(
+        got["weight"].flatten(1),
+        [[2.0] * 4, [10.0] * 4],
+        "every output channel's weights get that channel's factor",
+        within=1e-12,
+        given="two output channels, all weights 1, gamma = 2 and 10, var = 0, eps = 1",
+        hint="gamma / sqrt(var + eps), shaped (-1, 1, 1, 1), goes along the first axis of the weight",
     )
     ### BEGIN HIDDEN TESTS
     g = generator()
@@ -942,7 +966,10 @@ with check("fold_batch_norms"):
     facts = "Tangle"
     x = torch.randn(2, 3, 9, 9, generator=g, dtype=torch.float64)
     got = expect_returns(
-        lambda: folded("Tangle", seed, x), "a network with other calls can be folded", given=facts, hint=hint
+        lambda: folded("Tangle", seed, x),
+        "a network with other calls can be folded",
+        given=facts,
+        hint="is it a call_module, both the norm's node and the one before it? Only then is the target a layer's path",
     )
     rules = {
         "twice": (
@@ -1153,6 +1180,7 @@ with check("quantize_with_fx"):
         got=got["input_step"],
         hint=hint,
     )
+    expect(got["kept"], "the model that comes in is not changed", given="Small", hint="hand copy.deepcopy(model) over")
     ### BEGIN HIDDEN TESTS
     scheme = str(get_default_qconfig_mapping(ENGINE).global_qconfig.weight().qscheme)
     expect_equal(
@@ -1183,7 +1211,6 @@ with check("quantize_with_fx"):
         got=noise,
         hint="calibrate with the batches themselves, on the prepared network",
     )
-    expect(got["kept"], "the model that comes in is not changed", given="Small", hint="hand copy.deepcopy(model) over")
     order = [batches[2], batches[0], batches[1]]
     got = expect_returns(lambda: quantized(seed, order, batches[1]), rule, given="the same in another order", hint=hint)
     expect(
@@ -1311,7 +1338,7 @@ for name, observer in observed.named_modules():
 # ## Exercise 6: a gradient for a staircase
 #
 # So far we quantized after training. With 8 bits that is good enough. With 4 bits the network should *learn* to live on
-# the grid. **Quantization-aware training** (QAT; Purdue lecture, Jacob et al. 2018) rounds in the forward pass, and
+# the grid. **Quantization-aware training** (QAT; the lecture, Jacob et al. 2018) rounds in the forward pass, and
 # adjusts the float weights behind the rounded ones in the backward pass. What comes out is still a float network, but
 # one that loses less when it is quantized.
 #
@@ -1834,9 +1861,11 @@ if missing["pt2e"]:
     print(f"The row PT2E is left out: {missing['pt2e']}.")
 else:
     networks["PT2E"] = quantize(model, batches[0], batches, how="pt2e")
-shares = {name: accuracy(network, images, labels) for name, network in networks.items()}
+# small batches stay in the processor's cache
+shares = {name: accuracy(network, images, labels, batch_size=50) for name, network in networks.items()}
+print(f"correct, of {len(images):,} test images of {data.name}")
 for name, share in shares.items():
-    print(f"{name:18s} {share:.4f} of {len(images)} test images of {data.name}")
+    print(f"{name:18s} {share:.4f}")
 
 # %% [markdown]
 # **How large is the file?** That depends on what one writes into it. The cell stores each network in several formats:
@@ -1959,29 +1988,33 @@ for name, (single, many) in latency.items():
 # - **Float, then PTQ**: as a control, the float network gets the same 300 steps and is quantized then. If QAT won
 #   only because it saw more data, this would win as much.
 #
-# The seed decides which images are drawn, for calibration and for training. Learning rate, batch size and number of
-# steps are choices, too. Eight combinations were tried on shapes while this lab was written, five of them on some of
-# the very test images that are counted below; the last choice was made among four, judged by test images 5,000 to
-# 7,999. QAT's mean was above PTQ's with all eight, by different amounts. So trust the direction; the size of the gain
-# on shapes may be a little flattering. On CIFAR-10 nothing was chosen.
+# The seed decides which images are drawn, for calibration and for training. Learning rate and batch size are choices,
+# too, and choosing them by the test images would flatter the result. So 5,000 *training* images are held out, and the
+# last lines of the next cell compare eight settings on them, with other seeds. Set `CHOOSE` to True to run that; it
+# takes some minutes. It was done on shapes, and the best of the eight is what `RATE` and `SIZE` say. CIFAR-10 takes the
+# same. The number of steps was not chosen by any accuracy: it keeps the cell short.
 
 # %% tags=["explore"]
 BITS, STEPS, SEEDS = 4, 300, (0, 1, 2)
+RATE, SIZE = 1e-4, 16
+CHOOSE = False
+
+pool = len(training.images) - 5000  # from here on training images are held out
 
 
 def draw_batch(g, size=32):
-    chosen = torch.randint(len(training.images), (size,), generator=g)
+    chosen = torch.randint(pool, (size,), generator=g)
     return normalize(training.images[chosen]), training.labels[chosen]
 
 
-def train(network, g):
+def train(network, g, rate=RATE, size=SIZE):
     """A few hundred steps of Adam with a learning rate that falls to zero; returns the loss of every step."""
     network.train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     losses = []
     for _ in range(STEPS):
-        x, y = draw_batch(g)
+        x, y = draw_batch(g, size)
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(x), y)
         loss.backward()
@@ -1992,9 +2025,24 @@ def train(network, g):
     return losses
 
 
+if CHOOSE:
+    held_out = normalize(training.images[pool:]), training.labels[pool:]
+    for size in (16, 32):
+        for rate in (3e-5, 1e-4, 3e-4, 1e-3):
+            found = []
+            for seed in (10, 11):
+                g = torch.Generator().manual_seed(seed)
+                network = on_grids(model, BITS, [draw_batch(g)[0] for _ in range(10)])
+                train(network, g, rate, size)
+                found.append(100 * accuracy(network, *held_out, batch_size=50))
+            print(f"batches of {size}, learning rate {rate:.0e}: {np.mean(found):.2f} % of the held-out images")
+
+# %% [markdown]
+# Now the three treatments, on all test images.
+
+# %% tags=["explore"]
 results = {"PTQ": [], "QAT": [], "float, then PTQ": []}
 losses = []
-tested = (images[:3000], labels[:3000])
 started = time.perf_counter()
 for seed in SEEDS:
     g = torch.Generator().manual_seed(seed)
@@ -2002,17 +2050,19 @@ for seed in SEEDS:
     state = g.get_state()
 
     network = on_grids(model, BITS, calibration)
-    results["PTQ"].append(100 * accuracy(network, *tested))
+    results["PTQ"].append(100 * accuracy(network, images, labels, batch_size=50))
     losses.append(train(network, g))
-    results["QAT"].append(100 * accuracy(network, *tested))
+    results["QAT"].append(100 * accuracy(network, images, labels, batch_size=50))
 
     g.set_state(state)  # the control sees the very same training batches
     longer = copy.deepcopy(model)
     train(longer, g)
-    results["float, then PTQ"].append(100 * accuracy(on_grids(longer, BITS, calibration), *tested))
-reference = 100 * accuracy(model, *tested)
+    results["float, then PTQ"].append(
+        100 * accuracy(on_grids(longer, BITS, calibration), images, labels, batch_size=50)
+    )
+reference = 100 * shares["float"]
 print(
-    f"{data.name}, {len(tested[1])} test images, {BITS} bits, {STEPS} steps, float: {reference:.2f} %; "
+    f"{data.name}, {len(images):,} test images, {BITS} bits, {STEPS} steps, float: {reference:.2f} %; "
     f"took {time.perf_counter() - started:.0f} s"
 )
 for name, values in results.items():
@@ -2021,6 +2071,8 @@ difference = [q - p for q, p in zip(results["QAT"], results["PTQ"], strict=True)
 print(
     "QAT minus PTQ, seed by seed: " + ", ".join(f"{d:+.2f}" for d in difference) + f"; mean {np.mean(difference):+.2f}"
 )
+share = np.mean(results["PTQ"])
+print(f"one standard error of a single share: {math.sqrt(share * (100 - share) / len(images)):.2f} percentage points")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
 for i, values in enumerate(results.values()):
@@ -2040,9 +2092,9 @@ plt.show()
 
 # %% [markdown]
 # Read the differences seed by seed: the same calibration batches, the same test images, so only the treatment differs.
-# Of 3,000 test images, a share near 87 % has a standard error of 0.6 percentage points. That is about as large as
-# what separates the seeds, but it is *common* to all dots of the picture, because they share the images: it moves them
-# together. What the comparison cannot tell is how QAT would do with ten times as many steps.
+# The standard error is that of a single share: how far it would move with other test images. It is *common* to all
+# dots of the picture, because they share the images, and moves them together; differences are more reliable. What the
+# comparison cannot tell is how QAT would do with ten times as many steps.
 
 # %% [markdown]
 # ## Explore: how many bits where?
