@@ -30,10 +30,16 @@ def compiled_loops() -> ModuleType | None:
     return compiled
 
 
-def runs_compiled(x: Tensor) -> bool:
-    """Whether a compiled loop serves this tensor: large, float32, contiguous, on the CPU."""
-    large = x.numel() >= COMPILED_FROM and x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
-    return large and compiled_loops() is not None
+def runs_compiled(x: Tensor, elements: int | None = None) -> bool:
+    """Whether a compiled loop serves this tensor: float32, contiguous, on the CPU, and enough elements.
+
+    Args:
+        x: the tensor.
+        elements: how many there are in all, if ``x`` is one of several tensors.
+    """
+    large = (x.numel() if elements is None else elements) >= COMPILED_FROM
+    fits = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+    return large and fits and compiled_loops() is not None
 
 
 def block_length(x: Tensor) -> int:
