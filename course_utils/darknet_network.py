@@ -46,21 +46,26 @@ class Section:
     number: int = -1
 
     def error(self, message: str) -> DarknetError:
+        """An error that names this section."""
         return DarknetError(f"section {self.number} [{self.kind}]: {message}")
 
     def text(self, name: str, default: str) -> str:
+        """An option as it is written."""
         return self.options.get(name, default)
 
     def integer(self, name: str, default: int | None = None, least: int = 0) -> int:
+        """An option that is one integer; without a default it must be there."""
         value = self._numbers(name, int, None if default is None else [default])
         if len(value) != 1 or value[0] < least:
             raise self.error(f"{name}={self.options.get(name)} should be one integer of at least {least}")
         return value[0]
 
     def integers(self, name: str, default: list[int] | None = None) -> list[int]:
+        """An option that is one or more integers with commas between."""
         return self._numbers(name, int, default)
 
     def reals(self, name: str, default: list[float] | None = None) -> list[float]:
+        """An option that is one or more finite numbers with commas between."""
         return self._numbers(name, float, default)
 
     def _numbers(self, name: str, kind: type, default: list | None) -> list:
