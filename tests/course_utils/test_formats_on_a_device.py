@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from course_utils import affine, blocks
+from course_utils import affine, blocks, format_search
 from course_utils.block_formats import BLOCK_FORMATS
 from course_utils.formats import FORMATS, DynamicFixedPoint, FixedPoint, FloatFormat
 from course_utils.rounding import ROUNDINGS, round_
@@ -253,6 +253,16 @@ def test_error_measures(place):
     with place:
         there = affine.mse(place.send(x), place.send(y)), affine.sqnr_db(place.send(x), place.send(y))
     assert there == pytest.approx((affine.mse(x, y), affine.sqnr_db(x, y)), rel=1e-12)
+
+
+@pytest.mark.parametrize("word_length", [8, 16])
+def test_search_of_the_best_split(place, word_length):
+    """To the nine digits that the search promises: a GPU adds in another order."""
+    x = numbers()[1:5]
+    with place:
+        there = format_search.search_errors(place.send(x), word_length)
+        assert format_search.search(place.send(x), word_length) == format_search.search(x, word_length)
+    assert there == pytest.approx(format_search.search_errors(x, word_length), rel=1e-9)
 
 
 @pytest.mark.parametrize("rounding", DETERMINISTIC)
