@@ -18,6 +18,7 @@ from autograder.lab import ROOT, Lab, lab_names
 
 if TYPE_CHECKING:
     from autograder.cache import ResultCache
+    from autograder.due import Dates
     from autograder.grading import Graded, Submission
     from autograder.spread import Examiners
 
@@ -102,6 +103,9 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option(
     "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
 )
+@click.option("--due", metavar="TIME", help="When the lab is due, e.g. '2026-11-30 23:59 UTC'; kept in the gradebook.")
+@click.option("--timestamps", type=click.Path(path_type=Path), help="CSV student,time[,lab]: when it was handed in.")
+@click.option("--extensions", type=click.Path(path_type=Path), help="CSV student,time[,lab]: own due dates.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that grade, here.")
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the workers of this dask scheduler instead.")
 @click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
@@ -114,6 +118,9 @@ def grade(
     submissions: Path,
     output: Path,
     gradebook: Path | None,
+    due: str | None,
+    timestamps: Path | None,
+    extensions: Path | None,
     workers: int,
     scheduler: str | None,
     require_sandbox: bool,
@@ -129,6 +136,9 @@ def grade(
     Results are kept in <output>/cache.db, by answers, checks and version of the kit: grading an unchanged class again
     takes seconds, a grader that was killed goes on where it was, and after a changed check only that check is graded
     again (look first, with --dry-run).
+
+    A time that is not in --timestamps is taken from the timestamp.txt that nbgrader's exchange lays beside a notebook.
+    What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say.
     """
     from autograder.cache import ResultCache
     from autograder.gradebook import GradeWriter
@@ -139,7 +149,13 @@ def grade(
         raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
     chosen = [(lab, find_submissions(lab, submissions)) for lab in _labs(root, labs)]
     # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-    writers = [] if dry_run else [GradeWriter(lab, output, gradebook or output / "gradebook.db") for lab, _ in chosen]
+    if due and len(chosen) > 1:
+        raise CourseError("--due is for one lab at a time")
+    writers = [
+        GradeWriter(lab, output, gradebook or output / "gradebook.db", _dates(lab, due, timestamps, extensions, found))
+        for lab, found in chosen
+        if not dry_run
+    ]
     with open_examiners(workers, scheduler) as examiners, ResultCache(output / "cache.db") as cache:
         _tell_walls(examiners.walls(), require_sandbox)
         for number, (lab, found) in enumerate(chosen):
@@ -151,6 +167,20 @@ def grade(
                     writer.add(graded)
             console.print(f"{lab.name}: {len(found)} submissions graded ({_counted(r.status for r in writer.rows)})")
             console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
+
+
+def _dates(
+    lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, submissions: list[Submission]
+) -> Dates:
+    """What the options say of dates. Names students in the files of whom there is no submission."""
+    from autograder.due import Dates, read_time, read_times
+
+    handed_in = read_times(timestamps, lab.name) if timestamps else {}
+    own = read_times(extensions, lab.name) if extensions else {}
+    if unknown := (handed_in.keys() | own.keys()) - {submission.student for submission in submissions}:
+        told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
+        console.print(told, style="bold yellow", markup=False)
+    return Dates(read_time(due, "--due") if due else None, own, handed_in)
 
 
 def _grade_lab(lab: Lab, submissions: list[Submission], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
@@ -219,10 +249,10 @@ def _counted(statuses: Iterable[str]) -> str:
 @click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
 def gradebook(output: Path) -> None:
     """Print every student's points, lab by lab."""
-    from autograder.gradebook import read_csvs, totals
+    from autograder.gradebook import late_penalties, read_csvs, totals
 
     rows = read_csvs(output)
-    points = totals(rows)
+    points = totals(rows, late_penalties(output))
     largest = rows.drop_duplicates(["lab", "question"]).groupby("lab")["max_score"].sum()
     waiting = rows[rows["status"] == "by hand"].groupby("student").size()
     table = Table(title="Gradebook")

@@ -6,9 +6,12 @@ written them. There is one writer, the grading process.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
+import functools
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,11 +26,13 @@ import pandas as pd
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import ClearOutput, ComputeChecksums, LockCells, SaveCells
+from nbgrader.preprocessors import AssignLatePenalties, ClearOutput, ComputeChecksums, LockCells, SaveCells
 from nbgrader.utils import compute_checksum, determine_grade
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
+from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import NamedStub, release
+from autograder.due import Dates, timestamp_beside
 from autograder.errors import CourseError
 from autograder.grading import Graded, Row
 from autograder.lab import Lab
@@ -48,18 +53,20 @@ class GradeWriter:
     Args:
         output: folder for the csv and nbgrader's ``submitted`` and ``autograded`` folders.
         database: nbgrader's gradebook, an SQLite file.
+        dates: when the lab is due and when it was handed in; what they do not say stays as the gradebook has it.
 
     Raises:
         CourseError: if the file is there and is no gradebook.
     """
 
-    def __init__(self, lab: Lab, output: Path, database: Path):
-        self.lab, self.output, self.database = lab, Path(output), Path(database)
+    def __init__(self, lab: Lab, output: Path, database: Path, dates: Dates | None = None):
+        self.lab, self.output, self.database, self.dates = lab, Path(output), Path(database), dates or Dates()
         self.output.mkdir(parents=True, exist_ok=True)
         self.database.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[Row] = []
         self.walls: list[set[str]] = []  # of the sandbox, for every submission that could be read
         self.notes: dict[str, list[str]] = {}  # student -> what was odd about the notebook
+        self.late: dict[str, float] = {}  # student -> points that being late costs
         self._resources = {
             "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
         }
@@ -84,8 +91,11 @@ class GradeWriter:
         notebook = autograded_notebook(graded)
         folder = self.output / "autograded" / nbgrader_id(graded.submission.student) / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
-        rows = self._save(graded, notebook)
+        path = folder / f"{self.lab.name}.ipynb"
+        before = _sources(path)
+        nbformat.write(notebook, path)
+        rows = self._save(graded, notebook, before)
+        self._charge_lateness(graded, notebook)
         self.rows += rows
         if not graded.submission.unreadable:
             self.walls.append(set(graded.walls))
@@ -97,8 +107,9 @@ class GradeWriter:
         """Tells the gradebook of the lab's cells and points, as nbgrader's GenerateAssignment does."""
         notebook = copy.deepcopy(self.lab.instructor_notebook)
         try:
+            known = {} if self.dates.due is None else {"duedate": self.dates.due}
             with self._gradebook() as gradebook:
-                gradebook.update_or_create_assignment(self.lab.name)
+                gradebook.update_or_create_assignment(self.lab.name, **known)
             for step in (LockCells, NamedStub, ClearOutput, ComputeChecksums, SaveCells):
                 notebook, _ = step().preprocess(notebook, copy.deepcopy(self._resources))
         except SQLAlchemyError as error:
@@ -117,17 +128,18 @@ class GradeWriter:
         folder = self.output / "submitted" / nbgrader_id(graded.submission.student) / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         if graded.submission.path is not None:
-            shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
+            with contextlib.suppress(PermissionError):  # its rows say that it cannot be read
+                shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
 
-    def _save(self, graded: Graded, notebook: NotebookNode) -> list[Row]:
+    def _save(self, graded: Graded, notebook: NotebookNode, before: dict[str, str]) -> list[Row]:
         """Puts grades and comments into the gradebook, by the rules of nbgrader's SaveAutoGrades but all in one
         transaction; that takes one for each cell, and a tenth of a second for all.
 
-        Written questions get zero where there is nothing to read; a person's grade stays, and goes into the rows.
+        Written questions get zero where there is nothing to read; a person's grade stays, and goes into the rows. It
+        needs another look only if the answer is not what it was ``before``.
         """
         student = nbgrader_id(graded.submission.student)
-        self.gradebook.update_or_create_student(student)
-        self.gradebook.update_or_create_submission(self.lab.name, student)
+        self._register_submission(graded, student)
         saved = self.gradebook.find_submission_notebook(self.lab.name, self.lab.name, student)
         cells = {c["id"]: c for c in notebook.cells}
         for comment in saved.comments:
@@ -139,15 +151,56 @@ class GradeWriter:
             question = self.names[grade.cell_id]
             row = rows[question]
             grade.auto_score, _ = determine_grade(cells[question])
-            grade.needs_manual_grade = grade.auto_score is None or grade.manual_score is not None
+            looked_at = not grade.needs_manual_grade and before.get(question) == cells[question].source
+            by_hand = grade.auto_score is None or grade.manual_score is not None
+            grade.needs_manual_grade = by_hand and not (grade.manual_score is not None and looked_at)
             if grade.auto_score is None and row.status in ("missing", "unreadable", "not attempted"):
                 grade.auto_score, grade.needs_manual_grade = 0.0, False
             if grade.manual_score is not None:
                 told = f"{question}: by a person"
                 score = grade.manual_score + (grade.extra_credit or 0.0)
                 rows[question] = replace(row, score=score, status="graded by hand", message=told, public=told)
+            elif grade.extra_credit:
+                rows[question] = replace(row, score=row.score + grade.extra_credit)
         self.gradebook.db.commit()
         return list(rows.values())
+
+    def _register_submission(self, graded: Graded, student: str) -> None:
+        """Tells the gradebook that there is a submission, and its dates as far as they are known."""
+        name, path = graded.submission.student, graded.submission.path
+        handed_in = self.dates.handed_in.get(name)
+        if handed_in is None and path is not None:
+            handed_in, problem = timestamp_beside(path)
+            graded.submission.answers.notes += [problem] if problem else []
+        self.gradebook.update_or_create_student(student)
+        known = {} if handed_in is None else {"timestamp": handed_in}
+        submission = self.gradebook.update_or_create_submission(self.lab.name, student, **known)
+        if name in self.dates.extensions:
+            if submission.assignment.duedate is None:
+                raise CourseError(f"{name} has an extension, but {self.lab.name} has no due date: say --due TIME")
+            submission.extension = self.dates.extensions[name] - submission.assignment.duedate
+
+    def _charge_lateness(self, graded: Graded, notebook: NotebookNode) -> None:
+        """Late penalties, by nbgrader's own step and plugin; one that stands there stays if no dates are known."""
+        student = nbgrader_id(graded.submission.student)
+        submission = self.gradebook.find_submission(self.lab.name, student)
+        if submission.duedate is not None and submission.timestamp is not None:
+            self.gradebook.db.commit()
+            step = AssignLatePenalties(config=self._config)
+            step.log = logging.Logger("nbgrader", logging.ERROR)  # it warns of every late submission
+            step.preprocess(notebook, {"nbgrader": self._resources["nbgrader"] | {"student": student}})
+        saved = self.gradebook.find_submission_notebook(self.lab.name, self.lab.name, student)
+        if saved.late_submission_penalty:
+            self.late[graded.submission.student] = saved.late_submission_penalty
+        self.gradebook.db.commit()
+
+    @functools.cached_property
+    def _config(self) -> Config:
+        """What the course's ``nbgrader_config.py`` says, of late penalties for one."""
+        name = "nbgrader_config.py"
+        if not (self.lab.root / name).is_file():
+            return Config()
+        return PyFileConfigLoader(name, path=str(self.lab.root)).load_config()
 
     def _write_csv(self) -> None:
         path = self.output / f"{self.lab.name}.csv"
@@ -161,15 +214,25 @@ class GradeWriter:
 
     def _write_run(self) -> None:
         """Writes ``<lab>.run.json``, what the report tells beside the rows: the walls of the sandbox that stood for all
-        answers, what was odd about notebooks, and how many seconds each question took."""
+        answers, what was odd about notebooks, how many seconds each question took, and what lateness cost."""
         stood = [wall for wall in WALLS if self.walls and all(wall in walls for walls in self.walls)]
         seconds: dict[str, list[float]] = {}
         for row in self.rows:
             if row.seconds:
                 seconds.setdefault(row.question, []).append(row.seconds)
-        run = {"walls": stood, "notes": dict(sorted(self.notes.items())), "seconds": seconds}
+        run = {
+            "walls": stood,
+            "notes": dict(sorted(self.notes.items())),
+            "seconds": seconds,
+            "late": dict(sorted(self.late.items())),
+        }
         path = self.output / f"{self.lab.name}.run.json"
         path.write_text(json.dumps(run, indent=1), encoding="utf-8")
+
+
+def _sources(path: Path) -> dict[str, str]:
+    """The cells of a notebook that was written here, by id; none if there is none yet."""
+    return {cell["id"]: cell.source for cell in nbformat.read(path, 4).cells} if path.is_file() else {}
 
 
 def nbgrader_id(student: str) -> str:
@@ -225,8 +288,22 @@ def read_csvs(output: Path) -> pd.DataFrame:
     return pd.concat([pd.read_csv(f, dtype={"student": str}, keep_default_na=False) for f in files], ignore_index=True)
 
 
-def totals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Points of each student in each lab, and of all labs together: index student, one column per lab and ``total``."""
+def late_penalties(output: Path) -> dict[tuple[str, str], float]:
+    """Points that lateness costs, by student and lab, as ``<output>/<lab>.run.json`` has them."""
+    files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(output).glob("*.run.json"))}
+    return {
+        (student, path.name.removesuffix(".run.json")): points
+        for path, run in files.items()
+        for student, points in run.get("late", {}).items()
+    }
+
+
+def totals(rows: pd.DataFrame, late: dict[tuple[str, str], float]) -> pd.DataFrame:
+    """Points of each student in each lab, less `late_penalties`, and of all labs together: index student, one column
+    per lab and ``total``.
+    """
     table = rows.pivot_table(index="student", columns="lab", values="score", aggfunc="sum")
+    for (student, lab), points in late.items():
+        table.loc[student, lab] -= points
     table["total"] = table.sum(axis=1)
     return table
