@@ -1176,9 +1176,12 @@ with check("QuantizedLayer"):
         given="the example above",
         hint="go through the example line by line: sum -2810, bias 410, M * acc -29.297",
     )
+    q, *_ = weight_codes("linear", weight, bias, {}, 4)
+    rule = "the constructor quantizes the weight with quantize_tensor"
+    expect_equal(q, [[0, 12, 15]], rule, given="the same weight, 4 bits", hint="pass num_bits on")
+    facts = "the same weight, no bias, 4 bits"
     rule = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
     x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
-    facts = "the same weight, no bias, 4 bits"
     hint = "layer.bias may be None; functional.linear takes any leading dimensions"
     out, _ = expect_returns(
         lambda: run_layer("linear", weight, None, {}, 4, x, 2.0**-4, 10, 0.03, 9), rule, given=facts, hint=hint
@@ -1188,7 +1191,7 @@ with check("QuantizedLayer"):
         [[1], [3], [15]],  # M * acc is -8.02, -5.53 and 15.91
         "output codes are whole numbers from 0 to 2^num_bits - 1",
         given=f"{facts}: weight codes 0, 12, 15 (zero point 8), sums -58, -40, 115, M = 0.1383, out_zeropoint 9",
-        hint="pass num_bits on to quantize_tensor, and clamp at 2^num_bits - 1",
+        hint="round, add the zero point, then clamp at 0 and 2^num_bits - 1",
     )
     ### BEGIN HIDDEN TESTS
     from course_utils.integer_layers import integer_linear, quantize_bias

@@ -1,5 +1,5 @@
 # Mistake: stores the result in bytes without saturation
-# Rule: an output code is round(M * (sum + bias code)) + out_zeropoint
+# Rule: output codes are whole numbers from 0 to 2^num_bits - 1
 class QuantizedLayer:
     def __init__(self, layer, num_bits=8):
         if not isinstance(layer, nn.Linear | nn.Conv2d):
