@@ -671,9 +671,9 @@ with check("fuse_conv_bn"):
         hint="assign new parameters, and only to the new layer",
     )
     # two channels and kernels of width 2: a factor that goes along the wrong axis fits as well, and shows here
-    settings = {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "bias": False}
+    settings = {"in_channels": 1, "out_channels": 2, "kernel_size": 2}
     tensors = {"weight": torch.ones(2, 1, 2, 2, dtype=torch.float64), "gamma": torch.tensor([2.0, 10.0])}
-    tensors |= {"beta": torch.zeros(2), "mean": torch.zeros(2), "var": torch.zeros(2)}
+    tensors |= {"bias": torch.zeros(2), "beta": torch.zeros(2), "mean": torch.zeros(2), "var": torch.zeros(2)}
     got = fused(settings, tensors, torch.zeros(1, 1, 2, 2, dtype=torch.float64), 1.0)
     expect_close(
         got["weight"].flatten(1),
