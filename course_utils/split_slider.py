@@ -158,8 +158,8 @@ def draw_tensor(split: Split, axes: Sequence[Any]) -> None:
     bottom.set_xlabel("exponent bits")
     for ax in axes:
         ax.grid(True, alpha=0.3)
-    top.legend(fontsize=8, loc="upper left")
-    bottom.legend(fontsize=8, loc="lower right")
+    for ax in (top, bottom):
+        ax.legend(fontsize=8, loc="best", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def draw_split(split: Split, axes: Sequence[Any], *, animated: bool = False) -> list[Any]:

@@ -49,7 +49,8 @@
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
 # one hint. The exercises do not depend on one another: if one resists, go on and come back. The cells headed
-# *Explore* use your functions, and stop at one that is not written yet.
+# *Explore* use your functions, and stop at one that is not written yet. A check that does not end has found an endless
+# loop in your code: stop it with ■ (*Kernel*, *Interrupt Kernel*).
 #
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. So read *Args*, *Returns* and *Raises* once more before you go on.
@@ -269,7 +270,20 @@ with check("letterbox"):
     def draw(low, high):
         return int(torch.randint(low, high, (1,), generator=g))
 
-    # side and size have no common divisor, so i * side / size is whole for i = 0 only: no rounding can move a pixel
+    for height, width in ((4, 7), (7, 4), (1, 6), (5, 2), (9, 9)):
+        image = torch.randint(1, 256, (height, width, 3), generator=g, dtype=torch.uint8)
+        side = max(height, width)
+        rows, columns = side - height, side - width
+        edges = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        expect_close(
+            letterbox(image, side)[0],
+            functional.pad(image.permute(2, 0, 1).double() / 255, edges),
+            "the picture lies in the middle of a black square",
+            within=1e-6,
+            given=f"image {(height, width, 3)}, size {side}, so that nothing is resized",
+            hint="of an odd number of missing rows or columns the extra one is below or on the right",
+        )
+    # side / size is a whole number, or i * side / size is one for i = 0 only: a quotient in float32 is exact enough
     cases = [(31, 20), (53, 30), (13, 8), (7, 10), (61, 24), (5, 16), (40, 40), (48, 24), (1, 5), (23, 1)]
     shapes = [((side, side, 3), size) for side, size in cases]
     shapes += [((side, draw(1, side + 1), 3), size) for side, size in cases]
@@ -292,28 +306,18 @@ with check("letterbox"):
         )
         top, left = (side - shape[0]) // 2, (side - shape[1]) // 2
         wanted = np.zeros((3, size, size))
-        inside = np.zeros((size, size), bool)
         for i in range(size):
             for j in range(size):
                 row, column = i * side // size - top, j * side // size - left
                 if 0 <= row < shape[0] and 0 <= column < shape[1]:
                     wanted[:, i, j] = image[row, column].numpy() / 255
-                    inside[i, j] = True
-        lit = np.abs(x[0].double().numpy()).max(axis=0) > 0
-        expect(
-            not (lit & ~inside).any(),
-            "the picture lies in the middle of a black square",
-            given=f"image {shape}, size {size}",
-            got=f"{int((lit & ~inside).sum())} pixels beside the picture are not 0",
-            hint="of an odd number of missing rows or columns the extra one is below or on the right",
-        )
         expect_close(
             x[0],
             wanted,
             "row i of the result is row floor(i * side / size) of the square, and so for columns",
             within=1e-6,
             given=f"image {shape}, size {size}",
-            hint="pad first, then resize; of an odd number of missing rows the extra one is below",
+            hint="pad first, then resize: what is left out is left out of the square",
         )
     refused = "what is no uint8 picture (height, width, 3), or a size below 1, is refused with a ValueError"
     for bad, size, told in (
@@ -344,7 +348,7 @@ from course_utils.data import detection_data
 from course_utils.detection import draw_boxes, mean_average_precision, non_maximum_suppression
 from course_utils.models import detector
 
-EXAMPLES, TESTS = 8, {"scenes": 200}.get(detection_data(count=1).name, 60)
+EXAMPLES, TESTS = 8, {"scenes": 150}.get(detection_data(count=1).name, 60)
 data = detection_data(count=EXAMPLES + TESTS)
 yolo = detector(data.name).folded()
 SIZE = yolo.size[0]
@@ -797,7 +801,7 @@ ways = {
     "truncated mantissas": simplified(truncate=True),
 }
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
-stretches = (torch.linspace(-0.42, 0.42, 2001), torch.linspace(1.4, 2.3, 2001))
+stretches = (torch.linspace(-0.42, 0.42, 2001), torch.linspace(1.84, 2.19, 2001))
 styles = (("blue", "-", 4), ("vermillion", "-", 2), ("green", "--", 2), ("orange", "-", 2), ("black", ":", 2))
 drawn = [name for name in ways if name != "no subnormals, no carry"]
 for ax, x in zip(axes, stretches, strict=True):
@@ -1142,7 +1146,8 @@ plt.show()
 # `named_modules()` goes through it, blocks in blocks too.
 #
 # Again the tools are arguments, with yours as default: `convert` is like `symbolic_convert`, `choose` is like `search`.
-# The next cell makes a small network for the checks.
+# The next cell makes a small network for the checks, and a
+# stand-in for `symbolic_convert` that is easy to follow.
 
 
 # %%
@@ -1158,6 +1163,24 @@ class Small(nn.Module):
     def forward(self, x):
         x = functional.leaky_relu(self.first(x), 0.1)
         return self.head(torch.cat([x, self.block(x)], dim=1))
+
+
+def filled(network, seed):
+    """The network in eval mode and float64, with random parameters and statistics."""
+    maker = torch.Generator().manual_seed(seed)
+    network = network.double().eval()
+    with torch.no_grad():
+        for name, values in network.state_dict().items():
+            if values.is_floating_point():
+                drawn = torch.randn(values.shape, generator=maker, dtype=torch.float64)
+                values.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else drawn)
+    return network
+
+
+def coarse(value, word_length, exponent_bits):
+    """A stand-in for symbolic_convert that is easy to follow: steps of 2^(exponent_bits - word_length)."""
+    step = 2.0 ** (exponent_bits - word_length)
+    return torch.round(value / step) * step
 
 
 # %% nbgrader={"grade_id": "quantize_network", "solution": true}
@@ -1217,24 +1240,6 @@ def quantize_network(model, images, convert=None, choose=None):
 
 
 # %% nbgrader={"grade_id": "check_quantize_network", "grade": true, "points": 5}
-def filled(network, seed):
-    """The network in eval mode and float64, with random parameters and statistics."""
-    maker = torch.Generator().manual_seed(seed)
-    network = network.double().eval()
-    with torch.no_grad():
-        for name, values in network.state_dict().items():
-            if values.is_floating_point():
-                drawn = torch.randn(values.shape, generator=maker, dtype=torch.float64)
-                values.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else drawn)
-    return network
-
-
-def coarse(value, word_length, exponent_bits):
-    """A stand-in for symbolic_convert that is easy to follow: steps of 2^(exponent_bits - word_length)."""
-    step = 2.0 ** (exponent_bits - word_length)
-    return torch.round(value / step) * step
-
-
 @probe
 def quantized_small(seed, images, x, touched):
     """quantize_network on a Small, with a convert that leaves alone what is not of a touched kind."""
@@ -1583,7 +1588,7 @@ faults = {
     "no subnormals, no carry, truncated": {"subnormals": False, "carry": False, "truncate": True},
 }
 print(f"{data.name}, {len(pictures)} pictures{'':37s} mAP@0.5   of it lost")
-for fault, options in faults.items():
+for fault, options in list(faults.items())[1:]:  # the correct one is the row "yours"
     convert = simplified(**options)
     found, _ = quantize_network(yolo, examples, convert, lambda x, n, c=convert: search(x, n, c))
     measure(f"{fault}, searched", found)
@@ -1597,7 +1602,25 @@ found, _ = quantize_network(yolo, examples, None, lambda x, n: max(1, search(x, 
 measure("correct, search returns the place in its list", found)
 
 # %% [markdown]
-# VERDICT
+# Read the rows in three groups.
+#
+# - **With a search, single faults cost little or something, but not 80 %.** A missing carry hardly matters, although it
+#   alone explains 0.01191. Truncation has four times the squared error of rounding, and still costs little; on the
+#   shelf photos the network even detects *better* with it. (A smaller difference is likely to be better for the
+#   network. It is no promise.) Without subnormal numbers the search saves what it can: it moves to more exponent bits,
+#   where small numbers are normal, and pays with mantissa bits. Faults add up.
+# - **Without a search, subnormal numbers decide everything.** Three exponent bits with correct rounding are not bad at
+#   all. But the smallest normal value of e3m4 is 0.25, and most weights of these networks are smaller. Leave out the
+#   subnormal numbers, and all these weights become 0, or all become $\pm 0.25$. Nothing is left of the detections: that
+#   is even more than what the document lost.
+# - **Of the two slips around the search, one is harmless.** Reshaping moves pixels, but a search looks at sizes, not at
+#   places. Returning a place in a list that starts at 1, so one bit too few, costs a good part of the mAP.
+#
+# So the verdict: mAP is not too strict, and 8 bits are not too few. What can take 80 % is a format that has no room for
+# small numbers: missing subnormal numbers *together with* a split that is not right for the tensor. The document's
+# Algorithm 1 has no subnormal numbers, and its Algorithm 2 counts from 0 and stops early. Either may have done it; the
+# document's own test, with uniform numbers up to 15.5, could show neither. Which of them it was we cannot know: the
+# program is not in the document.
 
 # %% [markdown]
 # ### Beside 8-bit integers
@@ -1633,9 +1656,7 @@ def to_grid(value, word_length, chosen):
     if chosen is None:
         return value
     scale, zero_point, axis = chosen
-    return fake_quantize(
-        value, scale, zero_point, signed=bool((zero_point == 0).all()) and value.shape in shapes, axis=axis
-    )
+    return fake_quantize(value, scale, zero_point, signed=value.shape in shapes, axis=axis)
 
 
 print(f"{data.name}, {len(pictures)} pictures{'':37s} mAP@0.5   of it lost")
@@ -1663,6 +1684,15 @@ ax.set_title(f"{data.name}, {len(pictures)} pictures")
 plt.show()
 
 # %% [markdown]
+# **int8 against minifloats.** On these networks the two int8 rows are as good as the float network or close to it, and
+# not worse than the minifloats, with the same number of bits. Look at the slider's pictures for the reason: the
+# numbers of one tensor are nearly all within a few powers of two. A minifloat has only 8 or 16 steps in each of them,
+# and spends other codes on sizes that do not occur; an even grid that was fitted to just this range uses all its codes.
+# The minifloats have something else to offer: they need *no* scale factor. Compare them with the grids that have none
+# either, the two rows at the bottom. The range $\pm 31$ leaves weights only the codes next to 0, and the network sees
+# nothing. This is also the likeliest reading of the document's *other* figure, 0.1105: a fixed range, for weights and
+# feature maps alike, that is too wide for most of them.
+#
 # ### A second network
 #
 # With the data folder here, the same again for a network of another kind: Yolo-Fastest 1.1 on photos of COCO, 80
@@ -1695,6 +1725,11 @@ else:
         print(f"{name:30s}{mean_average_precision(found, there, coco.labels[EXAMPLES:], len(coco.classes)):8.4f}")
 
 # %% [markdown]
+# Look at the order of the last three rows, if you have them. The channels of a depthwise weight differ in size, and one
+# grid for all of them serves only the largest. A minifloat has the same relative error for all; so does, nearly, an
+# even grid of its own for each channel. So: even grids win where numbers of one size share a scale, minifloats where
+# numbers of different sizes must share one (or have none).
+#
 # ## What the field reports
 #
 # **Detection.** The document's table, for the large YOLOv3 on COCO, beside yours. Each row is one network; the figure
@@ -1747,6 +1782,7 @@ for name, p in parameters8:
     codes.append(code.astype(np.uint8 if word_length == 8 else np.uint16).tobytes())
 stored["minifloats, stored as codes"] = b"".join(codes)
 
+packers = bz2.compress, lambda content: gzip.compress(content, 6), lzma.compress  # 6 is what the command gzip takes
 print(f"{'size in MB':38s}   none    bz2   gzip   lzma   left")
 for name, row in {
     "document: recompiled, original": (247.8, 237.7, 230.9, 229.0),
@@ -1755,7 +1791,7 @@ for name, row in {
 }.items():
     print(f"{name:38s}" + "".join(f"{v:7.1f}" for v in row) + f"{100 * min(row) / 247.8:6.1f} %")
 for name, content in stored.items():
-    row = [len(content)] + [len(pack(content)) for pack in (bz2.compress, gzip.compress, lzma.compress)]
+    row = [len(content)] + [len(pack(content)) for pack in packers]
     print(
         f"{data.name}: {name:30s}"[:38].ljust(38)
         + "".join(f"{v / 1e6:7.3f}" for v in row)

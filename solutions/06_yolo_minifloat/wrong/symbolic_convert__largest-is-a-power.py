@@ -6,7 +6,6 @@ def symbolic_convert(value, word_length, exponent_bits):
     mantissa_bits = word_length - 1 - exponent_bits
     bias = 2 ** (exponent_bits - 1) - 1
     lowest, highest = 1 - bias, max(2**exponent_bits - 2, 1) - bias
-    leading = 2.0 if exponent_bits > 1 else 1.0
     largest = 2.0**highest
 
     _, exponent = torch.frexp(value)

@@ -5,7 +5,7 @@ def symbolic_convert(value, word_length, exponent_bits):
         raise ValueError(f"no minifloat here has {word_length} bits, {exponent_bits} of them for the exponent")
     mantissa_bits = word_length - 1 - exponent_bits
     bias = 2 ** (exponent_bits - 1) - 1
-    lowest, highest = 1 - bias, max(2**exponent_bits - 2, 1) - bias
+    highest = max(2**exponent_bits - 2, 1) - bias
     leading = 2.0 if exponent_bits > 1 else 1.0
     largest = (leading - 2.0**-mantissa_bits) * 2.0**highest
 
