@@ -6,8 +6,9 @@ the rounds of the call's processor time, divided by the median of the clones': 1
 nothing that returns a new tensor can beat by much. Processor time, unlike time on the wall, does not grow when others
 use the machine; what noise is left hits the clone alike.
 
-The first table is speed. The second is what each returns for NaN, infinities, -0 and a number too large, and how many
-of a million numbers it rounds to another value than the first line does.
+The first table is speed. Of the integers, "zeros" means a zero point of its own for each channel or block; without the
+word all are 0, and per tensor it is 3. The second is what each returns for NaN, infinities, -0 and a number too large,
+and how many of a million numbers it rounds to another value than the first line does.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--write`` puts the tables
 into docs/numerics.md and the chart beside it.
@@ -32,7 +33,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLOATS = {"e4m3": (4, 3), "e5m2": (5, 2), "e3m4": (3, 4), "e6m9": (6, 9), "bfloat16": (8, 7)}
-CASES = [*FLOATS, "e4m3 stochastic", "int8", "int8 per channel", "int8 per block"]
+CASES = [*FLOATS, "e4m3 stochastic", "int8", "int8 per channel", "int8 per block", "channel, zeros", "block, zeros"]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
@@ -58,6 +59,11 @@ def ours_compiled() -> Calls:
     rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
     calls["int8 per channel"] = lambda x: affine.fake_quantize(x, rows, signed=True, axis=0)
     calls["int8 per block"] = lambda x: affine.fake_quantize(x, _scales(x), signed=True, block_size=BLOCK)
+    zeros = _zeros(rows)
+    calls["channel, zeros"] = lambda x: affine.fake_quantize(x, rows, zeros, signed=True, axis=0)
+    calls["block, zeros"] = lambda x: affine.fake_quantize(
+        x, _scales(x), _zeros(_scales(x)), signed=True, block_size=BLOCK
+    )
     return calls
 
 
@@ -79,6 +85,7 @@ def torch_own() -> Calls:
     }
     rows, zeros = torch.linspace(SCALE / 2, SCALE, CHANNELS), torch.zeros(CHANNELS, dtype=torch.int32)
     calls["int8 per channel"] = lambda x: torch.fake_quantize_per_channel_affine(x, rows, zeros, 0, -128, 127)
+    calls["channel, zeros"] = lambda x: torch.fake_quantize_per_channel_affine(x, rows, _zeros(rows), 0, -128, 127)
     return calls
 
 
@@ -99,6 +106,8 @@ def plain_torch() -> Calls:
     calls = {name: minifloat(*bits) for name, bits in FLOATS.items()}
     calls["int8"] = lambda x: (((x / SCALE).round() + ZERO_POINT).clamp(-128, 127) - ZERO_POINT) * SCALE
     calls["int8 per channel"] = lambda x: (x / rows).round().clamp(-128, 127) * rows
+    zeros = _zeros(rows)
+    calls["channel, zeros"] = lambda x: (((x / rows).round() + zeros).clamp(-128, 127) - zeros) * rows
     return calls
 
 
@@ -116,10 +125,10 @@ def torchao() -> Calls:
     def minifloat(e: int, m: int) -> Callable:
         return lambda x: _floatx_unpacked_to_f32(_f32_to_floatx_unpacked(x, e, m), e, m)
 
-    def integers(block: Callable, scale: Callable, zero_point: int) -> Callable:
+    def integers(block: Callable, scale: Callable, zero_point: int | None) -> Callable:
         def call(x):
             s = scale(x)
-            z = torch.full_like(s, zero_point, dtype=torch.int32)
+            z = _zeros(s) if zero_point is None else torch.full_like(s, zero_point, dtype=torch.int32)
             q = quantize_affine(x, block(x), s, z, torch.int8, -128, 127)
             return dequantize_affine(q, block(x), s, z, torch.int8, -128, 127)
 
@@ -130,6 +139,8 @@ def torchao() -> Calls:
     calls["int8"] = integers(lambda x: tuple(x.shape), lambda x: torch.tensor(SCALE), ZERO_POINT)
     calls["int8 per channel"] = integers(lambda x: (1, x.shape[1]), lambda x: rows, 0)
     calls["int8 per block"] = integers(lambda x: (1, BLOCK), _scales, 0)
+    calls["channel, zeros"] = integers(lambda x: (1, x.shape[1]), lambda x: rows, None)
+    calls["block, zeros"] = integers(lambda x: (1, BLOCK), _scales, None)
     return calls
 
 
@@ -161,6 +172,8 @@ def brevitas() -> Calls:
     calls = {name: minifloat(*bits_) for name, bits_ in FLOATS.items()}
     calls["int8"] = lambda x: integer(scale, zero_point, bits, x)
     calls["int8 per channel"] = lambda x: integer(rows, torch.tensor(0.0), bits, x)
+    zeros = _zeros(rows).float()
+    calls["channel, zeros"] = lambda x: integer(rows, zeros, bits, x)
     return calls
 
 
@@ -249,10 +262,11 @@ def onnxruntime() -> Calls:
         run = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run
         return lambda x: torch.from_numpy(run(None, {"x": x.numpy()})[0])
 
-    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS).numpy()
+    rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
     return {
         "int8": session(np.float32(SCALE), np.int8(ZERO_POINT)),
-        "int8 per channel": session(rows, np.zeros(CHANNELS, np.int8), axis=0),
+        "int8 per channel": session(rows.numpy(), np.zeros(CHANNELS, np.int8), axis=0),
+        "channel, zeros": session(rows.numpy(), _zeros(rows).numpy().astype(np.int8), axis=0),
     }
 
 
@@ -261,9 +275,21 @@ def _scales(x):
     import torch
 
     shape = (x.shape[0], x.shape[1] // BLOCK)
-    if shape not in _drawn:
-        _drawn[shape] = torch.linspace(SCALE / 2, SCALE, math.prod(shape)).view(shape)
-    return _drawn[shape]
+    return _once("scales", shape, lambda: torch.linspace(SCALE / 2, SCALE, math.prod(shape)).view(shape))
+
+
+def _zeros(scales):
+    """A zero point beside each scale, from -100 to 100."""
+    import torch
+
+    count = scales.numel()
+    return _once("zeros", scales.shape, lambda: (torch.arange(count) % 201 - 100).int().view(scales.shape))
+
+
+def _once(name: str, shape, make: Callable):
+    if (name, shape) not in _drawn:
+        _drawn[name, shape] = make()
+    return _drawn[name, shape]
 
 
 _drawn: dict = {}

@@ -25,9 +25,10 @@ Rounding by adding a large power of two
 ---------------------------------------
 Step 4 needs no rounding instruction. In [2^23, 2^24] neighbouring float32 numbers are exactly 1 apart, so for
 0 <= q <= 2^23 the sum q + 2^23 has no room for a fraction: the addition itself must round it away, and the hardware's
-addition rounds to nearest, ties to even. Subtracting 2^23 again is exact: the difference of two whole numbers up to
-2^24 is one. Hence (q + 2^23) - 2^23 is q, rounded. With C = 1.5 * 2^23 it holds for both signs: |q| <= 2^22 keeps
-q + C within [2^23, 2^24], where the distance is still 1.
+addition rounds to nearest, ties to the even number. (The sum is even where the rounded q is, because 2^23 is.)
+Subtracting 2^23 again is exact: the difference of two whole numbers up to 2^24 is one. Hence (q + 2^23) - 2^23 is q,
+rounded. With C = 1.5 * 2^23 it holds for both signs: |q| <= 2^22 keeps q + C within [2^23, 2^24], where the distance is
+still 1.
 
 Steps 2 to 5 then merge. Multiplying by a power of two commutes with rounding, so instead of scaling x to whole numbers
 one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m),
@@ -36,8 +37,8 @@ one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m
 
 One addition and one subtraction, in any language. It has three limits: |q| <= 2^(m+1) must stay within 2^22, so
 m <= 21; c*E must not overflow, which it does for 8 exponent bits; and -0.0, or -0.1 rounded to zero, comes out as 0.0.
-Rounding q itself has none of them and is no slower (docs/numerics.md has the figures), so that is what the code below
-does. A test holds it against the sum.
+Rounding q itself has none of them, so that is what the code below does; a test holds it against the sum. Where only the
+error counts and not the sign of zero, the sum serves as it is (`format_search`).
 
 With no mantissa bit at all (m = 0) all values are powers of two, q is 1 at all of them, and "even" is decided by the
 last bit of the code, which is now the exponent's.
@@ -54,8 +55,8 @@ What is defined where formats differ
 Large float32 tensors on the CPU go through one compiled loop (`compiled`, which says why it is numba's), all others
 through torch, in blocks that stay in the cache; the results are bit for bit the same.
 
-Stands on `rounding`, and on `compiled` where numba is installed. Sources: IEEE 754-2019; OCP 8-bit floating point
-specification (OFP8) 1.0; OCP microscaling formats (MX) 1.0.
+Stands on `rounding`, `carriers`, `blocks`, `fixed_point`, and on `compiled` where numba is installed. Sources: IEEE
+754-2019; OCP 8-bit floating point specification (OFP8) 1.0; OCP microscaling formats (MX) 1.0.
 """
 
 from __future__ import annotations
