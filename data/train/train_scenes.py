@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.progress import track
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from course_utils.darknet import Darknet, Yolo
+from course_utils.darknet_network import Darknet, Yolo
 from course_utils.data import scenes
 from course_utils.data.generated_scenes import CLASSES
 from course_utils.detection import decode, detect, mean_average_precision
@@ -25,15 +26,22 @@ from course_utils.models import WEIGHTS, architecture
 NAME = "scenes"
 SCENES = 6000  # generated training images
 TEST_SCENES = 1000
-EPOCHS = 30
 BATCH = 32
-PEAK_LEARNING_RATE = 0.004
 WEIGHT_DECAY = 5e-4
 GOOD_ANCHOR = 0.4  # an anchor learns a box if their overlap as concentric boxes is this, or the best of all anchors'
 FIRST_OBJECT = -4.0  # the objectness that training starts from: sigmoid(-4) = 0.018
 IGNORE = 0.6  # a prediction that overlaps a box by more is no error where another one is to find it
-BOX_WEIGHT, OBJECT_WEIGHT, CLASS_WEIGHT = 2.0, 1.0, 0.5
+BOX_WEIGHT, OBJECT_WEIGHT = 2.0, 1.0
 SCORE_THRESHOLD, IOU_THRESHOLD = 0.005, 0.45
+
+
+class Phase(NamedTuple):
+    epochs: int
+    peak_learning_rate: float
+    class_weight: float
+
+
+PHASES = (Phase(30, 0.004, 0.5), Phase(10, 0.003, 2.0))
 
 Boxes = list[torch.Tensor]
 
@@ -54,7 +62,7 @@ def augment(images: torch.Tensor, boxes: Boxes) -> tuple[torch.Tensor, Boxes]:
     return images.contiguous(memory_format=torch.channels_last), boxes
 
 
-def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor]) -> torch.Tensor:
+def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor], class_weight: float) -> torch.Tensor:
     """YOLOv3's loss with complete IoU for the boxes; a number.
 
     In the cell that holds a box's centre every anchor of about its shape is to find it (and the best in any case).
@@ -88,28 +96,35 @@ def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor]
         )
         total = total + BOX_WEIGHT * complete_box_iou_loss(found[place], truth[which], reduction="sum")
         one_hot = functional.one_hot(label[which], yolo.classes).float()
-        total = total + CLASS_WEIGHT * functional.binary_cross_entropy_with_logits(
+        total = total + class_weight * functional.binary_cross_entropy_with_logits(
             numbers[place][:, 5:], one_hot, reduction="sum"
         )
     return total / len(heads[0])
 
 
-def train(images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor], seed: int) -> Darknet:
+def untrained(seed: int) -> Darknet:
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # only to find bugs, and slow
     net = architecture(NAME).to(memory_format=torch.channels_last)  # pooling and convolution are faster so
     for number, layer in enumerate(net.layers):
         if isinstance(layer, Yolo):  # at first, hardly anything is an object
             net.layers[number - 1].conv.bias.data.view(len(layer.anchors), -1)[:, 4] = FIRST_OBJECT
-    optimizer = torch.optim.AdamW(net.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    return net
+
+
+def train(net: Darknet, phase: Phase, images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor]) -> None:
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # only to find bugs, and slow
+    optimizer = torch.optim.AdamW(net.parameters(), phase.peak_learning_rate, weight_decay=WEIGHT_DECAY)
     steps = len(images) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, EPOCHS * steps, pct_start=0.1)
-    for epoch in track(range(EPOCHS), "epochs"):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, phase.peak_learning_rate, phase.epochs * steps, pct_start=0.1
+    )
+    net.train()
+    for epoch in track(range(phase.epochs), "epochs"):
         sum_of_losses = 0.0
         for batch in torch.randperm(len(images))[: steps * BATCH].split(BATCH):
             chosen, found = augment(images[batch].float() / 255, [boxes[i] for i in batch])
-            loss = loss_of(net, net.raw_heads(chosen), found, [labels[i] for i in batch])
+            loss = loss_of(net, net.raw_heads(chosen), found, [labels[i] for i in batch], phase.class_weight)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
@@ -117,7 +132,7 @@ def train(images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor], seed: 
             schedule.step()
             sum_of_losses += loss.item()
         print(f"epoch {epoch + 1}: loss {sum_of_losses / steps:.3f}", flush=True)
-    return net.eval()
+    net.eval()
 
 
 def measure(net: Darknet, images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor]) -> float:
@@ -133,13 +148,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the weights")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    net = train(*scenes(train=True, count=SCENES), options.seed)
+    net, data = untrained(options.seed), scenes(train=True, count=SCENES)
+    for number, phase in enumerate(PHASES):
+        if number:  # so that a phase can be repeated by itself
+            torch.manual_seed(options.seed + number)
+        train(net, phase, *data)
     facts = {
         "dataset": NAME,
         "map50": f"{measure(net, *scenes(train=False, count=TEST_SCENES)):.4f}",
         "test_images": str(TEST_SCENES),
         "seed": str(options.seed),
-        "epochs": str(EPOCHS),
+        "epochs": " + ".join(str(phase.epochs) for phase in PHASES),
         "script": "data/train/train_scenes.py",
     }
     path = options.output / f"{NAME}.safetensors"
