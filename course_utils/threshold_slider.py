@@ -6,7 +6,8 @@ the threshold moves through all three. Thresholds that are handed in, the studen
 
 `compute_curves` does what depends on the layer and the bits, `compute_threshold` what depends on the threshold too;
 `draw_curves` and `draw_threshold` put them on axes. `threshold_demo` adds controls, `threshold_still` does without. In
-the demo only the line is drawn anew when it moves, over a copy of everything else.
+the demo only the line is drawn anew when it moves, over a copy of everything else; another layer or another number of
+bits is drawn on the axes that are there, because making new ones takes longer than drawing.
 
 Stands on `observers` (the curves), `demos` (the image in HTML), `plots`.
 """
@@ -138,6 +139,12 @@ def draw_curves(curves: Curves, axes: Sequence[Any], marks: Mapping[str, float] 
         marks: thresholds that some methods chose, by the method's name.
     """
     top, middle, bottom = axes
+    for ax in axes:  # drawn on before: another layer or number of bits was chosen
+        for artist in [*ax.lines, *ax.patches]:
+            artist.remove()
+        ax.relim()
+    if top.get_legend():
+        top.get_legend().remove()
     top.stairs(curves.shares, curves.edges, fill=True, color=plots.COLOURS["sky"], alpha=0.8)
     top.set_ylabel("share of values\n(%, log)")
     top.set_title(f"input of {curves.layer}, {curves.num_bits} bits")
@@ -147,6 +154,7 @@ def draw_curves(curves: Curves, axes: Sequence[Any], marks: Mapping[str, float] 
     bottom.plot(curves.mse_thresholds, curves.mse, color=plots.COLOURS["green"])
     bottom.set_ylabel("mean squared\nerror (log)")
     bottom.set_xlabel("threshold on the magnitude of the values")
+    bottom.set_yscale("linear")
     for ax in (top, bottom) if curves.mse.any() else (top,):  # of zeros alone there is no error, and no logarithm
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -214,15 +222,18 @@ def threshold_still(
 class _Stage:
     """The pictures of one layer and number of bits, drawn once, on which the threshold moves."""
 
-    def __init__(self, curves: Curves, marks: Mapping[str, float] | None):
-        self.curves = curves
+    def __init__(self) -> None:
         figure = Figure(figsize=(7.2, 5.6), dpi=80, layout="none")
         figure.subplots_adjust(left=0.13, right=0.98, top=0.94, bottom=0.09, hspace=0.12)
         self.canvas = FigureCanvasAgg(figure)
         self.axes = figure.subplots(3, 1, sharex=True)
+
+    def show(self, curves: Curves, marks: Mapping[str, float] | None) -> None:
+        """Draws the pictures, in place of those that were there."""
+        self.curves = curves
         draw_curves(curves, self.axes, marks)
         self.canvas.draw()
-        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
+        self.drawn = self.canvas.copy_from_bbox(self.canvas.figure.bbox)
 
     def image(self, threshold: Threshold) -> str:
         """The pictures with this threshold, as an HTML image with a text alternative."""
@@ -257,18 +268,18 @@ def threshold_demo(layers: Mapping[str, Histogram], marks: Marks | None = None, 
     share = widgets.FloatSlider(value=60, min=1, max=100, step=1, description="threshold", readout_format=".0f", **wide)
     unit = widgets.Label("% of the largest magnitude")
     picture = widgets.HTML()
-    stages: dict[tuple[str, int], _Stage] = {}
+    stage = _Stage()
 
-    def update(_: Any = None) -> None:
-        key = layer.value, bits.value
-        if key not in stages:
-            shown = (marks or {}).get(layer.value) if bits.value == num_bits else None
-            stages[key] = _Stage(compute_curves(layer.value, layers[layer.value], bits.value), shown)
-        stage = stages[key]
+    def draw(_: Any = None) -> None:
+        shown = (marks or {}).get(layer.value) if bits.value == num_bits else None
+        stage.show(compute_curves(layer.value, layers[layer.value], bits.value), shown)
+        move()
+
+    def move(_: Any = None) -> None:
         threshold = compute_threshold(stage.curves, share.value / 100 * float(stage.curves.edges[-1]))
         picture.value = f"<p>{threshold.summary}</p>{stage.image(threshold)}"
 
-    for control in (layer, bits, share):
-        control.observe(update, names="value")
-    update()
+    for control, follow in ((layer, draw), (bits, draw), (share, move)):
+        control.observe(follow, names="value")
+    draw()
     return widgets.VBox([layer, bits, widgets.HBox([share, unit]), picture])
