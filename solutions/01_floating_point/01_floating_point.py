@@ -1143,9 +1143,10 @@ with check("round_to_minifloat"):
     g = generator()
     for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,)):
         x = torch.randn(shape, generator=g) * 4
+        expected = FloatFormat(3, 4).quantize(x)
         rule = "x may have any shape, empty ones too"
         y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), rule, given=f"shape {shape}", hint="no x.max()")
-        expect_equal(y, FloatFormat(3, 4).quantize(x), rule, given=f"shape {shape}", hint="the shape stays")
+        expect_equal(y, expected, rule, given=f"shape {shape}", hint="the shape stays")
     x = torch.cat([torch.linspace(-3, 3, 49), torch.tensor([math.inf, -math.inf, math.nan])])
     for m in (1, 2, 5, 10):
         rule = "with one exponent bit all values are subnormal, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
@@ -1323,8 +1324,8 @@ with check("to_fixed"):
 # q = (a \cdot b + 2^{f-1}) \mathbin{>>} f .
 # $$
 #
-# A tie then goes *up*, toward $+\infty$, also for negative numbers. That is not "ties to even", but it is what most
-# integer hardware does, because it costs one addition. With $f = 0$ nothing is dropped and nothing must be added.
+# A tie then goes *up*, toward $+\infty$, also for negative numbers. That is not "ties to even", but it costs only one
+# addition, so integer hardware often does it. With $f = 0$ nothing is dropped and nothing must be added.
 #
 # By hand with $f = 4$: $2.5 \cdot (-1.3125)$ has the codes $40$ and $-21$. The product is $-840$, plus 8 is $-832$,
 # shifted by 4 is **−52**, which means −3.25. The exact product is −3.28125, that is −52.5 steps: a tie, gone up.
