@@ -333,6 +333,74 @@ def data(wanted: str | None) -> None:
 
 @main.command()
 @click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
+@click.option("--to", "system", type=click.Choice(["canvas", "moodle", "gradescope"]), required=True)
+@click.option("--roster", type=click.Path(path_type=Path), required=True, help="CSV: student, and what --to needs.")
+@click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+def export(output: Path, system: str, roster: Path, path: Path) -> None:
+    """Write grades, less what lateness costs, as the CSV file that Canvas, Moodle or Gradescope imports.
+
+    The roster has a column `student`, the name of the folder, and `id` (canvas) or `email` (moodle, gradescope);
+    `name`, `sis`, `login` and `section` are passed on. Who is not in it is named, and not in the file: exit code 1.
+    """
+    from autograder.export import export as make
+    from autograder.export import read_roster, write_export
+
+    made = make(output, system, read_roster(roster, system))
+    write_export(made, path)
+    console.print(f"{path}: {len(made.table) - (system == 'canvas')} students", markup=False, soft_wrap=True)
+    for words, names in (("in the roster, but nothing graded", made.ungraded), ("NOT in the roster", made.unknown)):
+        if names:
+            console.print(f"{words}: {', '.join(names)}", markup=False, soft_wrap=True)
+    if made.unknown:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("lab")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder that gets <student>/<LAB>.ipynb.")
+@click.pass_obj
+def collect(root: Path, lab: str, source: Path, to: Path) -> None:
+    """Take the notebooks for LAB out of SOURCE, a folder or a zip archive of Canvas or Moodle.
+
+    What is refused is named, with the reason, and the rest goes on; the exit code is then 1.
+    """
+    from autograder.collect import collect as take
+
+    done = take(source, Lab(lab, root).name, to)
+    for refused in done.refused:
+        console.print(f"refused: {refused}", markup=False, soft_wrap=True)
+    console.print(
+        f"{to}: {len(done.taken)} submissions for {lab}, {len(done.refused)} files refused",
+        markup=False,
+        soft_wrap=True,
+    )
+    if done.refused:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("lab")
+@click.option("--submissions", type=click.Path(path_type=Path), required=True, help="As for `course grade`.")
+@click.option("--pairs", type=click.IntRange(1), default=20, show_default=True, help="How many to show.")
+@click.pass_obj
+def similar(root: Path, lab: str, submissions: Path, pairs: int) -> None:
+    """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything."""
+    from autograder.grading import find_submissions
+    from autograder.similar import similar as compare
+
+    chosen = Lab(lab, root)
+    found = compare(chosen, find_submissions(chosen, submissions))
+    table = Table("exercise", "students", "alike", "lines in common (renamed code counts as alike, not as common)")
+    for pair in found[:pairs]:
+        lines = "\n".join(pair.common[:8]) + (f"\n... {len(pair.common) - 8} more" if len(pair.common) > 8 else "")
+        table.add_row(pair.exercise, escape(f"{pair.first}, {pair.second}"), f"{pair.likeness:.0%}", escape(lines))
+    console.print(table)
+    console.print("Likeness is no proof: short exercises have few right answers. Read both before you judge.")
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
 @click.pass_obj
 def doctor(root: Path, output: Path) -> None:
     """Look at this machine: what does the course lack here, and how is it mended?

@@ -28,6 +28,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 WALLS = ("files", "network", "processes", "user", "system calls", "limits")
@@ -64,7 +65,7 @@ _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 
 
-def can_separate(course: Path, folders: list[Path]) -> bool:
+def can_separate(course: Path | None, folders: list[Path], writable: Sequence[Path] = ()) -> bool:
     """Tries, in a process of its own, whether this system lets us have namespaces and a root of our own."""
     if sys.platform != "linux":
         return False
@@ -74,19 +75,22 @@ def can_separate(course: Path, folders: list[Path]) -> bool:
         with contextlib.suppress(BaseException):
             _separate()
             _fork_and_watch()
-            _rebuild_root(course, folders)
+            _rebuild_root(course, folders, writable)
             status = 0
         os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def enter(keep: int, course: Path, folders: list[Path], *, separate: bool) -> list[str]:
+def enter(
+    keep: int, course: Path | None, folders: list[Path], writable: Sequence[Path] = (), *, separate: bool
+) -> list[str]:
     """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
 
     Args:
         keep: the one file descriptor, beside 0 to 2, that stays open.
         course: its folder, which is not shown even where it lies in one that is.
-        folders: what of it can be read: the trained weights.
+        folders: what can be read beside the system: the trained weights, which lie in the course.
+        writable: folders that can be written to.
         separate: whether to take namespaces and a root of its own; what `can_separate` said.
 
     Returns:
@@ -97,7 +101,7 @@ def enter(keep: int, course: Path, folders: list[Path], *, separate: bool) -> li
     if separate:
         _separate()
         _fork_and_watch()
-        _rebuild_root(course, folders)
+        _rebuild_root(course, folders, writable)
         walls += ["files", "network", "processes"]
     os.closerange(3, keep)
     os.closerange(keep + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -197,7 +201,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
 
 
-def _rebuild_root(course: Path, folders: list[Path]) -> None:
+def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[Path]) -> None:
     """A root in memory with read-only views of what an answer needs; then the old root is let go."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     root = next(p for p in ("/sys", "/mnt", "/media") if Path(p).is_dir())  # covered in this namespace only
@@ -214,7 +218,8 @@ def _rebuild_root(course: Path, folders: list[Path]) -> None:
     prefixes = sorted({Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
     shown: list[Path] = []
     ours = ["/"]  # what lies in memory, and is written to until all is shown
-    for path in sorted({Path("/usr"), *etc, *prefixes, course, *folders}, key=lambda path: len(path.parts)):
+    views = {Path("/usr"), *etc, *prefixes, *folders} | ({course} if course else set())
+    for path in sorted(views, key=lambda path: len(path.parts)):
         inside = any(path.is_relative_to(other) for other in shown)
         if path == course:
             if inside:  # a course in /usr/local, say, would be shown with all that it holds
@@ -224,6 +229,8 @@ def _rebuild_root(course: Path, folders: list[Path]) -> None:
         elif path.exists() and not inside:
             _bind(path, root)
             shown.append(path)
+    for path in writable:
+        _bind(path, root, writable=True)
     Path(root, "dev").mkdir()
     for name in ("null", "zero", "full", "random", "urandom"):
         _bind(Path("/dev", name), root, writable=True)
@@ -377,7 +384,8 @@ def _refuse_system_calls() -> bool:
     if machine is None:
         return False
     load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, refuse, missing, end = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000  # 1 EPERM, 38 ENOSYS
+    allow, end = 0x7FFF0000, 0x80000000
+    refuse, missing, unsupported = 0x00050001, 0x00050026, 0x0005005F  # EPERM, ENOSYS, EOPNOTSUPP
     namespaces = _NEWNS | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET | 0x02000000
     refused = [numbers[machine] for numbers in _SYSTEM_CALLS.values()]
     program = [
@@ -408,7 +416,7 @@ def _refuse_system_calls() -> bool:
         (equal, 0, 1 + len(_FAMILIES) + 1, _SOCKETPAIR[machine]),
         (load, 0, 0, first_argument),
         *((equal, len(_FAMILIES) - n, 0, family) for n, family in enumerate(_FAMILIES)),
-        (give, 0, 0, refuse),
+        (give, 0, 0, unsupported),  # libzmq lives with this one, and ends the process at the other
         (give, 0, 0, allow),
     ]
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)

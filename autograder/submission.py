@@ -72,7 +72,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         answers.notes.append(f"the notebook is named {path.name}")
     released = {c["id"]: c for c in release(lab).cells}
     for wanted in lab.answers:
-        source = _find_answer(wanted, cells, released, answers.notes)
+        source = find_answer(wanted, cells, released, answers.notes)
         if source is not None:
             answers.sources[wanted.id] = source
     answers.notes += _oddities(lab, cells, released)
@@ -127,7 +127,7 @@ def _grade_id(cell: NotebookNode) -> str | None:
     return grade_id if isinstance(grade_id, str) else None
 
 
-def _find_answer(
+def find_answer(
     wanted: Cell, cells: list[NotebookNode], released: dict[str, NotebookNode], notes: list[str]
 ) -> str | None:
     """The student's source for one answer cell, or None.

@@ -169,7 +169,7 @@ def test_build_check_tells_drift(mini):
 
 def test_help_teaches(mini):
     text = course(mini, "--help").output
-    for command in ("build", "grade", "gradebook", "report", "gates", "data"):
+    for command in ("build", "grade", "gradebook", "report", "gates", "data", "doctor", "collect", "export", "similar"):
         assert command in text
 
 

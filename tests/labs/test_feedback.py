@@ -1,0 +1,122 @@
+"""nbgrader's feedback pages for every lab's sample class: scores and messages, nothing secret, nothing that runs."""
+
+from __future__ import annotations
+
+import html
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbgrader.converters import GenerateFeedback
+from nbgrader.coursedir import CourseDirectory
+from sample_class import answered, write_sample_class
+from traitlets.config import PyFileConfigLoader
+
+from autograder.gates import secret_lines
+from autograder.gradebook import GradeWriter
+from autograder.grading import Graded, Grader, Submission
+from autograder.lab import ROOT, Lab, lab_names
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)>[a](javascript:alert(1))"
+
+
+class Page(HTMLParser):
+    """The text that a reader sees, and what a browser would run."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.parts: list[str] = []
+        self.acting: list[str] = []
+        self.inside = ""
+        self.feed(source)
+        self.text = squeezed("".join(self.parts))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.inside = tag if tag in ("script", "style") else ""
+        runs = [f"{n}={v}" for n, v in attributes if n.startswith("on") or (v or "").lower().startswith("javascript:")]
+        if runs or tag in ("script", "iframe", "object", "embed", "svg", "math"):
+            self.acting.append(f"{tag} {attributes}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.acting.append(data)
+        elif not self.inside:
+            self.parts.append(data)
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.replace("¶", " ").split())
+
+
+def feedback(lab: Lab, graded: list[Graded], folder: Path) -> dict[str, Page]:
+    """What `course grade` and nbgrader's Generate Feedback make, by this course's nbgrader_config.py."""
+    with GradeWriter(lab, folder, folder / "gradebook.db") as writer:
+        for each in graded:
+            writer.add(each)
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
+    directories = {f"{name}_directory": name for name in ("submitted", "autograded", "feedback")}
+    course = {"root": str(folder), "db_url": f"sqlite:///{folder / 'gradebook.db'}", "assignment_id": lab.name}
+    config.CourseDirectory.update(directories | course)
+    GenerateFeedback(coursedir=CourseDirectory(config=config), config=config).start()
+    pages = (folder / "feedback").glob("*/*/*.html")
+    return {path.parent.parent.name: Page(path.read_text(encoding="utf-8")) for path in pages}
+
+
+def what_leaks(lab: Lab, graded: Graded, page: Page) -> list[str]:
+    own = squeezed("\n".join(graded.submission.answers.sources.values()))
+    leaks = [line for line in map(squeezed, secret_lines(lab)) if line in page.text and line not in own]
+    for row in graded.rows:
+        hidden = set(row.message.splitlines()) - set(row.public.splitlines())  # "expected" of a hidden expectation
+        leaks += [line for line in map(squeezed, hidden) if len(line) > 3 and line in page.text]
+    return leaks
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", lab_names())
+def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader, tmp_path: Path):
+    lab = Lab(name)
+    inbox = tmp_path / "inbox"
+    names = [student.name for student in write_sample_class(lab, inbox)]
+    (inbox / "mallory").mkdir()
+    printing = {lab.exercises[0].id: f"print({SCRIPT!r})\nraise ValueError({SCRIPT!r})"}
+    written = {cell.id: SCRIPT for cell in lab.answers if cell.kind == "written"}
+    nbformat.write(answered(lab, printing | written), inbox / "mallory" / f"{name}.ipynb")
+    graded = {student: grader.grade(Submission.read(student, lab, inbox / student)) for student in [*names, "mallory"]}
+    hidden = [r for g in graded.values() for r in g.rows if r.message != r.public]
+    assert hidden, "somebody fails a hidden expectation, else this test would say nothing"
+
+    pages = feedback(lab, list(graded.values()), tmp_path / "grades")
+
+    assert pages.keys() == graded.keys()
+    for student, page in pages.items():
+        assert what_leaks(lab, graded[student], page) == [], student
+        assert page.acting == pages["ada"].acting, f"{student}: something of theirs runs"
+        for row in graded[student].rows:
+            if row.status in ("failed", "error", "timeout", "crashed", "missing"):
+                assert squeezed(row.public.splitlines()[0])[:80] in page.text, f"{student}, {row.question}"
+        points = sum(r.score for r in graded[student].rows)
+        most = sum(q.points for q in lab.questions)
+        assert f"(Score: {points:.1f} / {most:.1f})" in page.text, student
+
+
+def test_the_scan_finds_what_it_looks_for(grader: Grader, tmp_path: Path):
+    """A page with a secret line, an expected value or a script does not pass."""
+    lab = Lab(lab_names()[0])
+    variant = next(v for v in lab.variants(right=False))
+    for v in lab.variants(right=False):
+        nbformat.write(answered(lab, {v.exercise: v.source}), tmp_path / f"{lab.name}.ipynb")
+        graded = grader.grade(Submission.read("ada", lab, tmp_path))
+        variant = next((r for r in graded.rows if r.message != r.public), None)
+        if variant is not None:
+            break
+    assert what_leaks(lab, graded, Page("<p>nothing</p>")) == []
+    assert what_leaks(lab, graded, Page(f"<pre>{html.escape(variant.message)}</pre>"))
+    others = Submission.read("ada", lab, tmp_path)
+    others.answers.sources = {}
+    secret = secret_lines(lab)[0]
+    assert what_leaks(lab, Graded(others, []), Page(f"<pre>{html.escape(secret)}</pre>")) == [squeezed(secret)]
+    assert Page(SCRIPT).acting
