@@ -60,10 +60,13 @@ CELL_BITS = 6  # of the mantissa
 REST_BITS = 23 - CELL_BITS  # of the mantissa, too: they say where in its cell a number lies
 CELLS = 2 ** (8 + CELL_BITS)
 
-# Adding n float64 numbers of one sign, one after the other, may lose n * 2^-53 of their sum: 2^-37 in a block of 2^16.
-# Errors that are closer than CLOSE, which leaves some bits to spare, are computed again.
-CLOSE = 2.0**-28
+# Adding n float64 numbers of one sign, one after the other, may lose n * 2^-53 of their sum: 2^-37 in a block of 2^16,
+# so less than LOST with the few sums around it; UNCERTAIN in the loop's sum over 2^23. Where more than UNCERTAIN may be
+# lost, the error is computed again; what is left is right to nine digits. Two errors, each off by UNCERTAIN here and
+# again in the loop, may change places if they are within CLOSE.
 LOST = 2.0**-36
+UNCERTAIN = 2.0**-30
+CLOSE = 4 * UNCERTAIN
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _errors(x: Tensor, word_length: int, elements: int | None = None) -> dict[in
     if not np.isfinite(total).all():
         raise ValueError("x must be finite: it has infinities or NaN")
     return {
-        e: float(t) / x.numel() if lost_ <= CLOSE * t else _by_definition(x, e, word_length)
+        e: float(t) / x.numel() if lost_ <= UNCERTAIN * t else _by_definition(x, e, word_length)
         for e, t, lost_ in zip(SPLITS[word_length], total, lost, strict=True)
     }
 
