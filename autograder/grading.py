@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import zlib
@@ -232,7 +233,9 @@ def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
     students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not students:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-    return [Submission.read(path.name, lab, path) for path in students]
+    # a name that is not UTF-8, from an old archive say, could be written nowhere
+    names = [os.fsencode(path.name).decode("utf-8", "backslashreplace") for path in students]
+    return [Submission.read(name, lab, path) for name, path in zip(names, students, strict=True)]
 
 
 def make_job(lab: Lab, answers: Answers) -> Job:

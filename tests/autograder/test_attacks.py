@@ -714,6 +714,48 @@ def test_a_course_inside_of_what_is_shown_is_covered(tmp_path):
     assert told.split("\n")[0] == "True ['random'] True True OSError"
 
 
+LEAVE = """
+import glob, os, pickle
+places = ["/tmp", "/dev/shm", "/var/tmp", os.path.expanduser("~"), os.getcwd(), "/run", "REPO/data/weights"]
+found = [p for place in places for p in glob.glob(place + "/**/inputs-of-checks", recursive=True)]
+print("FOUND" if found else "nothing", found)
+
+def double(x):
+    for place in places:
+        try:
+            with open(place + "/inputs-of-checks", "ab") as file:
+                pickle.dump(x, file)
+        except OSError:
+            pass
+    return x + x
+"""
+
+
+def test_check_inputs_of_others_are_neither_left_behind_nor_the_same(tmp_path, mini, grader, world, walls):
+    if "files" not in walls:
+        pytest.skip("NOT TRIED: this system's sandbox lacks files")
+    for student in range(2):
+        graded = submit(mini, grader, world.fill_in(LEAVE))
+        assert "nothing" in graded.output["double"], student
+    telling = """# %%
+import torch
+from course_utils.checks import check, expect_equal, generator
+
+# %% nbgrader={"grade_id": "f", "solution": true}
+def f(x):
+    return x
+
+# %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
+with check("f"):
+    expect_equal(f(torch.randint(2**40, (), generator=generator())), -1, "it is told")
+"""
+    lab = write_mini(tmp_path, telling)
+    answers = [Answers({"f": f"def f(x):\n    return x  # {student}"}) for student in ("ann", "bob", "bob")]
+    got = [re.search(r"got +(\d+)", grader.grade(Submission("", lab, a)).rows[0].message)[1] for a in answers]
+    assert got[0] != got[1], "each submission has inputs of its own"
+    assert got[1] == got[2], "and the same ones when it is graded again"
+
+
 def test_what_lies_where_the_grader_is_started_is_not_imported(mini, tmp_path, monkeypatch):
     """``cd submissions/mallory; course grade`` with a ``torch`` folder in it."""
     for name in ("torch", "numpy", "msgpack", "autograder", "course_utils", "IPython"):

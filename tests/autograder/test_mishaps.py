@@ -7,6 +7,7 @@ lays out the folder itself.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ import nbformat
 import pytest
 
 from autograder.build import release
-from autograder.grading import Grader, Submission
+from autograder.gradebook import GradeWriter, read_csvs
+from autograder.grading import Grader, Submission, find_submissions
 from autograder.lab import Lab
 
 DOUBLE = '''def double(x):
@@ -534,6 +536,21 @@ answer(
     "with open('notes.txt', 'w') as f:\n    f.write('x')\nassert open('notes.txt').read() == 'x'\n" + DOUBLE,
     name="files written",
 )
+
+
+def test_a_folder_whose_name_is_not_utf_8_stops_nobody(mini: Lab, grader: Grader, tmp_path: Path) -> None:
+    names = [b"ann", b"caf\xe9", "Ñandú\tTab".encode()]
+    try:
+        for name in names:
+            folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/inbox/" + name))
+            folder.mkdir(parents=True)
+            (folder / "00_mini.ipynb").write_text(json.dumps(nbformat.from_dict(release(mini))))
+    except OSError:
+        pytest.skip("NOT TRIED: this file system takes UTF-8 names only")
+    with GradeWriter(mini, tmp_path / "grades", tmp_path / "gradebook.db") as writer:
+        for submission in find_submissions(mini, tmp_path / "inbox"):
+            writer.add(grader.grade(submission))
+    assert set(read_csvs(tmp_path / "grades")["student"]) == {"ann", "caf\\xe9", "Ñandú\tTab"}
 
 
 @pytest.mark.parametrize("name", MISHAPS)
