@@ -19,7 +19,7 @@ from autograder.lab import ROOT, Lab, lab_names
 if TYPE_CHECKING:
     from autograder.cache import ResultCache
     from autograder.due import Dates
-    from autograder.grading import Graded, Submission
+    from autograder.grading import Graded
     from autograder.spread import Examiners
 
 console = Console()
@@ -110,6 +110,8 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the workers of this dask scheduler instead.")
 @click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would change in <output>/<lab>.csv; write no grade.")
+@click.option("--student", metavar="NAME", help="Grade this one afresh and print the rows; write no grade.")
+@click.option("--verbose", is_flag=True, help="With --student: print what the student's code printed, too.")
 @click.pass_obj
 def grade(
     root: Path,
@@ -125,6 +127,8 @@ def grade(
     scheduler: str | None,
     require_sandbox: bool,
     dry_run: bool,
+    student: str | None,
+    verbose: bool,
 ) -> None:
     """Grade the submissions for LABS.
 
@@ -142,53 +146,60 @@ def grade(
     """
     from autograder.cache import ResultCache
     from autograder.gradebook import GradeWriter
-    from autograder.grading import find_submissions
+    from autograder.grading import student_folders
     from autograder.spread import open_examiners
 
     if not labs and not every:
         raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
-    chosen = [(lab, find_submissions(lab, submissions)) for lab in _labs(root, labs)]
+    if verbose and student is None:
+        raise CourseError("--verbose shows one student's output: say which with --student NAME")
+    chosen, folders = _labs(root, labs), student_folders(submissions)
+    if student is not None:
+        if submissions / student not in folders:
+            raise CourseError(f"there is no folder {submissions / student}")
+        _show_student(chosen, submissions / student, verbose)
+        return
     # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
     if due and len(chosen) > 1:
         raise CourseError("--due is for one lab at a time")
     writers = [
-        GradeWriter(lab, output, gradebook or output / "gradebook.db", _dates(lab, due, timestamps, extensions, found))
-        for lab, found in chosen
+        GradeWriter(
+            lab, output, gradebook or output / "gradebook.db", _dates(lab, due, timestamps, extensions, folders)
+        )
+        for lab in chosen
         if not dry_run
     ]
     with open_examiners(workers, scheduler) as examiners, ResultCache(output / "cache.db") as cache:
         _tell_walls(examiners.walls(), require_sandbox)
-        for number, (lab, found) in enumerate(chosen):
+        for number, lab in enumerate(chosen):
             if dry_run:
-                _show_changes(lab, output, _grade_lab(lab, found, examiners, cache))
+                _show_changes(lab, output, _grade_lab(lab, folders, examiners, cache))
                 continue
             with writers[number] as writer:
-                for graded in _grade_lab(lab, found, examiners, cache):
+                for graded in _grade_lab(lab, folders, examiners, cache):
                     writer.add(graded)
-            console.print(f"{lab.name}: {len(found)} submissions graded ({_counted(r.status for r in writer.rows)})")
+            console.print(f"{lab.name}: {len(folders)} submissions graded ({_counted(r.status for r in writer.rows)})")
             console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
 
 
-def _dates(
-    lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, submissions: list[Submission]
-) -> Dates:
+def _dates(lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: list[Path]) -> Dates:
     """What the options say of dates. Names students in the files of whom there is no submission."""
     from autograder.due import Dates, read_time, read_times
 
     handed_in = read_times(timestamps, lab.name) if timestamps else {}
     own = read_times(extensions, lab.name) if extensions else {}
-    if unknown := (handed_in.keys() | own.keys()) - {submission.student for submission in submissions}:
+    if unknown := (handed_in.keys() | own.keys()) - {folder.name for folder in folders}:
         told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
         console.print(told, style="bold yellow", markup=False)
     return Dates(read_time(due, "--due") if due else None, own, handed_in)
 
 
-def _grade_lab(lab: Lab, submissions: list[Submission], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
-    """Grades a lab's submissions with a progress bar, in the order in which they are done."""
-    from autograder.grading import Task
+def _grade_lab(lab: Lab, folders: list[Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
+    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
+    from autograder.grading import Submission, Task
 
-    tasks = {submission.student: Task(submission, cache) for submission in submissions}
-    jobs = {student: task.job for student, task in tasks.items() if task.job is not None}
+    # read when its turn comes, so that a large class does not fill the memory
+    tasks = (Task(Submission.read(folder.name, lab, folder), cache) for folder in folders)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -200,18 +211,38 @@ def _grade_lab(lab: Lab, submissions: list[Submission], examiners: Examiners, ca
     )
     slowest = (0.0, "")
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(lab.name, total=len(tasks), rate="", slowest="")
-        for student, task in tasks.items():
-            if student not in jobs:
-                yield task.finish(None)
-                progress.advance(bar)
-        for student, report in examiners.examine_all(jobs):
-            graded = tasks[student].finish(report)
+        bar = progress.add_task(lab.name, total=len(folders), rate="", slowest="")
+        for task, report in examiners.examine_all(tasks):
+            graded = task.finish(report)
             slowest = max([slowest, *((row.seconds, row.question) for row in graded.rows)])
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed or 0
             progress.update(bar, rate=f"{speed:.1f}/s", slowest=f"slowest: {slowest[1]}, {slowest[0]:.1f} s")
             progress.advance(bar)
             yield graded
+
+
+def _show_student(labs: list[Lab], folder: Path, verbose: bool) -> None:
+    """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
+    from autograder.grading import Grader, Submission
+    from autograder.report import clean
+
+    def tell(text: str, style: str = "") -> None:
+        console.print(clean(text), style=style, markup=False, highlight=False)
+
+    with Grader() as grader:
+        _tell_walls(grader.walls(), required=False)
+        for lab in labs:
+            graded = grader.grade(Submission.read(folder.name, lab, folder))
+            console.rule(f"{lab.name}: {graded.score:g} points", align="left")
+            for note in graded.submission.answers.notes:
+                tell(f"note: {note}")
+            for row in graded.rows:
+                tell(f"{row.question}: {row.status}, {row.score:g} of {row.max_score:g}, {row.seconds:.2f} s")
+                if row.message:
+                    tell(f"  {row.message}")
+            for cell, text in graded.output.items() if verbose else ():
+                console.rule(f"printed in {cell}", align="left", style="dim")
+                tell(text)
 
 
 def _tell_walls(standing: list[str], required: bool) -> None:

@@ -126,7 +126,7 @@ def write_report(output: Path, to: Path) -> Path:
         CourseError: if nothing was graded into that folder.
     """
     rows = read_csvs(output)
-    rows["message"] = rows["message"].astype(str).map(_clean)
+    rows["message"] = rows["message"].astype(str).map(clean)
     labs = [_lab_report(str(name), of_lab, _run(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -162,7 +162,7 @@ def _lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
         bins=_bins(rows),
         table={s: {r.question: _cell(r) for r in own.itertuples()} for s, own in _by_student(rows)},
         walls=run.get("walls"),
-        notes={student: [_clean(note) for note in notes] for student, notes in run.get("notes", {}).items()},
+        notes={student: [clean(note) for note in notes] for student, notes in run.get("notes", {}).items()},
         seconds={question: statistics.median(taken) for question, taken in run.get("seconds", {}).items()},
         totals={s: f"{own['score'].sum():g}" for s, own in _by_student(rows)},
     )
@@ -232,6 +232,6 @@ def _headline(text: str) -> str:
     return text if len(text) <= HEADLINE else text[: HEADLINE - 1] + "…"
 
 
-def _clean(message: str) -> str:
+def clean(message: str) -> str:
     """Without terminal colours and control characters, which HTML does not allow."""
     return CONTROL.sub("", message.replace("\r\n", "\n")).strip("\n")

@@ -9,24 +9,28 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from autograder.errors import CourseError
 from autograder.examiner import Job, Report, Result
-from autograder.grading import Grader
+from autograder.grading import Grader, Task
 
 ALLOWED_FAILURES = 3
 """After how many lost workers a job is given up: one that kills its worker each time would take all of them."""
 
+IN_FLIGHT = 200
+"""Jobs that are with the workers at a time. More would fill the memory of a large class's run, and no worker's wait."""
+
 
 class Examiners(Protocol):
-    """Something that examines many jobs."""
+    """Something that examines many tasks. It takes them as it needs them, and gives each back when it is done, with the
+    report on its job if it has one."""
 
     def walls(self) -> list[str]: ...
 
-    def examine_all(self, jobs: dict[str, Job]) -> Iterator[tuple[str, Report]]: ...
+    def examine_all(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Report | None]]: ...
 
 
 class Here:
@@ -38,9 +42,9 @@ class Here:
     def walls(self) -> list[str]:
         return self.grader.walls()
 
-    def examine_all(self, jobs: dict[str, Job]) -> Iterator[tuple[str, Report]]:
-        for name, job in jobs.items():
-            yield name, self.grader.examine(job)
+    def examine_all(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Report | None]]:
+        for task in tasks:
+            yield task, self.grader.examine(task.job) if task.job else None
 
 
 class Spread:
@@ -51,16 +55,31 @@ class Spread:
 
     def walls(self) -> list[str]:
         """Those that stand on every worker."""
-        answers = list(self.client.run(lambda dask_worker: dask_worker.grader.walls()).values())
+        # as tasks, not by `Client.run`: that would keep a worker from answering its scheduler until torch is imported
+        asked = [self.client.submit(_walls, workers=[worker], pure=False) for worker in self.client.nthreads()]
+        answers = self.client.gather(asked)
         return [wall for wall in answers[0] if all(wall in other for other in answers)]
 
-    def examine_all(self, jobs: dict[str, Job]) -> Iterator[tuple[str, Report]]:
+    def examine_all(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Report | None]]:
         from distributed import as_completed
 
-        futures = {self.client.submit(_examine, job, pure=False): name for name, job in jobs.items()}
-        for future in as_completed(futures):
-            name = futures.pop(future)
-            yield name, self._report(future, jobs[name])
+        running: dict[Any, Task] = {}
+        done = as_completed()
+        for task in tasks:
+            if task.job is None:
+                yield task, None
+                continue
+            future = self.client.submit(_examine, task.job, pure=False)
+            running[future] = task
+            done.add(future)
+            if len(running) >= IN_FLIGHT:
+                yield self._finished(next(done), running)
+        for future in done:
+            yield self._finished(future, running)
+
+    def _finished(self, future: Any, running: dict[Any, Task]) -> tuple[Task, Report]:
+        task = running.pop(future)
+        return task, self._report(future, task.job)
 
     def _report(self, future: Any, job: Job) -> Report:
         from distributed import KilledWorker
@@ -103,6 +122,12 @@ def open_examiners(workers: int, scheduler: str | None) -> Iterator[Examiners]:
                 raise CourseError(f"no dask scheduler answers at {scheduler}: {error}") from error
         client.register_plugin(_plugin())
         yield Spread(client)
+
+
+def _walls() -> list[str]:
+    from distributed import get_worker
+
+    return get_worker().grader.walls()
 
 
 def _examine(job: Job) -> Report:

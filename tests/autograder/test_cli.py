@@ -193,3 +193,39 @@ def test_names_that_formgrader_would_run_are_defused(graded):
         assert not [s.id for s in gradebook.students if set(s.id) & set("<>&\"'")]
     assert nbgrader_id("José Ñandú-2@x.org") == "José Ñandú-2@x.org"
     assert nbgrader_id("<a>") != nbgrader_id("%3Ca%3E")
+
+
+def test_one_student_can_be_looked_at(mini, inbox, tmp_path):
+    (tmp_path / "inbox" / "fay").mkdir(parents=True)
+    source = "print('at the top')\n" + DOUBLE.replace(
+        "    if", "    print('\\x1b[31m[bold]called[/] with', x)\n    if", 1
+    )
+    nbformat.write(answered(mini, {"double": source}), tmp_path / "inbox" / "fay" / "00_mini.ipynb")
+    arguments = [
+        "grade",
+        "00_mini",
+        "--submissions",
+        tmp_path / "inbox",
+        "--output",
+        tmp_path / "o",
+        "--student",
+        "fay",
+    ]
+    result = course(mini, *arguments)
+    assert result.exit_code == 0
+    assert "check_double: passed, 2 of 2" in result.output
+    assert "called" not in result.output
+    result = course(mini, *arguments, "--verbose")
+    assert "at the top" in result.output, "printed by the cell"
+    assert "[bold]called[/] with 3" in result.output, "printed while the check called it"
+    assert "\x1b[31m" not in result.output, "what a stranger prints does not steer the terminal"
+    assert not (tmp_path / "o").exists(), "no grade is written"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--verbose"], "say which with --student"), (["--student", "zoe"], "there is no folder")]
+)
+def test_a_look_at_nobody_is_refused(mini, inbox, arguments, words):
+    result = course(mini, "grade", "00_mini", "--submissions", inbox, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr

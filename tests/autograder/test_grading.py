@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from conftest import DOUBLE, MINI, write_mini
 
+from autograder.examiner import time_limit
 from autograder.gates import reference_answers
 from autograder.grading import Grader, Submission
 from autograder.lab import Lab
@@ -141,3 +144,15 @@ def test_a_withheld_module_takes_the_methods_of_its_objects_along(tmp_path, grad
     row = grader.grade(Submission("ann", lab, answers)).rows[0]
     assert row.status == "error"
     assert "is withheld in this lab" in row.message
+
+
+def test_on_a_busy_machine_time_limits_are_longer(monkeypatch):
+    def alarm_after(seconds: float, load: float) -> float:
+        monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        with time_limit(seconds):
+            return signal.getitimer(signal.ITIMER_REAL)[0]
+
+    assert alarm_after(10, load=0.5) == pytest.approx(10, abs=1)
+    assert alarm_after(10, load=8) == pytest.approx(40, abs=1), "four processes for each core"
+    assert alarm_after(10, load=1000) == pytest.approx(100, abs=1), "there is an end to it"
