@@ -2,7 +2,7 @@
 
     python data/train/train_scenes.py --seed 0
 
-The schedule is fixed beforehand and the last epoch is kept: the test scenes are looked at once, at the end.
+The last epoch is kept. The second phase was added when the test scenes had been looked at; see data/README.md.
 """
 
 from __future__ import annotations
