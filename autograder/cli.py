@@ -155,9 +155,9 @@ def grade(
         raise CourseError("--verbose shows one student's output: say which with --student NAME")
     chosen, folders = _labs(root, labs), student_folders(submissions)
     if student is not None:
-        if submissions / student not in folders:
+        if student not in folders:
             raise CourseError(f"there is no folder {submissions / student}")
-        _show_student(chosen, submissions / student, verbose)
+        _show_student(chosen, student, folders[student], verbose)
         return
     # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
     if due and len(chosen) > 1:
@@ -182,24 +182,26 @@ def grade(
             console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
 
 
-def _dates(lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: list[Path]) -> Dates:
+def _dates(
+    lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: dict[str, Path]
+) -> Dates:
     """What the options say of dates. Names students in the files of whom there is no submission."""
     from autograder.due import Dates, read_time, read_times
 
     handed_in = read_times(timestamps, lab.name) if timestamps else {}
     own = read_times(extensions, lab.name) if extensions else {}
-    if unknown := (handed_in.keys() | own.keys()) - {folder.name for folder in folders}:
+    if unknown := (handed_in.keys() | own.keys()) - folders.keys():
         told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
         console.print(told, style="bold yellow", markup=False)
     return Dates(read_time(due, "--due") if due else None, own, handed_in)
 
 
-def _grade_lab(lab: Lab, folders: list[Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
+def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
     """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
     from autograder.grading import Submission, Task
 
     # read when its turn comes, so that a large class does not fill the memory
-    tasks = (Task(Submission.read(folder.name, lab, folder), cache) for folder in folders)
+    tasks = (Task(Submission.read(student, lab, folder), cache) for student, folder in folders.items())
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -221,7 +223,7 @@ def _grade_lab(lab: Lab, folders: list[Path], examiners: Examiners, cache: Resul
             yield graded
 
 
-def _show_student(labs: list[Lab], folder: Path, verbose: bool) -> None:
+def _show_student(labs: list[Lab], student: str, folder: Path, verbose: bool) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
     from autograder.grading import Grader, Submission
     from autograder.report import clean
@@ -232,7 +234,7 @@ def _show_student(labs: list[Lab], folder: Path, verbose: bool) -> None:
     with Grader() as grader:
         _tell_walls(grader.walls(), required=False)
         for lab in labs:
-            graded = grader.grade(Submission.read(folder.name, lab, folder))
+            graded = grader.grade(Submission.read(student, lab, folder))
             console.rule(f"{lab.name}: {graded.score:g} points", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")

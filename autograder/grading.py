@@ -223,8 +223,8 @@ class Task:
         return explained
 
 
-def student_folders(folder: Path) -> list[Path]:
-    """The students' folders in a folder of submissions, sorted; each is named as its student.
+def student_folders(folder: Path) -> dict[str, Path]:
+    """Students, and where in a folder of submissions each one's lie; sorted.
 
     Raises:
         CourseError: if there is no such folder, or nothing in it.
@@ -234,13 +234,13 @@ def student_folders(folder: Path) -> list[Path]:
     students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not students:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-<<<<<<< HEAD
     # a name that is not UTF-8, from an old archive say, could be written nowhere
-    names = [os.fsencode(path.name).decode("utf-8", "backslashreplace") for path in students]
-    return [Submission.read(name, lab, path) for name, path in zip(names, students, strict=True)]
-=======
-    return students
->>>>>>> b24ce56 (Grading: a class is read as it goes, at most 200 jobs are out; time limits stretch with the machine's load; --student and --verbose; kill tests at 3 and 20 moments; benchmark)
+    return {os.fsencode(path.name).decode("utf-8", "backslashreplace"): path for path in students}
+
+
+def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
+    """The submissions in a folder, all read; `student_folders` says of errors."""
+    return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
 
 
 def make_job(lab: Lab, answers: Answers) -> Job:

@@ -25,7 +25,7 @@ from conftest import DOUBLE, write_mini
 
 from autograder.build import release
 from autograder.gradebook import GradeWriter
-from autograder.grading import Graded, Grader, Submission, student_folders
+from autograder.grading import Graded, Grader, Submission, find_submissions
 from autograder.lab import ROOT, Lab
 from autograder.report import write_report
 from autograder.sandbox import WALLS
@@ -846,7 +846,7 @@ def test_a_folder_that_is_a_trap_is_told_and_the_next_student_graded(lay, mini, 
         (tmp_path / student).mkdir()
     (tmp_path / "alice" / "00_mini.ipynb").write_text(json.dumps(as_notebook(mini)))
     lay(tmp_path / "mallory", mini)
-    alice, mallory = (grader.grade(Submission.read(p.name, mini, p)) for p in student_folders(tmp_path))
+    alice, mallory = (grader.grade(s) for s in find_submissions(mini, tmp_path))
     assert alice.score == 4
     assert mallory.score == 0
     assert {row.status for row in mallory.rows} == {"unreadable"}
@@ -907,8 +907,7 @@ def double(x):
     notebook = as_notebook(mini, double=source, why=SCRIPT)
     notebook["cells"][0]["outputs"] = [{"output_type": "display_data", "data": {"text/html": SCRIPT}, "metadata": {}}]
     (folder / "00_mini.ipynb").write_text(json.dumps(notebook))
-    (folder,) = student_folders(tmp_path / "submissions")
-    submission = Submission.read(folder.name, mini, folder)
+    (submission,) = find_submissions(mini, tmp_path / "submissions")
     graded = grader.grade(submission)
     assert scores(graded) == FULL | {"check_double": 0.0}
     with GradeWriter(mini, tmp_path / "grades", tmp_path / "gradebook.db") as writer:

@@ -17,7 +17,7 @@ from autograder.cli import main
 from autograder.due import Dates, read_time, read_times, timestamp_beside
 from autograder.errors import CourseError
 from autograder.gradebook import GradeWriter, late_penalties, read_csvs, totals
-from autograder.grading import Grader, Submission, student_folders
+from autograder.grading import Grader, find_submissions
 from autograder.lab import Lab
 
 CONFIG = """
@@ -48,8 +48,7 @@ def course(tmp_path: Path) -> Lab:
 
 def grade(lab: Lab, grader: Grader, **dates: object) -> None:
     with GradeWriter(lab, lab.root / "grades", lab.root / "grades" / "gradebook.db", Dates(**dates)) as writer:
-        for folder in student_folders(lab.root / "inbox"):
-            submission = Submission.read(folder.name, lab, folder)
+        for submission in find_submissions(lab, lab.root / "inbox"):
             writer.add(grader.grade(submission))
 
 
