@@ -25,8 +25,10 @@ import torch
 import course_utils
 from autograder import forkserver
 
+LIBRARIES = ("course_utils", "numpy", "torch", "torchvision")  # that may know an original by several names
+
 _known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
-_loaded: set[str] = set()  # the course's modules
+_loaded: set[str] = set()  # the course's modules, and those of which something is withheld
 _packages: set[str] = set()  # whose import is refused
 _libraries: list[torch.library.Library] = []  # an operator's override lives as long as its Library
 
@@ -44,6 +46,7 @@ def withhold(entries: Iterable[str]) -> None:
     entries = list(entries)
     # all are found before any refuses: to load a module may take another one
     found = {entry: _resolve(entry) for entry in entries if "." in entry and "::" not in entry}
+    _loaded.update(_module(entry) for entry in found)
     for entry in entries:
         if "::" in entry:
             _withhold_operator(entry)
@@ -69,7 +72,7 @@ def prepare() -> None:
     _loaded.update(name for name in sys.modules if name.partition(".")[0] == "course_utils")
     sys.meta_path.insert(0, _Finder())
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("course_utils", "torch", "torchvision") and isinstance(module, types.ModuleType):
+        if name.partition(".")[0] in LIBRARIES and isinstance(module, types.ModuleType):
             for attribute, value in list(vars(module).items()):
                 if callable(value):
                     _known_as.setdefault(id(value), []).append((module, attribute))
@@ -82,7 +85,7 @@ class _Finder:
     def find_spec(name: str, *_: Any) -> None:
         if name.partition(".")[0] in _packages:
             raise Withheld(_reason(name))
-        if name in _loaded:  # a module of the course that is loaded again would bring the originals back
+        if name in _loaded:  # loaded again it would bring the originals back
             raise ImportError(f"{name} is loaded already, and cannot be loaded again in the grader")
 
 
@@ -96,6 +99,10 @@ def _resolve(entry: str) -> Any:
         return getattr(_resolve(owner), name)
     except (AttributeError, ValueError):
         raise LookupError(f"withhold: {entry!r} does not exist") from None
+
+
+def _module(entry: str) -> str:
+    return entry if entry in sys.modules else _module(entry.rpartition(".")[0])
 
 
 def _replace(entry: str, original: Any) -> None:
