@@ -1691,10 +1691,11 @@ figure, ax = plt.subplots(figsize=(9, 0.27 * len(results) + 0.8))
 names = list(results)[::-1]
 colour = {"float": "black", "yours": "blue", "the same": "blue", "int8": "green", "one grid": "purple"}
 colours = [COLOURS[next((c for key, c in colour.items() if name.startswith(key)), "orange")] for name in names]
+plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 ax.barh(names, [results[name] for name in names], color=colours)
 ax.axvline(results["float"], color=COLOURS["black"], linestyle="--", linewidth=1)
 for y, name in enumerate(names):
-    ax.text(results[name] + 0.005, y, f"{results[name]:.3f}", va="center", fontsize=8)
+    ax.text(results[name] + 0.005, y, f"{results[name]:.3f}", va="center", fontsize=8, bbox=plain)
 ax.set_xlabel("mAP@0.5")
 ax.set_xlim(0, 1)
 ax.grid(False, axis="y")
