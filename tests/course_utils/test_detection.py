@@ -290,7 +290,7 @@ def test_scenes_detector_reaches_the_figure_it_claims():
     reached = average_precision(found, data.boxes, data.labels, len(data.classes))
     # another machine adds up in another order: a few of some 4000 boxes may then be found that were not
     assert reached.mean().item() == pytest.approx(float(facts["map50"]), abs=1e-3)
-    assert 0.80 <= reached.mean() <= 0.97  # learnable, and with room for what quantization costs
+    assert 0.84 <= reached.mean() <= 0.97  # learnable, and with room for what quantization costs
     assert reached.min() > 0.70  # no class is left behind
 
 
