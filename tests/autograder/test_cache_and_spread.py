@@ -162,14 +162,17 @@ def test_dry_run_shows_what_would_change_and_writes_nothing(mini, inbox, tmp_pat
     assert (output / "00_mini.csv").read_bytes() == before
 
 
-def test_workers_killed_in_the_middle_lose_nothing_and_little_time(mini):
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("count", "timed"), [(12, False), pytest.param(80, True, marks=pytest.mark.slow)])
+def test_workers_killed_in_the_middle_lose_nothing_and_little_time(mini, count, timed):
     """Two workers, one killed when three quarters are done. Even if it never came back the other would need
-    3/4 + 2/4 of the time, and one job more for the one that was lost: 1.33 of 24 jobs' time."""
+    3/4 + 2/4 of the time, and one job more for the one that was lost. Timed on an idle machine only: on a busy one the
+    start of a new worker takes too much of the time."""
     slow = "import time\ntime.sleep(0.5)\n"
 
     def graded(kill_after: int) -> float:
         tasks = []
-        for number in range(24):
+        for number in range(count):
             answers = reference_answers(mini)
             answers.sources["double"] = f"# {number}\n{slow}{DOUBLE}"
             tasks.append(Task(Submission(f"s{number}", mini, answers)))
@@ -179,16 +182,19 @@ def test_workers_killed_in_the_middle_lose_nothing_and_little_time(mini):
             done[task.submission.student] = [r["status"] for r in report.results]
             if len(done) == kill_after:
                 os.kill(min(examiners.client.run(os.getpid).values()), signal.SIGKILL)
-        assert len(done) == 24
+        assert len(done) == count
         assert {tuple(statuses) for statuses in done.values()} == {("passed",) * 3}
         return time.perf_counter() - started
 
     with open_examiners(2, None) as examiners:
         assert "limits" in examiners.walls()
-        calm = graded(kill_after=0)
-        assert graded(kill_after=18) <= 1.5 * calm
+        calm = graded(kill_after=0) if timed else 0.0
+        disturbed = graded(kill_after=count * 3 // 4)
+    if timed:
+        assert disturbed <= 1.5 * calm
 
 
+@pytest.mark.timeout(900)
 def test_no_more_jobs_are_out_than_the_memory_of_a_large_class_would_take(mini, monkeypatch):
     monkeypatch.setattr("autograder.spread.IN_FLIGHT", 3)
     taken = []
