@@ -4,7 +4,7 @@
 #   course:
 #     title: Floating point
 #     minutes: 160
-#     check_seconds: 10
+#     check_seconds: 5
 #     withhold:
 #       - course_utils.formats.FloatFormat.values
 #       - course_utils.formats.FloatFormat.quantize

@@ -4,7 +4,7 @@
 #   course:
 #     title: Quantization helpers
 #     minutes: 150
-#     check_seconds: 10
+#     check_seconds: 5
 #     withhold:
 #       - course_utils.affine
 #       - course_utils.demos

@@ -4,7 +4,7 @@
 #   course:
 #     title: A layer in whole numbers
 #     minutes: 165
-#     check_seconds: 10
+#     check_seconds: 5
 #     withhold:
 #       - course_utils.integer_layers
 #       - course_utils.layer_error

@@ -4,7 +4,7 @@
 #   course:
 #     title: Calibration
 #     minutes: 165
-#     check_seconds: 20
+#     check_seconds: 10
 #     withhold:
 #       - course_utils.observers
 #       - course_utils.threshold_slider

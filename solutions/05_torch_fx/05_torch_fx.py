@@ -4,7 +4,7 @@
 #   course:
 #     title: Real quantization with torch.fx
 #     minutes: 170
-#     check_seconds: 30
+#     check_seconds: 10
 #     withhold:
 #       - course_utils.affine
 #       - course_utils.real_quantization.quantize

@@ -4,7 +4,7 @@
 #   course:
 #     title: Minifloats for a detector
 #     minutes: 160
-#     check_seconds: 15
+#     check_seconds: 10
 #     withhold:
 #       - course_utils.formats.FloatFormat.values
 #       - course_utils.formats.FloatFormat.quantize
