@@ -127,7 +127,7 @@ class TinyYOLOv3(Darknet):
 def _scenes() -> TinyYOLOv3:
     """For `course_utils.data.scenes`. The anchors are near the k-means centres of the training boxes' sizes."""
     anchors = ((16, 16), (20, 20), (26, 26), (34, 34), (44, 44), (56, 56))
-    return TinyYOLOv3(len(generated_scenes.CLASSES), 0.25, generated_scenes.SIZE, anchors)
+    return TinyYOLOv3(len(generated_scenes.CLASSES), 0.3125, generated_scenes.SIZE, anchors)
 
 
 _ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"classyclassifier": ClassyClassifier, "scenes": _scenes}

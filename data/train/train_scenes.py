@@ -2,14 +2,13 @@
 
     python data/train/train_scenes.py --seed 0
 
-The last epoch is kept. The later phases were added when the test scenes had been looked at; see data/README.md.
+The schedule is fixed and the last epoch is kept. The accuracy is measured on scenes that were not looked at before.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from rich.progress import track
@@ -26,22 +25,16 @@ from course_utils.models import WEIGHTS, architecture
 NAME = "scenes"
 SCENES = 6000  # generated training images
 TEST_SCENES = 1000
+TEST_SEED = 1  # the test scenes of seed 0 were looked at while the schedule was found
+EPOCHS = 48
+PEAK_LEARNING_RATE = 0.004
 BATCH = 32
 WEIGHT_DECAY = 5e-4
 GOOD_ANCHOR = 0.4  # an anchor learns a box if their overlap as concentric boxes is this, or the best of all anchors'
 FIRST_OBJECT = -4.0  # the objectness that training starts from: sigmoid(-4) = 0.018
 IGNORE = 0.6  # a prediction that overlaps a box by more is no error where another one is to find it
-BOX_WEIGHT, OBJECT_WEIGHT = 2.0, 1.0
+BOX_WEIGHT, OBJECT_WEIGHT, CLASS_WEIGHT = 2.0, 1.0, 2.0
 SCORE_THRESHOLD, IOU_THRESHOLD = 0.005, 0.45
-
-
-class Phase(NamedTuple):
-    epochs: int
-    peak_learning_rate: float
-    class_weight: float
-
-
-PHASES = (Phase(30, 0.004, 0.5), Phase(10, 0.003, 2.0), Phase(8, 0.002, 2.0))
 
 Boxes = list[torch.Tensor]
 
@@ -62,7 +55,7 @@ def augment(images: torch.Tensor, boxes: Boxes) -> tuple[torch.Tensor, Boxes]:
     return images.contiguous(memory_format=torch.channels_last), boxes
 
 
-def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor], class_weight: float) -> torch.Tensor:
+def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor]) -> torch.Tensor:
     """YOLOv3's loss with complete IoU for the boxes; a number.
 
     In the cell that holds a box's centre every anchor of about its shape is to find it (and the best in any case).
@@ -96,7 +89,7 @@ def loss_of(net: Darknet, heads: Boxes, boxes: Boxes, labels: list[torch.Tensor]
         )
         total = total + BOX_WEIGHT * complete_box_iou_loss(found[place], truth[which], reduction="sum")
         one_hot = functional.one_hot(label[which], yolo.classes).float()
-        total = total + class_weight * functional.binary_cross_entropy_with_logits(
+        total = total + CLASS_WEIGHT * functional.binary_cross_entropy_with_logits(
             numbers[place][:, 5:], one_hot, reduction="sum"
         )
     return total / len(heads[0])
@@ -111,20 +104,18 @@ def untrained(seed: int) -> Darknet:
     return net
 
 
-def train(net: Darknet, phase: Phase, images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor]) -> None:
+def train(net: Darknet, epochs: int, images: torch.Tensor, boxes: Boxes, labels: list[torch.Tensor]) -> None:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # only to find bugs, and slow
-    optimizer = torch.optim.AdamW(net.parameters(), phase.peak_learning_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(net.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = len(images) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, phase.peak_learning_rate, phase.epochs * steps, pct_start=0.1
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, epochs * steps, pct_start=0.1)
     net.train()
-    for epoch in track(range(phase.epochs), "epochs"):
+    for epoch in track(range(epochs), "epochs"):
         sum_of_losses = 0.0
         for batch in torch.randperm(len(images))[: steps * BATCH].split(BATCH):
             chosen, found = augment(images[batch].float() / 255, [boxes[i] for i in batch])
-            loss = loss_of(net, net.raw_heads(chosen), found, [labels[i] for i in batch], phase.class_weight)
+            loss = loss_of(net, net.raw_heads(chosen), found, [labels[i] for i in batch])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
@@ -144,21 +135,19 @@ def measure(net: Darknet, images: torch.Tensor, boxes: Boxes, labels: list[torch
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="other numbers give other last digits")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the weights")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     net, data = untrained(options.seed), scenes(train=True, count=SCENES)
-    for number, phase in enumerate(PHASES):
-        if number:  # so that a phase can be repeated by itself
-            torch.manual_seed(options.seed + number)
-        train(net, phase, *data)
+    train(net, EPOCHS, *data)
     facts = {
         "dataset": NAME,
-        "map50": f"{measure(net, *scenes(train=False, count=TEST_SCENES)):.4f}",
+        "map50": f"{measure(net, *scenes(train=False, count=TEST_SCENES, seed=TEST_SEED)):.4f}",
         "test_images": str(TEST_SCENES),
+        "test_seed": str(TEST_SEED),
         "seed": str(options.seed),
-        "epochs": " + ".join(str(phase.epochs) for phase in PHASES),
+        "epochs": str(EPOCHS),
         "script": "data/train/train_scenes.py",
     }
     path = options.output / f"{NAME}.safetensors"

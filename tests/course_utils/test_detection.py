@@ -18,7 +18,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.ops import box_iou
 
-from course_utils.data import detection_data
+from course_utils.data import detection_data, scenes
+from course_utils.data.generated_scenes import CLASSES
 from course_utils.detection import (
     Detections,
     average_precision,
@@ -284,13 +285,14 @@ def test_a_picture_in_words():
 
 def test_scenes_detector_reaches_the_figure_it_claims():
     facts = trained_facts("scenes")
-    data, net = detection_data("scenes", int(facts["test_images"])), detector("scenes")
+    net = detector("scenes")
+    images, boxes, labels = scenes(train=False, count=int(facts["test_images"]), seed=int(facts["test_seed"]))
     assert not net.training
-    found = detect(net, data.images, 0.005, 0.45, batch_size=100)
-    reached = average_precision(found, data.boxes, data.labels, len(data.classes))
+    found = detect(net, list(images), 0.005, 0.45, batch_size=100)
+    reached = average_precision(found, boxes, labels, len(CLASSES))
     # another machine adds up in another order: a few of some 4000 boxes may then be found that were not
     assert reached.mean().item() == pytest.approx(float(facts["map50"]), abs=1e-3)
-    assert 0.84 <= reached.mean() <= 0.97  # learnable, and with room for what quantization costs
+    assert 0.85 <= reached.mean() <= 0.97  # learnable, and with room for what quantization costs
     assert reached.min() > 0.70  # no class is left behind
 
 
@@ -302,16 +304,16 @@ def test_the_training_script_learns(monkeypatch, tmp_path, capsys):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "SCENES", 64)
     monkeypatch.setattr(module, "TEST_SCENES", 4)
-    monkeypatch.setattr(module, "PHASES", (module.Phase(3, 0.004, 0.5), module.Phase(1, 0.001, 2.0)))
+    monkeypatch.setattr(module, "EPOCHS", 3)
     monkeypatch.setattr(sys, "argv", [str(script), "--output", str(tmp_path), "--threads", "1"])
     try:
         module.main()
     finally:
         torch.use_deterministic_algorithms(False)
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
-    assert len(losses) == 4 and losses[2] < losses[0]
+    assert len(losses) == 3 and losses[2] < losses[0]
     assert not load_trained("scenes", tmp_path).training
-    assert trained_facts("scenes", tmp_path)["epochs"] == "3 + 1"
+    assert trained_facts("scenes", tmp_path)["epochs"] == "3"
 
 
 def test_readme_tells_the_figures_of_the_detector():
@@ -325,7 +327,7 @@ def test_readme_tells_the_figures_of_the_detector():
         facts["epochs"],
         f"mAP@0.5 {facts['map50']}",
     ]
-    assert WEIGHTS.joinpath("scenes.safetensors").stat().st_size < 3e6
+    assert WEIGHTS.joinpath("scenes.safetensors").stat().st_size < 4e6
 
 
 # Published networks
