@@ -1571,7 +1571,7 @@ with check("round_stochastic"):
         given="x = -0.3, 20000 times, step = 0.25",
         expected="-0.5 about 4000 times, -0.25 about 16000 times",
         got=f"{values[0]}, 20000 times",
-        hint="torch.rand(x.shape, generator=generator), compared with p element by element",
+        hint="below is torch.floor(x / step), no cutting off; torch.rand(x.shape, generator=generator) < p goes up",
     )
     # the mean of n draws has the standard deviation step * sqrt(p (1 - p) / n); we allow six of them
     expect_close(

@@ -1,5 +1,5 @@
 # Mistake: cuts towards zero instead of rounding down, wrong for negative numbers
-# Rule: one of the two multiples of step next to x
+# Rule: so both multiples occur
 def round_stochastic(x, step, generator):
     if not (math.isfinite(step) and step > 0):
         raise ValueError("step must be positive and finite")
