@@ -1969,9 +1969,9 @@ if COMPILE_PT2E and "PT2E" in networks:
     torch._inductor.config.freezing = True
     networks["PT2E compiled"] = torch.compile(networks["PT2E"])
 latency = {name: [milliseconds(network, size) for size in (1, 256)] for name, network in networks.items()}
-print(f"{'ms a batch':18s} {'1 image':>9s} {'256 images':>11s}")
+print(f"{'time a batch':18s} {'1 image':>12s} {'256 images':>14s}")
 for name, (single, many) in latency.items():
-    print(f"{name:18s} {single:9.2f} {many:11.2f}")
+    print(f"{name:18s} {single:9.2f} ms {many:11.2f} ms")
 
 # %% [markdown]
 # Compare three things. fx against float, with 256 images and with one: integers pay where there is much to compute,
@@ -2131,9 +2131,9 @@ still(playground)
 
 # %% tags=["explore"]
 published = {"float": (0.687, 539.1), "pseudo-quantized": (0.689, None), "fx": (0.690, 160.4), "PT2E": (None, None)}
-print(f"here: {data.name}, {len(images)} test images; sizes in kB; times in ms for 256 images; engine {ENGINE}")
+print(f"here: {data.name}, {len(images)} test images; sizes in kB; times for 256 images; engine {ENGINE}")
 print(
-    f"{'':18s} | {'accuracy':>8s} {'change':>8s} {'state_dict':>10s} {'TorchScript':>11s} {'time':>7s} "
+    f"{'':18s} | {'accuracy':>8s} {'change':>8s} {'state_dict':>10s} {'TorchScript':>11s} {'time':>10s} "
     f"| {'Purdue':>7s} {'change':>7s} {'size':>6s}"
 )
 
@@ -2152,7 +2152,7 @@ for name in published:
     change = None if theirs is None else theirs - 0.687
     print(
         f"{name:18s} | {share:8.4f} {share - shares['float']:+8.4f} {cell(kilobytes[0], '.1f', 10)} "
-        f"{cell(kilobytes[1], '.1f', 11)} {latency[name][1]:7.1f} | {cell(theirs, '.3f', 7)} "
+        f"{cell(kilobytes[1], '.1f', 11)} {latency[name][1]:7.1f} ms | {cell(theirs, '.3f', 7)} "
         f"{cell(change, '+.3f', 7)} {cell(size, '.1f', 6)}"
     )
 ratio = {f: sizes[f]["fx"] / sizes[f]["float"] for f in ("state_dict", "TorchScript")}
