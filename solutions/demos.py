@@ -1,0 +1,173 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Demos
+#
+# The pictures of the labs that answer to sliders, one after another, for a lecture or to play with. In the labs they
+# show the functions that students write; here they show the course's own. Everything runs on what comes with the
+# course: generated images, and networks trained on them.
+#
+# All controls take the mouse and the keyboard: Tab goes from one to the next, arrow keys move a slider, the space bar
+# presses a button. Under each demo are the same pictures for a few settings, for paper and for viewers without
+# controls.
+#
+# [Back to the start page](start.ipynb)
+
+# %%
+import torch
+
+from course_utils import affine, data
+from course_utils.models import load_trained, normalize
+from course_utils.plots import use_course_style
+
+use_course_style()
+
+# %% [markdown]
+# ## Bits of a floating-point number
+#
+# Press a bit and see what becomes of the value. *Show:* the lowest bit of the exponent doubles or halves a number, the
+# highest makes it huge or tiny, the lowest bit of the fraction hardly moves it. *Look for* the places where the
+# distance to the next number changes: press `code + 1` at a power of two, and at 0, where the subnormal numbers are.
+# Then type 0.1 and go through the formats: how far off is each?
+
+# %%
+from course_utils.bit_toggler import bit_toggler_demo, bit_toggler_still
+
+bit_toggler_demo()
+
+# %%
+bit_toggler_still([(0.1, "float32"), (0.1, "float16"), (0.1, "e4m3")])
+
+# %% [markdown]
+# ## The numbers that a format has
+#
+# All values of a small floating-point format, and of fixed point of the same width. *Show:* on the linear scale fixed
+# point is even and floats crowd around 0, on the logarithmic scale it is the other way round. *Look at* the stairs
+# while you move a bit from the mantissa to the exponent: the range grows, and every step of the stairs gets higher.
+
+# %%
+from course_utils.number_line import number_line_demo, number_line_still
+
+number_line_demo()
+
+# %%
+number_line_still(((3, 4), (5, 2)))
+
+# %% [markdown]
+# ## The staircase of a quantizer
+#
+# Integers that stand for evenly spaced numbers: the map, its error, and where the data land. *Show:* inside the range
+# the error stays in the band of half a step, outside it grows without bound. *Look at* the signal-to-noise ratio (SQNR)
+# while you pull `max_val` in at 3 bits: it rises, has a best place, and falls. Cutting rare values pays for finer
+# steps.
+
+# %%
+from course_utils.demos import staircase_demo, staircase_still
+
+
+def quantize(x, min_val, max_val, num_bits):
+    scale, zero_point = affine.scale_and_zero_point(min_val, max_val, num_bits)
+    return affine.quantize(x, scale, zero_point, num_bits=num_bits), float(scale), int(zero_point)
+
+
+values = torch.randn(4000, generator=torch.Generator().manual_seed(0)).mul(1.4).add(1.0).clamp(-3, 6)
+staircase_demo(quantize, affine.dequantize, values)
+
+# %%
+staircase_still(quantize, affine.dequantize, values, [(-3, 6, 3), (-3, 6, 5), (-1, 3, 3)])
+
+# %% [markdown]
+# ## A layer in whole numbers
+#
+# The layers of a small network for images, run with integers only, on the input that they have in the float network.
+# *Show:* at 8 bits the two pictures cannot be told apart, and most of the error is the rounding of the output alone,
+# the band of half a step. *Look for* the number of bits at which you see a difference, and whether the mean error stays
+# at 0.
+
+# %%
+from course_utils.integer_layers import QuantizedLayer
+from course_utils.layer_error import layer_error_demo, layer_error_still, record_layers
+
+model = load_trained("classyclassifier-shapes")
+images, labels = data.shapes(train=False, count=200)
+images = normalize(images)
+records = record_layers(model, images[:16])
+layer_error_demo(QuantizedLayer, records)
+
+# %%
+layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 3), ("layer8_fc", 8)])
+
+# %% [markdown]
+# ## Where to cut the activations
+#
+# A histogram of the magnitudes that enter a layer, and two measures that choose a threshold: the divergence of entropy
+# calibration, and the mean squared error. What lies beyond the threshold is cut. *Show:* the two measures have their
+# minima at different places. *Look at* what fewer bits do to the place of the least squared error.
+
+# %%
+from course_utils.observers import entropy_threshold, mse_range, observe_inputs
+from course_utils.threshold_slider import threshold_demo, threshold_still
+
+observed = observe_inputs(model, [images[:50]], records)
+histograms = {name: observer.histogram for name, observer in observed.items()}
+chosen = {
+    name: {
+        "entropy": entropy_threshold(h),
+        "least squares": max(abs(end) for end in mse_range(h)),
+    }
+    for name, h in histograms.items()
+}
+threshold_demo(histograms, chosen)
+
+# %%
+threshold_still({name: histograms[name] for name in ("layer3_conv", "layer8_fc")}, chosen)
+
+# %% [markdown]
+# ## How many bits where
+#
+# The whole network, with its weights on a grid of so many bits and its activations on another. Each setting that you
+# visit stays in the right picture; the bar in the ring says how far the percentage may be off, as only 200 images are
+# looked at. *Show:* down to some number of bits nothing happens, and then the accuracy falls off a cliff. *Look for*
+# the cliff's place: is it the same for weights and for activations?
+
+# %%
+from course_utils.bits_and_accuracy import BitsAndAccuracy, demo, still
+
+
+def fake_quantize(x, scale, zero_point, low, high):
+    return scale * ((x / scale).round().add(zero_point).clamp(low, high) - zero_point)
+
+
+network = BitsAndAccuracy(model, images, labels, fake_quantize)
+demo(network)
+
+# %%
+still(network)
+
+# %% [markdown]
+# ## Exponent or mantissa?
+#
+# A word of 8 bits as a small floating-point number, for one tensor of the network at a time. *Show:* each further
+# exponent bit widens the stretch of numbers that are held (green: normal, orange: subnormal) and doubles the error
+# within it. *Look for* the best split: is it the same for the weights of a layer and for what enters it?
+
+# %%
+from course_utils.formats import FloatFormat
+from course_utils.split_slider import split_demo, split_still
+
+
+def convert(value, word_length, exponent_bits):
+    return FloatFormat(exponent_bits, word_length - 1 - exponent_bits).quantize(value)
+
+
+tensors = {f"weight of {name}": record.layer.weight for name, record in records.items()}
+tensors |= {f"input of {name}": record.inputs for name, record in records.items()}
+split_demo(tensors, convert)
+
+# %%
+split_still(
+    tensors, [("weight of layer3_conv", 8, 2), ("weight of layer3_conv", 8, 3), ("input of layer3_conv", 8, 3)], convert
+)
