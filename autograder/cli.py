@@ -74,21 +74,23 @@ def _labs(root: Path, names: tuple[str, ...]) -> list[Lab]:
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a committed release is not a fresh build.")
 @click.pass_obj
 def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
-    """Make the student notebooks of LABS (all, if none is named) from solutions/.
+    """Make the student notebooks of LABS (all, and the demos, if none is named) from solutions/.
 
     Writes notebooks/<lab>/<lab>.ipynb for students and build/source/<lab>/<lab>.ipynb for instructors.
     """
     from autograder import build as builder
+    from autograder.pages import Page, released_pages
 
-    stale = []
-    for lab in _labs(root, labs):
+    stale, pages = [], released_pages(root)
+    for name in labs or (*lab_names(root), *pages):
+        lab = Page(name, root) if name in pages else Lab(name, root)
         if check:
             current = builder.is_current(lab)
             console.print(f"{lab.name}: {'current' if current else '[bold red]differs from a fresh build'}")
             stale += [] if current else [lab.name]
         else:
             changed = builder.build(lab)
-            console.print(f"{lab.name}: {'written' if changed else 'unchanged'} (notebooks/{lab.name})")
+            console.print(f"{lab.name}: {'written' if changed else 'unchanged'} ({builder.release_path(lab)})")
     if stale:
         raise SystemExit(1)
 
@@ -103,7 +105,11 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option(
     "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
 )
-@click.option("--due", metavar="TIME", help="When the lab is due, e.g. '2026-11-30 23:59 UTC'; kept in the gradebook.")
+@click.option(
+    "--due",
+    metavar="TIME",
+    help="When the lab is due, e.g. '2026-11-30 23:59 UTC'; kept in the gradebook.  [default: as the lab's source says]",
+)
 @click.option("--timestamps", type=click.Path(path_type=Path), help="CSV student,time[,lab]: when it was handed in.")
 @click.option("--extensions", type=click.Path(path_type=Path), help="CSV student,time[,lab]: own due dates.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that grade, here.")
@@ -193,7 +199,7 @@ def _dates(
     if unknown := (handed_in.keys() | own.keys()) - folders.keys():
         told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
         console.print(told, style="bold yellow", markup=False)
-    return Dates(read_time(due, "--due") if due else None, own, handed_in)
+    return Dates(read_time(due, "--due") if due else lab.due, own, handed_in)
 
 
 def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
@@ -340,6 +346,24 @@ def gates(root: Path, lab: str, failed: bool) -> None:
     console.print(f"{chosen.name}: {'every gate holds' if not broken else f'{broken} verdicts do not hold'}")
     if broken:
         raise SystemExit(1)
+
+
+@main.command("lab", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def open_lab(root: Path, arguments: tuple[str, ...]) -> None:
+    """Open JupyterLab at the start page: what to do first, how far each lab is, and the demos.
+
+    ARGUMENTS go to JupyterLab as they are, for instance --no-browser --port 9000.
+    """
+    from autograder.pages import open_jupyterlab, write_start_page
+
+    try:
+        page = write_start_page(root)
+    except CourseError as error:  # the labs may be fine all the same
+        console.print(f"no start page: {error}\n`course doctor` may say why", style="bold yellow", markup=False)
+        page = root / "notebooks"
+    open_jupyterlab(root, page, arguments)
 
 
 @main.command()

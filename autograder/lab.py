@@ -17,6 +17,7 @@ import ast
 import functools
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jupytext
@@ -107,20 +108,16 @@ class Lab:
         Raises:
             CourseError: if the source is no notebook, or two cells share an id.
         """
-        try:
-            notebook = jupytext.read(self.source, fmt="py:percent")
-        except Exception as error:
-            raise CourseError(f"{self.source} is not a notebook in jupytext's percent format: {error}") from error
-        # what jupytext writes of itself would tie the release to a jupytext version
-        notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "course")}
-        notebook.metadata["language_info"] = {"name": "python"}
+        notebook = read_source(self.source)
+        course = notebook.metadata.get("course", {})
+        if "due" in course:
+            course["due"] = _utc(course["due"], self.source)
         for number, cell in enumerate(notebook.cells, start=1):
             _complete_metadata(cell, number)
             cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id", f"explore-{number}")[:64]
         ids = [cell["id"] for cell in notebook.cells]
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise CourseError(f"{self.source}: the grade_id {twice[0]!r} stands on more than one cell")
-        notebook.nbformat, notebook.nbformat_minor = 4, 5
         nbformat.validate(notebook)
         return notebook
 
@@ -131,12 +128,18 @@ class Lab:
 
     @property
     def settings(self) -> dict:
-        """The front matter's ``course`` entry: title, minutes, check_seconds, withhold."""
+        """The front matter's ``course`` entry: title, minutes, due, check_seconds, withhold."""
         return self.instructor_notebook.metadata.get("course", {})
 
     @property
     def check_seconds(self) -> float:
         return float(self.settings.get("check_seconds", CHECK_SECONDS))
+
+    @property
+    def due(self) -> datetime | None:
+        """When the lab is due, in UTC, if its front matter says so."""
+        text = self.settings.get("due")
+        return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
 
     @property
     def withheld(self) -> list[str]:
@@ -197,10 +200,36 @@ def lab_names(root: Path = ROOT) -> list[str]:
     return sorted(p.parent.name for p in (Path(root) / "solutions").glob("*/*.py") if p.stem == p.parent.name)
 
 
+def read_source(path: Path) -> NotebookNode:
+    """A source as a notebook, with no more metadata than its author wrote.
+
+    Raises:
+        CourseError: if it is no notebook.
+    """
+    try:
+        notebook = jupytext.read(path, fmt="py:percent")
+    except Exception as error:
+        raise CourseError(f"{path} is not a notebook in jupytext's percent format: {error}") from error
+    # what jupytext writes of itself would tie the release to a jupytext version
+    notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "course")}
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)  # its note to itself about blank lines
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def _utc(due: object, source: Path) -> str:
+    """A due date as it stands in a release, ``2026-11-30T22:59:00+00:00``: what reads it needs to know no zones."""
+    from autograder.due import read_time
+
+    # YAML makes a date of what looks like one
+    return read_time(str(due), f"{source}, due").replace(tzinfo=UTC).isoformat()
+
+
 def _complete_metadata(cell: NotebookNode, number: int) -> None:
     """Fills in what nbgrader wants of a cell's metadata, so that an author writes only what says something; tells the
     student a check's points."""
-    cell.metadata.pop("lines_to_next_cell", None)  # jupytext's note to itself about blank lines
     written = cell.metadata.pop("nbgrader", None)
     if written is None and "explore" in cell.metadata.get("tags", []):
         return
