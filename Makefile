@@ -28,8 +28,8 @@ test: setup  ## every test
 slow: setup  ## the exhaustive tests, minutes long
 	$(VENV)/bin/python -m pytest -m slow
 
-lab: setup  ## open JupyterLab on the notebooks; formgrader, in its menu Nbgrader, needs the course as root
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter lab --ContentsManager.preferred_dir=notebooks
+lab: setup  ## open JupyterLab at the start page; formgrader, in its menu Nbgrader, needs the course as root
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(COURSE) lab
 
 lock: setup  ## rewrite constraints.txt from what is installed
 	$(VENV)/bin/python -m pip freeze --exclude-editable > constraints.txt

@@ -90,7 +90,7 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
             stale += [] if current else [lab.name]
         else:
             changed = builder.build(lab)
-            console.print(f"{lab.name}: {'written' if changed else 'unchanged'} ({builder.release_path(lab)})")
+            console.print(f"{lab.name}: {'written' if changed else 'unchanged'} (notebooks/{lab.name})")
     if stale:
         raise SystemExit(1)
 

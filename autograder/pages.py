@@ -1,7 +1,7 @@
 """Notebooks without exercises: the demos, and the start page at which JupyterLab opens.
 
 ``solutions/demos.py`` -> ``notebooks/demos.ipynb``, as `course build` writes it (committed).
-``solutions/start.py`` -> ``notebooks/start.ipynb``, run, with its outputs (ignored by git: it shows one person's progress).
+``solutions/start.py`` -> ``notebooks/start.ipynb``, run, with its outputs (ignored by git: one person's progress).
 """
 
 from __future__ import annotations
