@@ -20,6 +20,7 @@ from traitlets.config import Config
 
 from autograder.errors import CourseError
 from autograder.lab import Lab
+from autograder.pages import Page
 
 
 class NamedStub(ClearSolutions):
@@ -47,8 +48,10 @@ def write_instructor_notebook(lab: Lab, folder: Path) -> Path:
     return path
 
 
-def release_bytes(lab: Lab) -> bytes:
+def release_bytes(lab: Lab | Page) -> bytes:
     """The released notebook as it stands in a file. The same source always gives the same bytes."""
+    if isinstance(lab, Page):
+        return nbformat.writes(lab.notebook).encode() + b"\n"
     with tempfile.TemporaryDirectory() as folder:
         write_instructor_notebook(lab, Path(folder) / "source")
         courses = CourseDirectory(
@@ -71,13 +74,14 @@ def release(lab: Lab) -> NotebookNode:
     return nbformat.reads(release_bytes(lab).decode("utf-8"), as_version=4)
 
 
-def release_path(lab: Lab) -> Path:
-    return lab.root / "notebooks" / lab.name / f"{lab.name}.ipynb"
+def release_path(lab: Lab | Page) -> Path:
+    return lab.path if isinstance(lab, Page) else lab.root / "notebooks" / lab.name / f"{lab.name}.ipynb"
 
 
-def build(lab: Lab) -> bool:
+def build(lab: Lab | Page) -> bool:
     """Builds a lab's instructor and student notebooks. Returns whether the student's one changed."""
-    write_instructor_notebook(lab, lab.root / "build" / "source")
+    if isinstance(lab, Lab):
+        write_instructor_notebook(lab, lab.root / "build" / "source")
     path, new = release_path(lab), release_bytes(lab)
     if path.is_file() and path.read_bytes() == new:
         return False
@@ -86,7 +90,7 @@ def build(lab: Lab) -> bool:
     return True
 
 
-def is_current(lab: Lab) -> bool:
+def is_current(lab: Lab | Page) -> bool:
     """Whether the committed release equals a fresh build, byte for byte."""
     path = release_path(lab)
     return path.is_file() and path.read_bytes() == release_bytes(lab)
