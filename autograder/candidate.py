@@ -43,6 +43,7 @@ from traitlets.config import Config
 
 import course_utils
 from autograder import sandbox
+from autograder.refused import TRIED
 from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
 from autograder.withhold import prepare as prepare_to_withhold
 from autograder.withhold import withhold
@@ -53,6 +54,16 @@ FOLDERS = [ROOT / "data" / "weights"]
 originals of what a lab withholds."""
 
 OUTPUT_LIMIT = 10_000  # characters kept of what a cell or call prints
+
+ATTEMPTS = {
+    "os.system": "program",
+    "os.exec": "program",
+    "os.posix_spawn": "program",
+    "subprocess.Popen": "program",
+    "socket.connect": "network",
+    "socket.getaddrinfo": "network",
+}
+"""Python's audit events -> what the walls refuse of it."""
 
 _separate = False
 
@@ -197,6 +208,7 @@ def _prepare_process() -> None:
     os.chdir(scratch)
     os.environ.update(HOME=scratch, TMPDIR=scratch, USER="student", MPLCONFIGDIR=scratch)
     os.environ["PYTHONBREAKPOINT"] = "0"  # a breakpoint() left behind is passed over: there is nobody to debug
+    sys.addaudithook(_tell_attempt)
 
 
 def _shell() -> None:
@@ -213,8 +225,14 @@ def _shell() -> None:
 
 def _no_program(command: str, **_: Any) -> SList:
     """What ``!command`` and ``lines = !command`` do here."""
-    print(f"not run in the grader: !{command}")
+    print(f"{TRIED}!{command}")
     return SList()
+
+
+def _tell_attempt(event: str, arguments: tuple) -> None:
+    """An answer may well catch the error; that it tried stands in its output all the same."""
+    if event in ATTEMPTS:
+        print(f"{TRIED}{ATTEMPTS[event]} ({event})")
 
 
 def _bytes(array: torch.Tensor | np.ndarray) -> bytes:

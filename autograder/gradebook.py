@@ -36,6 +36,7 @@ from autograder.due import Dates, timestamp_beside
 from autograder.errors import CourseError
 from autograder.grading import Graded, Row
 from autograder.lab import Lab
+from autograder.refused import refusals
 from autograder.sandbox import WALLS
 
 # nbgrader runs `alembic` by name when it makes a database; it stands beside the interpreter, which need not be on PATH
@@ -66,6 +67,7 @@ class GradeWriter:
         self.rows: list[Row] = []
         self.walls: list[set[str]] = []  # of the sandbox, for every submission that could be read
         self.notes: dict[str, list[str]] = {}  # student -> what was odd about the notebook
+        self.refused: dict[str, list[str]] = {}  # student -> what was refused to the answers
         self.late: dict[str, float] = {}  # student -> points that being late costs
         self._resources = {
             "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
@@ -101,6 +103,8 @@ class GradeWriter:
             self.walls.append(set(graded.walls))
             if graded.submission.answers.notes:
                 self.notes[graded.submission.student] = graded.submission.answers.notes
+            if refused := refusals([*(row.message for row in graded.rows), *graded.output.values()]):
+                self.refused[graded.submission.student] = refused
         return rows
 
     def _register_lab(self) -> None:
@@ -214,16 +218,18 @@ class GradeWriter:
 
     def _write_run(self) -> None:
         """Writes ``<lab>.run.json``, what the report tells beside the rows: the walls of the sandbox that stood for all
-        answers, what was odd about notebooks, how many seconds each question took, and what lateness cost."""
+        answers, what was odd about notebooks, what was refused to answers, how many seconds each question took whom,
+        and what lateness cost."""
         stood = [wall for wall in WALLS if self.walls and all(wall in walls for walls in self.walls)]
-        seconds: dict[str, list[float]] = {}
-        for row in self.rows:
+        took: dict[str, dict[str, float]] = {}
+        for row in sorted(self.rows, key=lambda row: row.student):
             if row.seconds:
-                seconds.setdefault(row.question, []).append(row.seconds)
+                took.setdefault(row.question, {})[row.student] = row.seconds
         run = {
             "walls": stood,
             "notes": dict(sorted(self.notes.items())),
-            "seconds": seconds,
+            "refused": dict(sorted(self.refused.items())),
+            "took": took,
             "late": dict(sorted(self.late.items())),
         }
         path = self.output / f"{self.lab.name}.run.json"

@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import random
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from autograder import examiner, grading
 from autograder.errors import CourseError
-from autograder.gradebook import COLUMNS
-from autograder.report import KINDS, LabReport, _lab_report, write_report
+from autograder.gradebook import COLUMNS, GradeWriter
+from autograder.grading import Grader, Submission
+from autograder.lab import Lab
+from autograder.refused import refusals
+from autograder.report import KINDS, MIN_STUDENTS, LabReport, discrimination, lab_report, write_report
 from autograder.sandbox import WALLS
+from autograder.submission import Answers
 
 HOSTILE = "<script>alert(1)</script>"
 RULE = "edge: rule broken: a constant tensor has a scale\n  got       nan"
@@ -54,15 +60,28 @@ def grades(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def page(grades: Path, tmp_path: Path) -> str:
-    return write_report(grades, tmp_path / "report").read_text(encoding="utf-8")
+PAGES = ["index.html", "00_mini.html"]
+
+
+@pytest.fixture(params=PAGES)
+def page(request: pytest.FixtureRequest, grades: Path, tmp_path: Path) -> str:
+    """Each of the two pages."""
+    return (write_report(grades, tmp_path / "report").parent / request.param).read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def lab(grades: Path) -> LabReport:
-    rows = pd.read_csv(grades / "00_mini.csv", keep_default_na=False)
-    return _lab_report("00_mini", rows, {})
+def lab_page(grades: Path, tmp_path: Path) -> str:
+    return write_report(grades, tmp_path / "report").with_name("00_mini.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def rows(grades: Path) -> pd.DataFrame:
+    return pd.read_csv(grades / "00_mini.csv", keep_default_na=False)
+
+
+@pytest.fixture
+def lab(rows: pd.DataFrame) -> LabReport:
+    return lab_report("00_mini", rows, {})
 
 
 def write_rows(folder: Path, lab: str, rows: list[tuple]) -> None:
@@ -127,6 +146,123 @@ def test_distribution_counts_every_student_once(lab: LabReport) -> None:
     assert bins["0 to 9 %"] == 2
 
 
+def test_lateness_stands_beside_the_points_and_counts_in_the_distribution(grades: Path, rows: pd.DataFrame) -> None:
+    run = {"late": {"ada": 1.5}}
+    lab = lab_report("00_mini", rows, run)
+    assert (lab.points["ada"].earned, lab.points["ada"].late, lab.points["ada"].net) == (3, 1.5, 1.5)
+    assert dict(lab.bins)["50 to 59 %"] == 2  # ada: 1.5 of 3; bob: 3 of 6
+    (grades / "00_mini.run.json").write_text(json.dumps(run))
+    told = "".join(Elements(_read(grades, "00_mini.html")).text)
+    assert "Counts" in told and "Earned" in told and "\u22121.5" in told and "less what lateness costs" in told
+
+
+def test_without_lateness_there_is_one_column_of_points(lab_page: str) -> None:
+    assert "Earned" not in lab_page and "late" not in "".join(Elements(lab_page).text)
+
+
+def test_time_is_the_median_of_those_in_time_and_names_the_slow(rows: pd.DataFrame) -> None:
+    took = {"check_easy": {"ada": 0.2, "bob": 0.3, HOSTILE: 3.0, "eve": 60.0}}
+    easy = next(q for q in lab_report("00_mini", rows, {"took": took}).questions if q.name == "check_easy")
+    assert easy.seconds == 0.3  # of 0.2, 0.3 and 3.0: eve had no result in time
+    assert easy.slow == [(HOSTILE, 3.0)]
+
+
+def _class(students: int, answers: dict[str, list[int]]) -> pd.DataFrame:
+    records = [
+        (f"s{n:02}", "00_mini", question, scores[n], 1, "passed" if scores[n] else "failed", "")
+        for n in range(students)
+        for question, scores in answers.items()
+    ]
+    return pd.DataFrame(records, columns=COLUMNS)
+
+
+def test_discrimination_is_the_correlation_with_the_other_questions() -> None:
+    draw = random.Random(0)
+    one, two = ([draw.randint(0, 1) for _ in range(30)] for _ in range(2))
+    rest = [a + b for a, b in zip(one, two, strict=True)]
+    against = [int(score < 1) for score in rest]
+    found = discrimination(_class(30, {"one": one, "two": two, "against": against, "all": [1] * 30}))
+    others = np.array(rest) + 1  # "all" gives everybody its point
+    assert found["against"] == pytest.approx(np.corrcoef(against, others)[0, 1]) and found["against"] < -0.5
+    assert found["all"] is None  # it tells nobody from anybody
+
+
+def test_discrimination_leaves_out_what_says_nothing() -> None:
+    scores = [n % 2 for n in range(MIN_STUDENTS)]
+    few = _class(MIN_STUDENTS - 1, {"one": scores, "two": scores})
+    assert discrimination(few) == {"one": None, "two": None}
+    enough = _class(MIN_STUDENTS, {"one": scores, "two": scores, "why": scores})
+    assert discrimination(enough)["one"] == pytest.approx(1)
+    waits = enough.copy()
+    waits.loc[waits["question"] == "why", "status"] = "by hand"
+    assert discrimination(waits)["why"] is None and discrimination(waits)["one"] == pytest.approx(1)
+    empty = enough.copy()
+    empty.loc[empty["student"] == "s00", "status"] = "unreadable"
+    assert discrimination(empty)["one"] is None  # one student short
+
+
+def test_page_says_what_discrimination_is_or_why_there_is_none(lab_page: str, tmp_path: Path) -> None:
+    assert "too few students" in lab_page and "corrected item-total" not in lab_page
+    scores = [n % 2 for n in range(MIN_STUDENTS)]
+    (tmp_path / "large").mkdir()
+    _class(MIN_STUDENTS, {"one": scores, "two": scores, "odd": [1 - s for s in scores]}).to_csv(
+        tmp_path / "large" / "00_mini.csv", index=False
+    )
+    large = _read(tmp_path / "large", "00_mini.html")
+    assert "corrected item-total correlation" in large and "too few students" not in large
+    assert '<span class="low">\u22121.00</span>' in large
+
+
+def test_anomalies_name_edits_refusals_and_the_slow(grades: Path) -> None:
+    run = {
+        "notes": {"bob": ["check_edge: the check cell was edited"]},
+        "refused": {"eve": ["program (os.system)"]},
+        "took": {"check_edge": {"ada": 0.1, "bob": 0.1, "eve": 4.0}},
+    }
+    (grades / "00_mini.run.json").write_text(json.dumps(run))
+    page = _read(grades, "00_mini.html")
+    anomalies = page[page.index('id="anomalies"') : page.index('id="points"')]
+    for told in ("check cell was edited", "program (os.system)", "4 s", "no result within 10 s", "it is not JSON"):
+        assert told in anomalies
+    index = Elements(_read(grades, "index.html"))
+    assert "3" in index.text  # bob, eve and zed
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("not possible in the grader: network (socket.connect)\n", ["network (socket.connect)"]),
+        ("f: your code raised Withheld: torch.mean is withheld in this lab: it would", ["withheld: torch.mean"]),
+        ("f: OSError: [Errno 30] Read-only file system: '/usr/x' (line 2)", ["file: /usr/x"]),
+        ("f: FileNotFoundError: [Errno 2] No such file or directory: '/etc/passwd'", ["file: /etc/passwd"]),
+        ("f: FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'", []),  # of its own folder
+        ("f: it took more than 2 GiB of memory", ["memory"]),
+        ("f: rule broken: the double of 3 is 6", []),
+    ],
+)
+def test_refusals_are_told_from_errors_and_output(text: str, called: list[str]) -> None:
+    assert refusals([text, text]) == called  # each once
+
+
+def test_a_refused_program_stands_in_the_run_also_if_the_answer_hides_the_error(
+    mini: Lab, grader: Grader, tmp_path: Path
+) -> None:
+    hiding = (
+        "import os, socket\nos.system('ls')\n"
+        "try:\n    socket.create_connection(('127.0.0.1', 9), 1)\nexcept OSError:\n    pass\n"
+        "def double(x):\n    return 2 * x\n"
+    )
+    answers = Answers({c.id: c.source for c in mini.answers} | {"double": hiding})
+    with GradeWriter(mini, tmp_path, tmp_path / "gradebook.db") as writer:
+        writer.add(grader.grade(Submission("eve", mini, answers)))
+        writer.add(grader.grade(Submission("ada", mini, Answers({c.id: c.source for c in mini.answers}))))
+    run = json.loads((tmp_path / "00_mini.run.json").read_text())
+    assert run["refused"] == {
+        "eve": ["program (os.system)", "network (socket.getaddrinfo)", "network (socket.connect)"]
+    }
+    assert run["took"]["check_double"].keys() == {"ada", "eve"}
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [
@@ -136,29 +272,35 @@ def test_distribution_counts_every_student_once(lab: LabReport) -> None:
         (list(WALLS), "a sandbox was in force"),
     ],
 )
-def test_page_begins_with_the_truth_about_the_sandbox(
-    grades: Path, tmp_path: Path, record: list[str] | None, said: str
-) -> None:
+def test_page_begins_with_the_truth_about_the_sandbox(grades: Path, record: list[str] | None, said: str) -> None:
     if record is not None:
-        (grades / "00_mini.run.json").write_text(
-            json.dumps({"walls": record, "notes": {"<b>": ["<i>"]}, "seconds": {}})
-        )
-    page = write_report(grades, tmp_path / "report").read_text(encoding="utf-8")
+        (grades / "00_mini.run.json").write_text(json.dumps({"walls": record, "notes": {"<b>": ["<i>"]}}))
+    page, index = _read(grades, "00_mini.html"), _read(grades, "index.html")
     assert said in page[: page.index("<table")]
+    assert (said in index[: index.index("<table")]) == (record != list(WALLS))  # there only what is amiss
+
+
+def _read(grades: Path, name: str) -> str:
+    return write_report(grades, grades / "report").with_name(name).read_text(encoding="utf-8")
 
 
 def test_hostile_names_and_messages_stay_text(page: str) -> None:
     elements = Elements(page)
     assert not elements.attributes("script") and not elements.attributes("img")
-    assert any(HOSTILE in text for text in elements.text)
-    assert "{{ 7*7 }}" in page and "\x1b" not in page and "\x00" not in page
+    assert "\x1b" not in page and "\x00" not in page
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+
+
+def test_hostile_texts_are_there_to_read(lab_page: str) -> None:
+    assert any(HOSTILE in text for text in Elements(lab_page).text)
+    assert "{{ 7*7 }}" in lab_page
 
 
 def test_page_needs_nothing_from_outside(page: str) -> None:
     elements = Elements(page)
     assert not elements.attributes("link")
-    assert all(a["href"].startswith("#") for a in elements.attributes("a"))
+    assert all(a["href"].startswith("#") or a["href"] in PAGES for a in elements.attributes("a"))
+    assert "default-src 'none'" in elements.attributes("meta")[2]["content"]
     assert not any("src" in attributes for _, attributes in elements.tags)
     assert "url(" not in page and "@import" not in page
 
@@ -169,7 +311,7 @@ def test_tables_have_captions_and_headers_and_links_lead_somewhere(page: str) ->
     assert all(th.get("scope") in ("col", "row") for th in elements.attributes("th"))
     ids = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {a["href"][1:] for a in elements.attributes("a")} <= set(ids)
+    assert {a["href"][1:] for a in elements.attributes("a") if a["href"].startswith("#")} <= set(ids)
     assert elements.attributes("html")[0]["lang"] == "en"
 
 
@@ -183,14 +325,17 @@ def test_every_status_of_the_grader_has_a_mark() -> None:
 
 
 def test_same_rows_give_the_same_bytes(grades: Path, tmp_path: Path) -> None:
-    first = write_report(grades, tmp_path / "a").read_bytes()
-    assert write_report(grades, tmp_path / "b").read_bytes() == first
+    first, second = (write_report(grades, tmp_path / name).parent for name in "ab")
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in PAGES)
 
 
 def test_all_right_and_several_labs(grades: Path, tmp_path: Path) -> None:
     write_rows(grades, "01_other", [("ada", "check_one", 1, 1, "passed", ""), ("007", "check_one", 1, 1, "passed", "")])
-    page = write_report(grades, tmp_path / "report").read_text(encoding="utf-8")
-    assert "01_other" in page and "None: no answer is wrong" in page and "007" in page
+    index = write_report(grades, tmp_path / "report")
+    links = {a["href"] for a in Elements(index.read_text(encoding="utf-8")).attributes("a")}
+    assert links == {"00_mini.html", "01_other.html"}
+    page = (index.parent / "01_other.html").read_text(encoding="utf-8")
+    assert "None: no answer is wrong" in page and "007" in page
 
 
 def test_no_grades_is_said_in_one_line(tmp_path: Path) -> None:
