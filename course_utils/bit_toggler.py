@@ -242,9 +242,10 @@ def bit_toggler_still(
         examples: formats by their name in `PRESETS`.
     """
     figure = Figure(figsize=(10, 2.0 * len(examples)), layout="constrained")
-    for axes, (value, name) in zip(figure.subplots(len(examples), 1, squeeze=False)[:, 0], examples, strict=True):
-        split = PRESETS[name]
-        draw_bits(compute_bits(nearest_code(value, *split), *split), axes)
+    shown = [compute_bits(nearest_code(value, *PRESETS[name]), *PRESETS[name]) for value, name in examples]
+    for axes, bits in zip(figure.subplots(len(examples), 1, squeeze=False)[:, 0], shown, strict=True):
+        draw_bits(bits, axes)
+    figure.set_label(". ".join(bits.summary for bits in shown))  # the text alternative: see alt_text
     return figure
 
 

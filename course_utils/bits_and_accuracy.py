@@ -244,11 +244,13 @@ def still(
     """The demo without sliders: one column for each ``(weight_bits, activation_bits)``, with the whole curve drawn."""
     figure = Figure(figsize=(3.6 * len(settings), 6.0), layout="constrained")
     axes = figure.subplots(2, len(settings), squeeze=False)
-    for column, (weight_bits, activation_bits) in enumerate(settings):
-        curve = {(w, activation_bits): network.compute(w, activation_bits, layer).accuracy for w in BITS}
-        draw(network.compute(weight_bits, activation_bits, layer), axes[:, column], curve)
+    outcomes = [network.compute(weight_bits, activation_bits, layer) for weight_bits, activation_bits in settings]
+    for column, outcome in enumerate(outcomes):
+        bits = outcome.activation_bits
+        draw(outcome, axes[:, column], {(w, bits): network.compute(w, bits, layer).accuracy for w in BITS})
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
+    figure.set_label(". ".join(outcome.summary for outcome in outcomes))  # the text alternative: see alt_text
     return figure
 
 

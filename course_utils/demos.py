@@ -145,13 +145,16 @@ def staircase_still(
     """The demo without sliders: one column for each ``(min_val, max_val, num_bits)``."""
     figure = Figure(figsize=(4.2 * len(settings), 7.2), layout="constrained")
     grid = figure.subplots(3, len(settings), sharex="col", sharey="row", squeeze=False)
+    told = []
     for column, (min_val, max_val, num_bits) in enumerate(settings):
         data = compute_staircase(quantize, dequantize, values, min_val, max_val, num_bits, shown=shown)
         draw_staircase(data, grid[:, column])
+        told.append(f"{num_bits} bits, range [{min_val:g}, {max_val:g}]: {data.summary}")
         first, _, last = data.summary.rpartition(" · ")
         grid[2, column].set_title(f"{first.rpartition(' · ')[2]}, {last}", fontsize=9)
     for ax, corner in zip(grid[:, 0], LEGENDS, strict=True):
         ax.legend(loc=corner)
+    figure.set_label(". ".join(told))  # the text alternative: see alt_text
     return figure
 
 

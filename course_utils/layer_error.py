@@ -155,8 +155,10 @@ def layer_error_still(make: MakeLayer, records: Mapping[str, Record], settings: 
     """The demo without controls: one row for each ``(layer name, num_bits)``."""
     figure = Figure(figsize=(10, 3.0 * len(settings)), layout="constrained")
     rows = figure.subplots(len(settings), 3, squeeze=False)
-    for axes, (name, num_bits) in zip(rows, settings, strict=True):
-        draw_layer_error(compute_layer_error(make, records[name], num_bits), axes)
+    errors = [compute_layer_error(make, records[name], num_bits) for name, num_bits in settings]
+    for axes, error in zip(rows, errors, strict=True):
+        draw_layer_error(error, axes)
+    figure.set_label(". ".join(error.summary for error in errors))  # the text alternative: see alt_text
     return figure
 
 

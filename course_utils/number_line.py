@@ -196,8 +196,10 @@ def number_line_still(
     """The demo without sliders: one column for each ``(exponent_bits, mantissa_bits)``."""
     figure = Figure(figsize=(5.6 * len(splits), 6), layout="constrained")
     grid = figure.subplots(3, len(splits), squeeze=False, height_ratios=(1, 1, 1.6))
-    for column, (exponent_bits, mantissa_bits) in enumerate(splits):
-        draw_number_line(compute_number_line(exponent_bits, mantissa_bits, zoom=zoom, values=values), grid[:, column])
+    lines = [compute_number_line(*split, zoom=zoom, values=values) for split in splits]
+    for column, line in enumerate(lines):
+        draw_number_line(line, grid[:, column])
+    figure.set_label(". ".join(line.summary for line in lines))  # the text alternative: see alt_text
     return figure
 
 

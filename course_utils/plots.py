@@ -3,7 +3,7 @@
 Each function draws on the axes it is handed, labels them with units and returns nothing, so that a notebook decides
 about size and arrangement, and a test can look at what was drawn. Nothing here quantizes: codes and values come in.
 
-Stands on torch, numpy and matplotlib.
+Stands on `alt_text`, torch, numpy and matplotlib.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from cycler import cycler
 from matplotlib.axes import Axes
+
+from course_utils.alt_text import describe_figures
 
 __all__ = [
     "COLOURS",
@@ -42,7 +44,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def use_course_style() -> None:
-    """Sets matplotlib's defaults for a lab: the palette, a light grid, sizes that read well in a notebook."""
+    """Sets matplotlib's defaults for a lab: the palette, a light grid, sizes that read well in a notebook.
+
+    In a notebook, pictures get a text alternative from now on, made of their titles, labels and legends.
+    """
+    describe_figures()
     mpl.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=list(COLOURS.values())),

@@ -30,7 +30,7 @@ class Progress:
 
     Attributes:
         link: where the notebook lies, from the folder of the labs; a relative URL.
-        title: the lab's, or its folder's name.
+        title: the lab's number and title, or its folder's name.
         passed, exercises: an exercise is passed when all its checks are.
         points, max_points: of the checks; the points of those that pass.
         answered, questions: written ones.
@@ -88,9 +88,10 @@ def _read(path: Path, link: str) -> Progress:
                 max_points += role["points"]
             case "markdown", True, True:
                 answers.append("".join(cell["source"]).strip() not in ("", PLACEHOLDER))
+    number, title = path.stem.partition("_")[0], course.get("title", path.stem)
     return Progress(
         link=link,
-        title=str(course.get("title", path.stem)),
+        title=f"{int(number)}: {title}" if "title" in course and number.isdecimal() else title,
         passed=sum(all(checks) for checks in passes.values()),
         exercises=len(passes),
         points=points,

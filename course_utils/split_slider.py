@@ -197,9 +197,11 @@ def split_still(tensors: Mapping[str, Tensor], settings: Sequence[tuple[str, int
     """
     figure = Figure(figsize=(4.4 * len(settings), 6.6), layout="constrained")
     grid = figure.subplots(3, len(settings), squeeze=False)
+    told = []
     for column, (name, word_length, exponent_bits) in enumerate(settings):
         axes = grid[:, column]
         split = compute_split(name, tensors[name], word_length, exponent_bits, convert)
+        told.append(f"{name}: {split.summary}")
         draw_tensor(split, axes)
         draw_split(split, axes)
         axes[0].set_title(f"{name}, {split.format}")
@@ -208,6 +210,7 @@ def split_still(tensors: Mapping[str, Tensor], settings: Sequence[tuple[str, int
                 ax.set_ylabel("")
             for ax in (axes[0], axes[2]):
                 ax.get_legend().remove()
+    figure.set_label(". ".join(told))  # the text alternative: see alt_text
     return figure
 
 

@@ -208,14 +208,18 @@ def threshold_still(
     """
     figure = Figure(figsize=(4.6 * len(layers), 6.6), layout="constrained")
     grid = figure.subplots(3, len(layers), sharex="col", squeeze=False)
+    told = []
     for column, (name, histogram) in enumerate(layers.items()):
         curves = compute_curves(name, histogram, num_bits)
         best = float(curves.mse_thresholds[curves.mse.argmin()])
+        threshold = compute_threshold(curves, (thresholds or {}).get(name, best))
         draw_curves(curves, grid[:, column], (marks or {}).get(name))
-        draw_threshold(curves, compute_threshold(curves, (thresholds or {}).get(name, best)), grid[:, column])
+        draw_threshold(curves, threshold, grid[:, column])
+        told.append(f"input of {name}, {num_bits} bits: {threshold.summary}")
         if column:
             for ax in grid[:, column]:
                 ax.set_ylabel("")
+    figure.set_label(". ".join(told))  # the text alternative: see alt_text
     return figure
 
 

@@ -111,14 +111,13 @@ layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 
 from course_utils.observers import entropy_threshold, mse_range, observe_inputs
 from course_utils.threshold_slider import threshold_demo, threshold_still
 
-observed = observe_inputs(model, [images[:50]], records)
-histograms = {name: observer.histogram for name, observer in observed.items()}
+histograms = {name: seen.histogram for name, seen in observe_inputs(model, [images[:50]], records).items()}
 chosen = {
     name: {
-        "entropy": entropy_threshold(h),
-        "least squares": max(abs(end) for end in mse_range(h)),
+        "entropy": entropy_threshold(histogram.magnitudes()),
+        "least squares": max(-mse_range(histogram)[0], mse_range(histogram)[1]),
     }
-    for name, h in histograms.items()
+    for name, histogram in histograms.items()
 }
 threshold_demo(histograms, chosen)
 
