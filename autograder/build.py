@@ -1,7 +1,8 @@
 """From a lab's source to its release, with nbgrader's own GenerateAssignment.
 
 ``solutions/<lab>/<lab>.py`` -> ``build/source/<lab>/<lab>.ipynb`` (instructor, ignored by git)
--> ``notebooks/<lab>/<lab>.ipynb`` (student, committed).
+-> ``notebooks/<lab>/<lab>.ipynb`` (student, committed). ``hints.toml`` goes along as it is, and so does
+a `Page`, which has no answers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from traitlets.config import Config
 from autograder.errors import CourseError
 from autograder.lab import Lab
 from autograder.pages import Page
+from course_utils.check_panel import HINTS
 
 
 class NamedStub(ClearSolutions):
@@ -82,18 +84,25 @@ def build(lab: Lab | Page) -> bool:
     """Builds a lab's instructor and student notebooks. Returns whether the student's one changed."""
     if isinstance(lab, Lab):
         write_instructor_notebook(lab, lab.root / "build" / "source")
-    path, new = release_path(lab), release_bytes(lab)
-    if path.is_file() and path.read_bytes() == new:
+    if is_current(lab):
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(new)
+    for path, content in _released(lab).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     return True
 
 
 def is_current(lab: Lab | Page) -> bool:
     """Whether the committed release equals a fresh build, byte for byte."""
-    path = release_path(lab)
-    return path.is_file() and path.read_bytes() == release_bytes(lab)
+    return all(path.is_file() and path.read_bytes() == content for path, content in _released(lab).items())
+
+
+def _released(lab: Lab | Page) -> dict[Path, bytes]:
+    """What students get, file by file."""
+    files = {release_path(lab): release_bytes(lab)}
+    if isinstance(lab, Lab) and lab.hints_path.is_file():
+        files[release_path(lab).with_name(HINTS)] = lab.hints_path.read_bytes()
+    return files
 
 
 class _Messages(logging.Handler):

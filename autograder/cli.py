@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,6 +53,10 @@ def main(context: click.Context, root: Path) -> None:
     """The quantization course: build its labs, grade submissions, look at grades.
 
     \b
+    A student's evening:
+      course check notebooks/02_quantization_helpers/02_quantization_helpers.ipynb
+
+    \b
     An instructor's week:
       course build                                   make the notebooks that students get
       course grade 02_quantization_helpers --submissions inbox/
@@ -60,6 +65,7 @@ def main(context: click.Context, root: Path) -> None:
 
     \b
     An author's hour:
+      course new 07_pruning --exercise prune         a skeleton: what is to be written is marked TODO
       course gates 02_quantization_helpers           is the lab honest? every variant, its score, its message
     """
     context.obj = root
@@ -108,7 +114,7 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 @click.option(
     "--due",
     metavar="TIME",
-    help="When the lab is due, e.g. '2026-11-30 23:59 UTC'; kept in the gradebook.  [default: as the lab's source says]",
+    help="When the lab is due, e.g. '2026-11-30 23:59 UTC'; kept in the gradebook.  [default: the lab's own]",
 )
 @click.option("--timestamps", type=click.Path(path_type=Path), help="CSV student,time[,lab]: when it was handed in.")
 @click.option("--extensions", type=click.Path(path_type=Path), help="CSV student,time[,lab]: own due dates.")
@@ -218,7 +224,7 @@ def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: 
         TextColumn("{task.fields[slowest]}"),
     )
     slowest = (0.0, "")
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(lab.name, total=len(folders), rate="", slowest="")
         for task, report in examiners.examine_all(tasks):
             graded = task.finish(report)
@@ -318,6 +324,26 @@ def report(output: Path, to: Path) -> None:
 
 @main.command()
 @click.argument("lab")
+@click.option("--title", default="TODO: a title", help="What stands above the notebook.")
+@click.option(
+    "--exercise", "exercises", multiple=True, default=["first_exercise"], help="A function to write; say it repeatedly."
+)
+@click.pass_obj
+def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
+    """Make the skeleton of a new LAB in solutions/.
+
+    It builds, and passes the gates but for what is not written yet: reference answers, variants and hints. Nothing is
+    overwritten.
+    """
+    from autograder.new import new_lab
+
+    source = new_lab(root, lab, title, exercises)
+    console.print(f"{source}: write what is marked TODO, there and in the files beside it, then:", soft_wrap=True)
+    console.print(f"  course build {lab}\n  course gates {lab} --failed")
+
+
+@main.command()
+@click.argument("lab")
 @click.option("--failed", is_flag=True, help="Print only what does not hold.")
 @click.pass_obj
 def gates(root: Path, lab: str, failed: bool) -> None:
@@ -345,6 +371,52 @@ def gates(root: Path, lab: str, failed: bool) -> None:
             broken += not verdict.holds
     console.print(f"{chosen.name}: {'every gate holds' if not broken else f'{broken} verdicts do not hold'}")
     if broken:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option("--hints", type=click.IntRange(0, 3), default=1, show_default=True, help="Levels of hints to print.")
+@click.pass_obj
+def check(root: Path, notebook: Path, hints: int) -> None:
+    """Run NOTEBOOK and tell what its visible checks say, without a browser.
+
+    The cells run in order in a fresh kernel, as "Restart and run all" does; demos and experiments are left out. Grading
+    adds hidden checks of the same rules. Exits with 1 if a check fails or is missing.
+    """
+    from autograder.check_notebook import check_notebook, missing_checks
+    from course_utils.check_panel import HINT_LEVELS
+
+    passed, earned, most = 0, 0.0, 0.0
+    verdicts = []
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(notebook.name, total=None)
+        for done, total, verdict in check_notebook(notebook):
+            progress.update(bar, completed=done, total=total)
+            verdicts += [verdict] if verdict else []
+    for verdict in verdicts:
+        style = "" if verdict.passed else "bold"
+        console.print(f"{verdict.question} ({verdict.points:g} points)", style=style, markup=False, highlight=False)
+        text = verdict.text if hints else verdict.text.partition("\n  hint ")[0]
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        for level in HINT_LEVELS[1:hints]:  # the first level is a part of the text
+            if level in verdict.hints:
+                told = f"  {level}:\n{textwrap.indent(verdict.hints[level], '    ')}"
+                console.print(told, markup=False, highlight=False, soft_wrap=True)
+        passed, most = passed + verdict.passed, most + verdict.points
+        earned += verdict.points * verdict.passed
+    lost = missing_checks(notebook, root / "notebooks" / notebook.stem / notebook.name)
+    for question in lost:
+        console.print(f"{question} is missing: the grader has it, so what it asks still counts", style="bold")
+    console.print(f"{passed} of {len(verdicts) + len(lost)} checks pass; {earned:g} of {most:g} points shown here")
+    if lost or passed < len(verdicts):
         raise SystemExit(1)
 
 
@@ -476,6 +548,33 @@ def doctor(root: Path, output: Path) -> None:
     console.print(table)
     console.print("everything that is needed is here" if not problems else f"problems to mend: {problems}")
     if problems:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.pass_obj
+def site(root: Path) -> None:
+    """Make the static site: labs without answers, guides, reference. Writes build/site/index.html.
+
+    A lab runs again only if something that decides about its outputs has changed. Exits with 1 if a link on the pages
+    leads nowhere, something comes from another host, a picture has no text alternative, or an answer shows.
+    """
+    from autograder.site import make_site
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
+    with Progress(*columns, console=console) as progress:
+        bars = {}
+
+        def told(lab: str, done: int, count: int) -> None:
+            if lab not in bars:
+                bars[lab] = progress.add_task(lab, total=count)
+            progress.update(bars[lab], completed=done)
+
+        faults = make_site(_labs(root, ()), root, told)
+    for fault in faults:
+        console.print(fault, style="bold red", markup=False, soft_wrap=True)
+    console.print("build/site/index.html" if not faults else f"faults on the pages: {len(faults)}")
+    if faults:
         raise SystemExit(1)
 
 

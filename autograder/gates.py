@@ -1,11 +1,13 @@
 """The honesty gates: what every lab must pass before a student sees it.
 
-Each gate grades some answers of known worth and compares. A gate yields `Verdict`s; a lab passes when all hold.
+Each gate grades some answers of known worth and compares. A gate yields one `Verdict` after the other; a lab passes
+when all hold.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from autograder.gradebook import autograded_notebook
 from autograder.grading import Graded, Grader, Submission
 from autograder.lab import Cell, Lab, Variant
 from autograder.submission import Answers
+from course_utils.check_panel import HINT_KEYS
 
 MIN_WRONG = 5
 MIN_RIGHT = 2
@@ -88,7 +91,7 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """6. No line of an answer, hidden check or model answer is in the release, nor in what feedback is made from."""
     secrets = secret_lines(lab)
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
-    texts = {"release": release_bytes(lab).decode("utf-8")}
+    texts = {"release": release_bytes(lab).decode("utf-8"), "hints": str(lab.hints)}
     graded = {"the release": _grade(lab, grader, released_answers(lab))}
     graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
     for who, result in graded.items():
@@ -123,6 +126,25 @@ def release_is_current(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     yield Verdict("release is current", lab.name, current, message=message)
 
 
+def hints_are_there(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """9. Every exercise has the two levels of hints that the result panel opens on demand."""
+    exercises = [exercise.id for exercise in lab.exercises]
+    for name in dict.fromkeys([*exercises, *lab.hints]):
+        levels = lab.hints.get(name, {})
+        if name not in exercises:
+            message = "is no exercise of this lab"
+        else:
+            missing = [level for level in HINT_KEYS if not str(levels.get(level, "")).strip()]
+            message = f"{lab.hints_path.name} lacks {' and '.join(missing)}" if missing else ""
+        yield Verdict("hints are there", name, not message, message=message)
+    for cell in lab.cells:
+        if cell.kind == "check":  # the panel looks its hints up by this name
+            own = lab.exercise_of(cell).id
+            others = {name for name in re.findall(r"with check\(\"([^\"]*)\"", cell.source) if name != own}
+            message = f"says check({others.pop()!r}), not check({own!r})" if others else ""
+            yield Verdict("hints are there", cell.id, not message, message=message)
+
+
 GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     reference_scores_all,
     release_scores_nothing,
@@ -132,6 +154,7 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     nothing_leaks,
     order_does_not_matter,
     release_is_current,
+    hints_are_there,
 ]
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
+from course_utils.check_panel import HINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 """The course's folder: the checkout that this package is installed from."""
@@ -144,6 +146,24 @@ class Lab:
     @property
     def withheld(self) -> list[str]:
         return list(self.settings.get("withhold", []))
+
+    @property
+    def hints_path(self) -> Path:
+        return self.folder / HINTS
+
+    @property
+    def hints(self) -> dict[str, dict[str, str]]:
+        """Exercise -> level (``idea``, ``steps``) -> text. Empty if nobody wrote any.
+
+        Raises:
+            CourseError: if the file is not TOML.
+        """
+        if not self.hints_path.is_file():
+            return {}
+        try:
+            return tomllib.loads(self.hints_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CourseError(f"{self.hints_path} is not TOML: {error}") from error
 
     @property
     def exercises(self) -> tuple[Cell, ...]:

@@ -66,7 +66,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     Raises:
         Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
     """
-    cells = _read_cells(path)
+    cells = read_cells(path)
     answers = Answers()
     if path.name != f"{lab.name}.ipynb":
         answers.notes.append(f"the notebook is named {path.name}")
@@ -79,7 +79,12 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     return answers
 
 
-def _read_cells(path: Path) -> list[NotebookNode]:
+def read_cells(path: Path) -> list[NotebookNode]:
+    """A notebook's cells, whoever saved it.
+
+    Raises:
+        Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
+    """
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -198,7 +203,7 @@ def added_names(path: Path, lab: Lab) -> set[str]:
     """Names that cells of the student's own define. Only exercise cells are graded, so an answer must not need them."""
     names: set[str] = set()
     ids = {c.id for c in lab.cells}
-    for cell in _read_cells(path):
+    for cell in read_cells(path):
         if _grade_id(cell) not in ids and cell.get("cell_type") == "code":
             try:
                 names.update(_names(cell.source) or ())

@@ -2,10 +2,10 @@
 
 A check cell wraps its expectations in ``with check("quantize_tensor"):`` and states each one as a *rule* of the
 exercise. When a rule is broken the student reads which rule, for which (smallest) input, what was expected, what
-came, and one hint; never a bare ``AssertionError``. The grader runs the very same code, so that a notebook and the
-gradebook cannot disagree.
+came, and one hint; never a bare ``AssertionError``. In a notebook this is a panel (`check_panel`), elsewhere text. The
+grader runs the very same code, so that a notebook and the gradebook cannot disagree.
 
-Stands on torch only.
+Stands on `check_panel` and torch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from course_utils import check_panel
+from course_utils.check_panel import Difference
 
 __all__ = ["CheckFailed", "check", "expect", "expect_close", "expect_equal", "expect_raises", "generator", "probe"]
 
@@ -38,8 +41,19 @@ class CheckFailed(AssertionError):
         rule: the broken rule, one sentence.
     """
 
-    def __init__(self, rule: str, *, given: Any = None, expected: Any = None, got: Any = _UNTOLD, hint: str = ""):
+    def __init__(
+        self,
+        rule: str,
+        *,
+        given: Any = None,
+        expected: Any = None,
+        got: Any = _UNTOLD,
+        hint: str = "",
+        difference: Difference | None = None,
+    ):
         self.rule = rule
+        self.difference = difference
+        self.in_panel = False
         got = "None: is a return missing?" if got is None else None if got is _UNTOLD else got
         self.facts = {"given": given, "expected": expected, "got": got, "hint": hint or None}
         super().__init__(self._text("given", "expected", "got", "hint"))
@@ -49,14 +63,19 @@ class CheckFailed(AssertionError):
         """The same without the expected value: what a student may read of a hidden check."""
         return self._text("given", "got", "hint")
 
-    def _text(self, *names: str) -> str:
+    @property
+    def shown(self) -> dict[str, str]:
+        """Every fact there is, as text."""
         digits = _digits(self.facts["expected"], self.facts["got"])
-        lines = [f"  {n:<9} {_show(self.facts[n], digits)}" for n in names if self.facts[n] is not None]
+        return {name: _show(fact, digits) for name, fact in self.facts.items() if fact is not None}
+
+    def _text(self, *names: str) -> str:
+        lines = [f"  {name:<9} {fact}" for name, fact in self.shown.items() if name in names]
         return "\n".join([f"rule broken: {self.rule}", *lines])
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines instead of a traceback through the check's own code."""
-        return [f"✗ {self}"]
+        return [f"✗ rule broken: {self.rule} (see the panel above)" if self.in_panel else f"✗ {self}"]
 
 
 class check:
@@ -65,9 +84,9 @@ class check:
     Args:
         exercise: the exercise's name, as in its cell's ``grade_id``.
 
-    On success it prints how many rules held. The ``NotImplementedError`` of an untouched exercise, and a name that the
+    On success it tells how many rules held. The ``NotImplementedError`` of an untouched exercise, and a name that the
     check looks for in vain, become a `CheckFailed` that says so; every other error of the student's code passes through
-    with its own traceback.
+    with its own traceback. In a notebook a panel shows the verdict.
     """
 
     active: check | None = None
@@ -84,23 +103,50 @@ class check:
 
     def __exit__(self, kind, error, traceback) -> None:
         check.active = None
+        if error is None:
+            self._tell(self._success(), {})
+            return
+        if not isinstance(error, Exception):  # the interrupt key, the end of the process
+            return
+        failed = error if isinstance(error, CheckFailed) else self._explained(error)
+        if failed is None:
+            raised = f"{type(error).__name__}: {error}"
+            self._tell(f"✗ {self.exercise}: {raised}", {"raised": raised, "where": "see the traceback below"})
+            return
+        failed.in_panel = self._tell(f"✗ {failed}", {"rule broken": failed.rule, **failed.shown}, failed.difference)
+        if failed is not error:
+            raise failed from None
+
+    def _explained(self, error: Exception) -> CheckFailed | None:
+        """What to tell instead of an error that says that there is nothing to check; None for every other error."""
         if _is_stub(error):
-            raise CheckFailed(
+            return CheckFailed(
                 f"{error if str(error) else self.exercise} is written",
                 got="NotImplementedError: the exercise cell still holds its stub",
                 hint="replace the raise line in the exercise cell by your answer, run it, then run this cell again",
-            ) from None
+            )
         if self.misses(error):
-            raise CheckFailed(
+            return CheckFailed(
                 f"{self.exercise} is defined",
                 got=str(error),
                 hint="run the exercise cell, and every cell above it, then run this cell again",
-            ) from None
-        if error is None:
-            seconds = time.perf_counter() - self.started
-            rules, cases = len(self.held), sum(self.held.values())
-            told = f"{rules} rule{'s hold' if rules != 1 else ' holds'}, {cases} case{'s' if cases != 1 else ''}"
-            print(f"✓ {self.exercise}: {told}, {seconds:.2f} s")
+            )
+        return None
+
+    def _success(self) -> str:
+        seconds = time.perf_counter() - self.started
+        rules, cases = len(self.held), sum(self.held.values())
+        told = f"{rules} rule{'s hold' if rules != 1 else ' holds'}, {cases} case{'s' if cases != 1 else ''}"
+        return f"✓ {self.exercise}: {told}, {seconds:.2f} s"
+
+    def _tell(self, text: str, facts: dict[str, str], difference: Difference | None = None) -> bool:
+        """Shows the panel and returns True, or prints a success where there is no notebook."""
+        if check_panel.in_notebook():
+            check_panel.show(self.exercise, self.held, text, facts, difference)
+            return True
+        if not facts:
+            print(text)
+        return False
 
     def misses(self, error: BaseException | None) -> bool:
         """Whether the check itself, not the student's code, looked for a name that is not there."""
@@ -302,8 +348,18 @@ def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: 
             expected=_show(wanted, digits) + (at if not elementwise else ""),
             got=_show(came, digits),
             hint=hint,
+            difference=_difference(given_numbers if elementwise else None, expected_numbers, got_numbers, bad, within),
         )
     _held(rule)
+
+
+def _difference(
+    given: torch.Tensor | None, expected: torch.Tensor, got: torch.Tensor, bad: torch.Tensor, within: Any
+) -> Difference | None:
+    if not check_panel.drawable(expected):
+        return None
+    allowed = torch.as_tensor(within, dtype=torch.float64).expand(bad.shape)
+    return Difference(None if given is None else given.double(), expected.double(), got.double(), bad, allowed)
 
 
 def _digits(first: Any, second: Any) -> int:

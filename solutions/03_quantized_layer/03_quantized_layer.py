@@ -1156,7 +1156,7 @@ def run_layer(kind, weight, bias, ways, num_bits, x, *grids):
     return out, getattr(out, "requires_grad", None)
 
 
-with check("QuantizedLayer"):
+with check("quantized_layer"):
     weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
     q, scalefactor, zeropoint, after = weight_codes("linear", weight, bias, {}, 8)
     rule = "the constructor quantizes the weight with quantize_tensor"
@@ -1310,7 +1310,7 @@ def run_conv(weight, bias, ways, num_bits, x, *grids):
     return QuantizedLayer(make_layer("conv", weight, bias, **ways), num_bits).run_quantized_layer(x, *grids)
 
 
-with check("QuantizedLayer"):
+with check("quantized_layer"):
     weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
     x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
     grids = (2.0**-4, 10, 0.021, 100)
@@ -1446,7 +1446,7 @@ def run_edge(kind, weight, bias, num_bits, x, *grids):
     return QuantizedLayer(make_layer(kind, weight, bias), num_bits).run_quantized_layer(x, *grids)
 
 
-with check("QuantizedLayer"):
+with check("quantized_layer"):
     raised = refusal("ReLU")
     expect(
         "TypeError" in raised,

@@ -1212,7 +1212,7 @@ def calibrated(weights, first, second=None):
     return quantizer.calibration_input_stats, same
 
 
-with check("QuantizerForClassyClassifier.calibrate"):
+with check("quantizer_for_classy_classifier"):
     # a network that one can follow by hand: all weights are 0, so a layer's output is its bias
     network = ClassyClassifier()
     with torch.no_grad():
@@ -1387,7 +1387,7 @@ def run_on_grids(weights, x, *lists_of_grids):
     return results
 
 
-with check("QuantizerForClassyClassifier.run_calibrated_quantized"):
+with check("quantizer_for_classy_classifier"):
     # again weights 0: the logits are the biases of layer8_fc, as well as the output's grid can say them
     network = ClassyClassifier()
     with torch.no_grad():
