@@ -565,10 +565,10 @@ def site(root: Path) -> None:
     with Progress(*columns, console=console) as progress:
         bars = {}
 
-        def told(lab: str, done: int, count: int) -> None:
-            if lab not in bars:
-                bars[lab] = progress.add_task(lab, total=count)
-            progress.update(bars[lab], completed=done)
+        def told(name: str, done: int, count: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=count)
+            progress.update(bars[name], completed=done)
 
         faults = make_site(_labs(root, ()), root, told)
     for fault in faults:

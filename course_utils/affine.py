@@ -93,7 +93,7 @@ def scale_and_zero_point(
     Args:
         minimum, maximum: the range, of any one shape.
         num_bits, signed: see `quant_range`.
-        symmetric: zero point 0 and scale = max(|minimum|, |maximum|) / (2^(num_bits - 1) - 1); needs ``signed``.
+        symmetric: zero point 0 and ``scale = max(|minimum|, |maximum|) / (2^(num_bits - 1) - 1)``; needs ``signed``.
 
     Returns:
         (scale, zero_point): float32 and int32, of the range's shape. The zero point is within the integers' range.

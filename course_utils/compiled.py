@@ -96,7 +96,7 @@ def _within(q, low, high):
 
 @njit(error_model="numpy", nogil=True)
 def sum_in_cells(x, sums, rest_bits):
-    """Counts numbers by the first bits of |x|, and sums up the rest of their bits; `format_search` tells what for.
+    """Counts numbers by the first bits of ``|x|``, and sums up the rest of their bits; `format_search` tells what for.
 
     Args:
         x: float32 array of one dimension, below 2^29 numbers (else the last sum could overflow).

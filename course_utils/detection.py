@@ -105,7 +105,7 @@ def stretch(image: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, P
         size: height and width of the result, pixels.
 
     Returns:
-        float32 (1, 3, *size) in [0, 1], and where the image lies in it.
+        float32 ``(1, 3, *size)`` in [0, 1], and where the image lies in it.
 
     Raises:
         TypeError, ValueError: if it is no such image.
@@ -278,7 +278,7 @@ def mean_average_precision(
     iou_threshold: float = 0.5,
     recall_points: int = 101,
 ) -> float:
-    """The mean of `average_precision` over the classes of which there is a box; mAP@0.5 unless told otherwise."""
+    """The mean of `average_precision` over the classes of which there is a box; ``mAP@0.5`` unless told otherwise."""
     return average_precision(detections, boxes, labels, classes, iou_threshold, recall_points).nanmean().item()
 
 

@@ -2,7 +2,7 @@
 
 For a tensor and a word length, the splits are ``FloatFormat(e, word_length - 1 - e)``, with e from 1 to 6 (8-bit words)
 or 7 (16-bit words). The error of a split is the mean squared error of rounding to it; the best split is the one with
-the least error, and of equals the one with fewest exponent bits. As a loop, which is also the definition:
+the least error, and of equals the one with fewest exponent bits. As a loop, which is also the definition::
 
     errors = {e: mse(x, FloatFormat(e, word_length - 1 - e).quantize(x)) for e in range(1, 7)}
     best = min(errors, key=errors.get)
@@ -15,7 +15,7 @@ A number is rounded up or down as it lies above or below a boundary: the middle 
 largest value. In an 8-bit word the middles have at most 6 mantissa bits behind the leading one (5 of the values, and
 one for the middle). So if float32 numbers are sorted into cells by their exponent and the first 6 bits of their
 mantissa, every boundary is the edge of a cell, and a split rounds all numbers of a cell to the same value r. With a the
-lower edge of the cell, and d = |x| - a,
+lower edge of the cell, and ``d = |x| - a``::
 
     sum (|x| - r)^2 = sum d^2 + (a - r) * (2 * sum d + n * (a - r)).
 

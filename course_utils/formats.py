@@ -11,7 +11,8 @@ A float format with m mantissa bits holds, in the binade [2^e, 2^(e+1)), the mul
 first normal binade, which begins at 2^emin, the step stays what it is there: those are the subnormals. To round x:
 
 1. *The binade.* A float32 is sign, exponent and mantissa side by side; with sign and mantissa bits masked off, what
-   remains is 2^e with 2^e <= |x| < 2^(e+1). No logarithm, no loop. Clamped from below to 2^emin, it serves subnormals.
+   remains is 2^e with ``2^e <= |x| < 2^(e+1)``. No logarithm, no loop. Clamped from below to 2^emin, it serves
+   subnormals.
 2. *The step.* Multiply by 2^-m.
 3. *In units of the step.* q = x / step. Exact, because step is a power of two: only the exponent changes.
 4. *To a whole number.* Round q; the tie goes to the even number, as IEEE 754 has it.
@@ -27,15 +28,15 @@ Step 4 needs no rounding instruction. In [2^23, 2^24] neighbouring float32 numbe
 0 <= q <= 2^23 the sum q + 2^23 has no room for a fraction: the addition itself must round it away, and the hardware's
 addition rounds to nearest, ties to the even number. (The sum is even where the rounded q is, because 2^23 is.)
 Subtracting 2^23 again is exact: the difference of two whole numbers up to 2^24 is one. Hence (q + 2^23) - 2^23 is q,
-rounded. With C = 1.5 * 2^23 it holds for both signs: |q| <= 2^22 keeps q + C within [2^23, 2^24], where the distance is
-still 1.
+rounded. With C = 1.5 * 2^23 it holds for both signs: ``|q| <= 2^22`` keeps q + C within [2^23, 2^24], where the
+distance is still 1.
 
 Steps 2 to 5 then merge. Multiplying by a power of two commutes with rounding, so instead of scaling x to whole numbers
 one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m),
 
     (x + c*E) - c*E    is x, rounded to m mantissa bits, subnormals included.
 
-One addition and one subtraction, in any language. It has three limits: |q| <= 2^(m+1) must stay within 2^22, so
+One addition and one subtraction, in any language. It has three limits: ``|q| <= 2^(m+1)`` must stay within 2^22, so
 m <= 21; c*E must not overflow, which it does for 8 exponent bits; and -0.0, or -0.1 rounded to zero, comes out as 0.0.
 Rounding q itself has none of them, so that is what the code below does; a test holds it against the sum. Where only the
 error counts and not the sign of zero, the sum serves as it is (`format_search`).
