@@ -9,11 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import write_mini
+from conftest import MINI, write_mini
 from nbgrader.api import Gradebook
 from sample_class import answered
 
-from autograder.cli import main
+from autograder.cli import _dates, main
 from autograder.due import Dates, read_time, read_times, timestamp_beside
 from autograder.errors import CourseError
 from autograder.gradebook import GradeWriter, late_penalties, read_csvs, totals
@@ -130,6 +130,16 @@ def test_the_command_takes_dates_and_names_who_is_not_there(course):
     assert penalties(course) == {"ann": 0.5, "bob": 0.5, "cyd": None}
     shown = CliRunner().invoke(main, ["gradebook", "--output", str(course.root / "grades")]).output
     assert shown.count("3.5") == 4, "ann's and bob's points, and their totals"
+
+
+def test_a_lab_may_say_itself_when_it_is_due_and_the_command_knows_better(tmp_path):
+    lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30 13:00 Europe/Vienna"))
+    assert _dates(lab, None, None, None, {}).due == DUE
+    assert _dates(lab, "2026-12-24 UTC", None, None, {}).due == datetime(2026, 12, 24)
+
+
+def test_a_lab_that_says_nothing_leaves_the_gradebook_as_it_is(course):
+    assert _dates(course, None, None, None, {}).due is None
 
 
 def test_a_penalty_of_a_person_stays_where_no_dates_are_known(course, grader):
