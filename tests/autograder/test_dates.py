@@ -135,7 +135,7 @@ def test_the_command_takes_dates_and_names_who_is_not_there(course):
 def test_a_lab_may_say_itself_when_it_is_due_and_the_command_knows_better(tmp_path):
     lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30 13:00 Europe/Vienna"))
     assert _dates(lab, None, None, None, {}).due == DUE
-    assert _dates(lab, "2026-12-24 UTC", None, None, {}).due == datetime(2026, 12, 24)
+    assert _dates(lab, "2026-12-24 00:00 UTC", None, None, {}).due == datetime(2026, 12, 24)
 
 
 def test_a_lab_that_says_nothing_leaves_the_gradebook_as_it_is(course):

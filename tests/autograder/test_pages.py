@@ -1,4 +1,4 @@
-"""The start page and the demos' notebook are built and run; `course lab` hands on its arguments; labs have due dates."""
+"""The start page and the demos are built and run; `course lab` hands on its arguments; labs may have due dates."""
 
 from __future__ import annotations
 
