@@ -75,6 +75,18 @@ def what_leaks(lab: Lab, graded: Graded, page: Page) -> list[str]:
     return leaks
 
 
+def telling(graded: dict[str, Graded]) -> list[str]:
+    """Ada, who has all points, mallory, and as many others as it takes to see every status and every message that
+    keeps something back: a page takes nbgrader two seconds."""
+    chosen, seen = ["ada", "mallory"], set()
+    for student, each in graded.items():
+        new = {r.status for r in each.rows} | {(r.question, r.message) for r in each.rows if r.message != r.public}
+        if student in chosen or not new <= seen:
+            seen |= new
+            chosen.append(student)
+    return list(dict.fromkeys(chosen))
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", lab_names())
 def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader, tmp_path: Path):
@@ -88,6 +100,9 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
     graded = {student: grader.grade(Submission.read(student, lab, inbox / student)) for student in [*names, "mallory"]}
     hidden = [r for g in graded.values() for r in g.rows if r.message != r.public]
     assert hidden, "somebody fails a hidden expectation, else this test would say nothing"
+    graded = {student: graded[student] for student in telling(graded)}
+    kept = {(r.question, r.message) for g in graded.values() for r in g.rows}
+    assert all((r.question, r.message) in kept for r in hidden)
 
     pages = feedback(lab, list(graded.values()), tmp_path / "grades")
 
