@@ -231,7 +231,8 @@ ATTACKS = {
     "a memory bomb": Attack("def double(x):\n    hoard = []\n    while True: hoard.append(bytearray(2**26))"),
     "a memory bomb in many processes": Attack(
         "for _ in range(8):\n    if os.fork() == 0:\n        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\n"
-        "def double(x):\n    time.sleep(60)"
+        "def double(x):\n    time.sleep(60)",
+        harms_itself=True,  # a busy machine finds the memory full only while another exercise is checked
     ),
     "memory of many processes that hide what they hold": Attack(
         "libc.prctl(4, 0, 0, 0, 0)\nfor _ in range(8):\n    if os.fork() == 0:\n"
