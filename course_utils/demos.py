@@ -218,7 +218,13 @@ def image_tag(figure: Figure, alternative: str) -> str:
     """A figure as an HTML image that needs no file, with its text alternative."""
     canvas = FigureCanvasAgg(figure)  # savefig would look for a backend and lay the figure out anew
     canvas.draw()
+    return canvas_tag(canvas, alternative)
+
+
+def canvas_tag(canvas: FigureCanvasAgg, alternative: str) -> str:
+    """What is drawn on a canvas, as `image_tag`. Where there is little room, as at large zoom, it shrinks to fit."""
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(alternative, quote=True)}" src="data:image/png;base64,{data}">'
+    fit = "max-width: 100%; height: auto"
+    return f'<img alt="{html.escape(alternative, quote=True)}" src="data:image/png;base64,{data}" style="{fit}">'

@@ -8,14 +8,12 @@ power of two is, relative to them. The signal-to-error ratio of every split, wit
 put them on axes. `split_demo` has controls, `split_still` does without. They round with the function that they are
 handed, the student's. In the demo only what depends on the split is drawn anew, over a copy of everything else.
 
-Stands on `formats` (a format's ends), `plots`, torch, matplotlib and ipywidgets.
+Stands on `formats` (a format's ends), `demos` (the image in HTML), `plots`, torch, matplotlib and ipywidgets.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from course_utils import plots
+from course_utils.demos import canvas_tag
 from course_utils.formats import FloatFormat
 
 __all__ = ["Split", "compute_split", "draw_split", "draw_tensor", "split_demo", "split_still", "splits"]
@@ -232,10 +230,7 @@ class _Stage:
         for part in draw_split(split, self.axes, animated=True):
             part.axes.draw_artist(part)
             part.remove()
-        buffer = io.BytesIO()
-        Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return f'<img alt="{html.escape(split.summary, quote=True)}" src="data:image/png;base64,{data}">'
+        return canvas_tag(self.canvas, split.summary)
 
 
 def split_demo(tensors: Mapping[str, Tensor], convert: Convert, *, word_length: int = 8, exponent_bits: int = 3) -> Any:

@@ -14,9 +14,6 @@ Stands on `observers` (the curves), `demos` (the image in HTML), `plots`.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +22,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
-from PIL import Image
 
 from course_utils import plots
+from course_utils.demos import canvas_tag
 from course_utils.observers import Histogram, entropy_curve, mse_curve
 
 __all__ = [
@@ -228,7 +225,7 @@ class _Stage:
 
     def __init__(self) -> None:
         figure = Figure(figsize=(7.2, 5.6), dpi=80, layout="none")
-        figure.subplots_adjust(left=0.13, right=0.98, top=0.94, bottom=0.09, hspace=0.12)
+        figure.subplots_adjust(left=0.16, right=0.98, top=0.94, bottom=0.09, hspace=0.12)
         self.canvas = FigureCanvasAgg(figure)
         self.axes = figure.subplots(3, 1, sharex=True)
 
@@ -246,10 +243,7 @@ class _Stage:
         for part in parts:
             part.axes.draw_artist(part)
             part.remove()
-        buffer = io.BytesIO()
-        Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return f'<img alt="{html.escape(threshold.summary, quote=True)}" src="data:image/png;base64,{data}">'
+        return canvas_tag(self.canvas, threshold.summary)
 
 
 def threshold_demo(layers: Mapping[str, Histogram], marks: Marks | None = None, *, num_bits: int = 8) -> Any:

@@ -111,7 +111,8 @@ layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 
 from course_utils.observers import entropy_threshold, mse_range, observe_inputs
 from course_utils.threshold_slider import threshold_demo, threshold_still
 
-histograms = {name: seen.histogram for name, seen in observe_inputs(model, [images[:50]], records).items()}
+inner = [name for name in records if name != "layer1_conv"]  # what enters the first one is the image
+histograms = {name: seen.histogram for name, seen in observe_inputs(model, [images[:50]], inner).items()}
 chosen = {
     name: {
         "entropy": entropy_threshold(histogram.magnitudes()),

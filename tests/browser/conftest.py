@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts JupyterLab in a folder, with settings and state of its own, as `make lab` does."""
+    """Starts JupyterLab in a folder, with settings and state of its own; by a command of its own, if one is given."""
     processes: list[subprocess.Popen] = []
 
-    def start(root: Path, *options: str) -> Server:
+    def start(root: Path, *options: str, command: Sequence[str] = (sys.executable, "-m", "jupyter", "lab")) -> Server:
         own = tmp_path_factory.mktemp("jupyter")
         for name, settings in SETTINGS.items():
             path = own / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -80,11 +80,11 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
             "IPYTHONDIR": own / "ipython",
         }
         port = _free_port()
-        command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
-        command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", *options]
+        own_options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0"]
+        words = [*command, *own_options, f"--IdentityProvider.token={TOKEN}", *options]
         log = (own / "log").open("wb")
         environment = os.environ | {name: str(folder) for name, folder in folders.items()}
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(words, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         processes.append(process)
         server = Server(f"http://127.0.0.1:{port}", root)
         _wait_for(server, process, own / "log")

@@ -1,5 +1,5 @@
-"""Every lab, answered, runs in JupyterLab without an error, its demos answer to their sliders, and a second run by
-nbval gives the same outputs."""
+"""Every lab, answered, and the notebook of demos run in JupyterLab without an error, their demos answer to mouse and
+keyboard, every picture has a text alternative, and a second run by nbval gives the same outputs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from playwright.sync_api import Locator, Page, expect
 from sample_class import answered
 
 from autograder.lab import ROOT, Lab, lab_names
+from autograder.pages import DEMOS
+from autograder.pages import Page as DemoPage
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -24,27 +26,31 @@ SANITIZE = Path(__file__).parents[1] / "nbval_sanitize.cfg"
 
 NEVER_RAN = "[ ]:"
 ERROR = "application/vnd.jupyter.error"
-SLIDER, MENU = ".noUi-handle", ".widget-dropdown select"
+SLIDER, MENU, BUTTON = ".noUi-handle", ".widget-dropdown select", ".widget-button"
 CONTROLS = f"{SLIDER}, {MENU}"
+
+NOTEBOOKS = [*lab_names(ROOT), DEMOS]
 
 
 @pytest.fixture(scope="module")
-def answered_labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every lab, answered, and the demos."""
     root = tmp_path_factory.mktemp("answered")
-    for name in lab_names(ROOT):
+    for name in NOTEBOOKS:
         (root / name).mkdir()
-        nbformat.write(answered(Lab(name)), root / name / f"{name}.ipynb")
+        notebook = DemoPage(DEMOS).notebook if name == DEMOS else answered(Lab(name))
+        nbformat.write(notebook, root / name / f"{name}.ipynb")
     return root
 
 
 @pytest.fixture(scope="module")
-def server(start_lab: Callable, answered_labs: Path):
-    return start_lab(answered_labs)
+def server(start_lab: Callable, notebooks: Path):
+    return start_lab(notebooks)
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", lab_names(ROOT))
-def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
     # a workspace of its own: JupyterLab would open the tabs of the test before again, hidden under this one
     page.goto(server.address(f"lab/workspaces/{name}/tree/{name}/{name}.ipynb"))
     notebook = page.locator(".jp-NotebookPanel")
@@ -58,6 +64,8 @@ def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp
     assert not prompts(notebook).filter(has_text=NEVER_RAN).count()
     save(notebook, server.root / name / f"{name}.ipynb")
 
+    mute = notebook.locator(".jp-OutputArea-output img").evaluate_all("all => all.filter(i => !i.alt).length")
+    assert mute == 0, f"{mute} pictures without a text alternative"
     demos = notebook.locator(".jp-OutputArea-output", has=page.locator(CONTROLS))
     if demos.count() == 0:
         pytest.skip(f"{name} has no sliders and no menus: no demo of it was tested")
@@ -65,9 +73,9 @@ def test_answered_lab_runs_and_its_demos_move(name: str, server, page: Page, tmp
         check_demo(demos.nth(number))
 
 
-@pytest.mark.parametrize("name", lab_names(ROOT))
-def test_a_second_run_gives_the_same_outputs(name: str, answered_labs: Path) -> None:
-    path = answered_labs / name / f"{name}.ipynb"
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_second_run_gives_the_same_outputs(name: str, notebooks: Path) -> None:
+    path = notebooks / name / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     if not has_outputs(notebook):  # no browser ran it
         NotebookClient(notebook, timeout=RUN_SECONDS, resources={"metadata": {"path": path.parent}}).execute()
@@ -115,13 +123,15 @@ def prompts(notebook: Locator) -> Locator:
 
 
 def check_demo(demo: Locator) -> None:
-    """Moves every slider of a demo by the keyboard, takes another entry of every menu, and expects other pictures.
+    """Drives a demo and expects other pictures: every slider by the arrow keys, the first also by the mouse, all menus,
+    every button by the space bar.
 
     A slider's picture must change for at least one step; a menu's, with the first other entry.
     """
     demo.scroll_into_view_if_needed()
     assert pictures(demo), "a demo has controls but no picture"
-    handles, menus = demo.locator(SLIDER), demo.locator(MENU)
+    reach_by_tab(demo)
+    handles, menus, buttons = demo.locator(SLIDER), demo.locator(MENU), demo.locator(BUTTON)
     for number in range(handles.count()):
         before = pictures(demo)
         for key in ["ArrowRight"] * 3 + ["ArrowLeft"] * 3:
@@ -130,16 +140,50 @@ def check_demo(demo: Locator) -> None:
                 break
         else:
             pytest.fail(f"slider {number} moves and the picture stays as it is")
+    drag(demo, handles.first)
     for number in range(menus.count()):
         menu, before = menus.nth(number), pictures(demo)
         other = menu.evaluate("menu => menu.selectedIndex === 0 ? 1 : 0")
         menu.select_option(index=other)
         assert changed(demo, before), f"menu {number} has another entry and the picture stays as it is"
+    # from the last on: the first ones choose formats, of which one is there already, and which have fewer bits to press
+    for number in reversed(range(buttons.count())):
+        if buttons.nth(number).is_visible():
+            before = pictures(demo)
+            buttons.nth(number).press("Space")
+            assert changed(demo, before), f"button {number} was pressed and the picture stays as it is"
+
+
+def reach_by_tab(demo: Locator) -> None:
+    """Goes through a demo by the Tab key alone, from its first control on."""
+    controls = demo.locator(f"{CONTROLS}, {BUTTON}").locator("visible=true")
+    controls.first.focus()
+    for _ in range(3 * controls.count()):  # a slider's number is a stop of its own
+        demo.page.evaluate("document.activeElement.dataset.reached = 'by Tab'")
+        demo.page.keyboard.press("Tab")
+    missed = controls.evaluate_all("all => all.filter(c => !c.dataset.reached).length")
+    assert missed == 0, f"{missed} of {controls.count()} controls are not reached by the Tab key"
+
+
+def drag(demo: Locator, handle: Locator) -> None:
+    """Drags a slider by the mouse to the other half of its way."""
+    before, track = pictures(demo), handle.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]")
+    handle.scroll_into_view_if_needed()
+    ends, place = track.bounding_box(), handle.bounding_box()
+    here, middle = place["x"] + place["width"] / 2, ends["x"] + ends["width"] / 2
+    there = ends["x"] + ends["width"] * (0.1 if here > middle else 0.9)
+    height = place["y"] + place["height"] / 2
+    mouse = demo.page.mouse
+    mouse.move(here, height)
+    mouse.down()
+    mouse.move(there, height, steps=5)
+    mouse.up()
+    assert changed(demo, before), "the first slider was dragged and the picture stays as it is"
 
 
 def changed(demo: Locator, before: list[str]) -> bool:
-    for _ in range(20):
-        demo.page.wait_for_timeout(250)
+    for _ in range(100):
+        demo.page.wait_for_timeout(50)
         if pictures(demo) != before:
             return True
     return False
