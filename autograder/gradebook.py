@@ -32,7 +32,7 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.build import NamedStub, release
-from autograder.due import Dates, timestamp_beside
+from autograder.due import TIMESTAMP, Dates, timestamp_beside
 from autograder.errors import CourseError
 from autograder.grading import Graded, Row
 from autograder.lab import Lab
@@ -44,6 +44,9 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # nbgrader's models let SQLAlchemy flush early, which SQLAlchemy 2 warns of; nothing is lost by it
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
+
+SECRET = "submission_secret.txt"  # of nbgrader's exchange
+LONGEST_BESIDE = 1000  # bytes of its files; they have 30 and 128
 
 COLUMNS = ["student", "lab", "question", "score", "max_score", "status", "message"]
 
@@ -96,6 +99,7 @@ class GradeWriter:
         path = folder / f"{self.lab.name}.ipynb"
         before = _sources(path)
         nbformat.write(notebook, path)
+        _copy_what_the_exchange_laid_beside(graded, folder)
         rows = self._save(graded, notebook, before)
         self._charge_lateness(graded, notebook)
         self.rows += rows
@@ -132,7 +136,8 @@ class GradeWriter:
         folder = self.output / "submitted" / nbgrader_id(graded.submission.student) / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         if graded.submission.path is not None:
-            with contextlib.suppress(PermissionError):  # its rows say that it cannot be read
+            # its rows say so if it cannot be read; nbgrader's collect has put it into this very folder
+            with contextlib.suppress(PermissionError, shutil.SameFileError):
                 shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
 
     def _save(self, graded: Graded, notebook: NotebookNode, before: dict[str, str]) -> list[Row]:
@@ -234,6 +239,17 @@ class GradeWriter:
         }
         path = self.output / f"{self.lab.name}.run.json"
         path.write_text(json.dumps(run, indent=1), encoding="utf-8")
+
+
+def _copy_what_the_exchange_laid_beside(graded: Graded, folder: Path) -> None:
+    """Time and secret of a submission that came by nbgrader's exchange, which hands feedback back by them."""
+    if graded.submission.path is None:
+        return
+    for name in (TIMESTAMP, SECRET):
+        source = graded.submission.path.parent / name
+        if source.is_file() and not source.is_symlink():
+            with contextlib.suppress(PermissionError), source.open("rb") as file:
+                (folder / name).write_bytes(file.read(LONGEST_BESIDE))
 
 
 def _sources(path: Path) -> dict[str, str]:

@@ -178,3 +178,21 @@ def test_a_timestamp_that_is_none_becomes_a_note(tmp_path):
     assert "'never' is no time" in timestamp_beside(notebook)[1]
     (tmp_path / "timestamp.txt").write_bytes(b"\xff\xfe")
     assert timestamp_beside(notebook) == (None, "timestamp.txt cannot be read")
+
+
+def test_what_came_by_the_exchange_is_graded_where_it_lies_and_can_get_feedback(tmp_path: Path, grader: Grader) -> None:
+    lab = write_mini(tmp_path)
+    here = tmp_path / "grades" / "submitted" / "ann" / "00_mini"  # where nbgrader's collect puts it, and we a copy
+    here.mkdir(parents=True)
+    nbformat.write(answered(lab), here / "00_mini.ipynb")
+    (here / "timestamp.txt").write_text("2026-11-30 14:00:00.0 UTC")
+    (here / "submission_secret.txt").write_text("0" * 128)
+    with GradeWriter(lab, tmp_path / "grades", tmp_path / "grades" / "gradebook.db", Dates(due=DUE)) as writer:
+        for submission in find_submissions(lab, tmp_path / "grades" / "submitted"):
+            writer.add(grader.grade(submission))
+    assert sum(row.score for row in writer.rows) == lab.max_score
+    beside = tmp_path / "grades" / "autograded" / "ann" / "00_mini"  # generate_feedback takes both along from there
+    for name in ("timestamp.txt", "submission_secret.txt"):
+        assert (beside / name).read_bytes() == (here / name).read_bytes()
+    with book(lab) as gradebook:
+        assert gradebook.find_submission("00_mini", "ann").total_seconds_late == 2 * 3600
