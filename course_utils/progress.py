@@ -156,7 +156,7 @@ def _next(labs: list[Progress]) -> str:
     left = [lab for lab in labs if not lab.done and not lab.problem]
     if not left:
         return ""
-    begun = any(lab.passed or lab.answered for lab in labs)
+    begun = any(lab.points or lab.answered for lab in labs)
     return f"**{'Go on' if begun else 'Begin'} with [{_plain(left[0].title)}]({left[0].link}).**"
 
 

@@ -10,7 +10,7 @@
 # `raise NotImplementedError(...)` by your code, run the cell (Shift+Enter), then run the check cell under it. The check
 # says whether your code keeps to the rules of the exercise, and if not, which one it breaks.
 #
-# **Come back?** The table says how far you are. Labs follow one another, but each repeats what it needs of the ones
+# **Back again?** The table says how far you are. Labs follow one another, but each repeats what it needs of the ones
 # before.
 #
 # [How you work with a lab, what is graded, how you hand in](../docs/student.md)
@@ -19,6 +19,7 @@
 # ## Labs
 
 # %% jupyter={"source_hidden": true}
+# run this cell again to bring the table up to date
 from IPython.display import Markdown
 
 from course_utils.progress import overview
@@ -26,8 +27,8 @@ from course_utils.progress import overview
 Markdown(overview())
 
 # %% [markdown]
-# The table shows the notebooks as they were saved when it was made. To make it anew: menu *Run*, *Run All Cells*. Its
-# points are those of the checks that you see; grading looks at the same rules with more inputs.
+# The table shows the notebooks as they were saved when it was made. To make it anew, press Shift+Enter on the grey line
+# above it. Its points are those of the checks that you see; grading looks at the same rules with more inputs.
 #
 # ## Demos
 #
