@@ -42,6 +42,12 @@ class Server:
 
 
 @pytest.fixture(scope="session")
+def embedded() -> dict[str, str]:
+    """The environment without the real data: with them labs take minutes, which is for tests/labs/test_on_real_data."""
+    return {name: value for name, value in os.environ.items() if name != "COURSE_DATA"}
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
@@ -61,7 +67,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def start_lab(tmp_path_factory: pytest.TempPathFactory, embedded: dict[str, str]) -> Iterator[Callable[..., Server]]:
     """Starts JupyterLab in a folder, with settings and state of its own; by a command of its own, if one is given."""
     processes: list[subprocess.Popen] = []
 
@@ -83,7 +89,7 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         own_options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0"]
         words = [*command, *own_options, f"--IdentityProvider.token={TOKEN}", *options]
         log = (own / "log").open("wb")
-        environment = os.environ | {name: str(folder) for name, folder in folders.items()}
+        environment = embedded | {name: str(folder) for name, folder in folders.items()}
         process = subprocess.Popen(words, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         processes.append(process)
         server = Server(f"http://127.0.0.1:{port}", root)

@@ -74,17 +74,19 @@ def test_notebook_runs_and_its_demos_move(name: str, server, page: Page, tmp_pat
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_second_run_gives_the_same_outputs(name: str, notebooks: Path) -> None:
+def test_a_second_run_gives_the_same_outputs(name: str, notebooks: Path, embedded: dict[str, str]) -> None:
     path = notebooks / name / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     if not has_outputs(notebook):  # no browser ran it
-        NotebookClient(notebook, timeout=RUN_SECONDS, resources={"metadata": {"path": path.parent}}).execute()
+        client = NotebookClient(notebook, timeout=RUN_SECONDS, resources={"metadata": {"path": path.parent}})
+        client.execute(env=embedded)
         nbformat.write(notebook, path)
     # deterministic is what one machine gives twice: outputs from another one would differ in their last digits
     nbval = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider", "-q"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *nbval, "-o", "addopts=", str(path)],
         cwd=path.parent,
+        env=embedded,
         capture_output=True,
         text=True,
     )
