@@ -29,7 +29,10 @@ from autograder.errors import CourseError
 from course_utils.check_panel import HINTS
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The course's folder: the checkout that this package is installed from."""
+"""The course's folder: the checkout that this package is installed from.
+
+:meta hide-value:
+"""
 
 CHECK_SECONDS = 10.0
 """How long a check or an answer cell may take when the lab's front matter (``check_seconds``) says nothing."""

@@ -1,8 +1,8 @@
 """A lab as a page to read: the released notebook, with the outputs that the reference answers give.
 
-The instructor notebook runs in a kernel; its outputs then go to the cells of the release, by id. Answers and hidden
-checks stay out, and a page that shows a line of them is refused. What needs a kernel to live, sliders and buttons, is
-replaced by the picture with which it opens.
+The release runs in a kernel with the reference answers in its answer cells; the outputs then go to the untouched
+release, by the cells' ids. Hidden checks never run for it, and a page that shows a line of an answer or of a hidden
+check is refused. What needs a kernel to live, sliders and buttons, is replaced by the picture with which it opens.
 """
 
 from __future__ import annotations
@@ -42,11 +42,20 @@ Told = Callable[[int], None]
 """Called after each cell, with the number of cells that have run."""
 
 
+def answered(lab: Lab) -> NotebookNode:
+    """The released notebook with the reference answers in it: what a student has who did everything right."""
+    notebook = copy.deepcopy(release(lab))
+    sources = {cell.id: cell.source for cell in lab.answers}
+    for cell in notebook.cells:
+        cell.source = sources.get(cell["id"], cell.source)
+    return notebook
+
+
 def execute(notebook: NotebookNode, name: str, told: Told = lambda _: None) -> NotebookNode:
     """Runs a notebook in an empty folder; what is handed in stays as it is.
 
     Args:
-        notebook: for a lab the instructor notebook: the outcome then holds the answers.
+        notebook: any; for a lab what `answered` gives.
         name: what to call it in an error.
         told: called after each cell.
 
@@ -92,7 +101,7 @@ def execute_once(notebook: NotebookNode, name: str, folder: Path, told: Told = l
 
 
 def lab_page(lab: Lab, executed: NotebookNode) -> NotebookNode:
-    """The released notebook with the outputs of the executed instructor notebook.
+    """The released notebook with the outputs of the answered one.
 
     Raises:
         CourseError: if a line of an answer or of a hidden check would show; it names the cell.

@@ -21,11 +21,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import links
-from autograder.build import release_bytes
+from autograder.build import release
 from autograder.errors import CourseError
 from autograder.gates import secret_lines
 from autograder.lab import Lab
-from autograder.lab_page import execute_once, lab_page, still_page
+from autograder.lab_page import answered, execute_once, lab_page, still_page
 from autograder.pages import DEMOS, Page
 
 AT_ONCE = 2
@@ -45,7 +45,7 @@ def make_site(labs: list[Lab], root: Path, told: Told = lambda *_: None) -> list
 
     Returns:
         What is wrong with the finished pages, one line each: a broken link, something that is loaded from another host,
-        a picture without a text alternative, a line of an answer or hidden check.
+        a picture without a text alternative, a line of an answer or hidden check, a folder of this machine.
 
     Raises:
         CourseError: if Sphinx is not installed, a lab does not run or its page would show an answer, or Sphinx warns.
@@ -53,18 +53,18 @@ def make_site(labs: list[Lab], root: Path, told: Told = lambda *_: None) -> list
     if not find_spec("sphinx"):
         raise CourseError("Sphinx is not installed: `make site` does it, or pip install --editable '.[site]'")
     source, made = root / "build" / "site-source", root / "build" / "site"
-    notebooks = {lab.name: lab.instructor_notebook for lab in labs} | {DEMOS: Page(DEMOS, root).notebook}
+    notebooks = {lab.name: answered(lab) for lab in labs} | {DEMOS: Page(DEMOS, root).notebook}
     executed = run_notebooks(notebooks, root / "build" / "executed", told)
     written = [
         *write_labs(labs, executed, source),
-        write(source / "notebooks" / "demos.ipynb", nbformat.writes(still_page(executed[DEMOS])).encode()),
+        write_demos(executed[DEMOS], source),
         *write_guides(root, source),
         *write_reference(root, source),
     ]
     if remove_others(source, written):
         shutil.rmtree(made, ignore_errors=True)  # Sphinx would leave the page of what is no more
     run_sphinx(root, source, made)
-    return faults(labs, made)
+    return faults(labs, root, made)
 
 
 def run_notebooks(notebooks: dict[str, NotebookNode], executed: Path, told: Told) -> dict[str, NotebookNode]:
@@ -86,7 +86,7 @@ def write_labs(labs: list[Lab], executed: dict[str, NotebookNode], source: Path)
     for lab in labs:
         folder, page = source / "notebooks" / lab.name, lab_page(lab, executed[lab.name])
         written.append(write(folder / f"{lab.name}.ipynb", nbformat.writes(page).encode()))
-        written.append(write(folder / "released" / f"{lab.name}.ipynb", release_bytes(lab)))
+        written.append(write(folder / "released" / f"{lab.name}.ipynb", nbformat.writes(release(lab)).encode()))
     rows = [_row(lab) for lab in labs]
     entries = [f"{title} <notebooks/{lab.name}/{lab.name}>" for lab, (title, *_) in zip(labs, rows, strict=True)]
     table = [
@@ -101,6 +101,12 @@ def write_labs(labs: list[Lab], executed: dict[str, NotebookNode], source: Path)
 def _row(lab: Lab) -> tuple[str, object, float]:
     number, _, _ = lab.name.partition("_")
     return f"{number} {lab.settings.get('title', lab.name)}", lab.settings.get("minutes", ""), lab.max_score
+
+
+def write_demos(executed: NotebookNode, source: Path) -> Path:
+    """Writes the page of the demos. Its link to JupyterLab's start page leads to the list of labs."""
+    text = nbformat.writes(still_page(executed)).replace("](start.ipynb)", "](../labs.md)")
+    return write(source / "notebooks" / f"{DEMOS}.ipynb", text.encode())
 
 
 def write_guides(root: Path, source: Path) -> list[Path]:
@@ -136,7 +142,7 @@ def write_reference(root: Path, source: Path) -> list[Path]:
                 write(source / "api" / f"{name}.md", _rst_page(name, f".. automodule:: {name}\n   :members:"))
             )
             index.append(f"| [{name}]({name}.md) | {about} |")
-            names.append(name)
+            names.append(f"{name.removeprefix('course_utils.')} <{name}>")
     index.append("\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n")
     return [
         *written,
@@ -182,12 +188,17 @@ def run_sphinx(root: Path, source: Path, made: Path) -> None:
         raise CourseError("Sphinx warned, see above: the site is not made until nothing is left to warn of")
 
 
-def faults(labs: list[Lab], made: Path) -> list[str]:
+def faults(labs: list[Lab], root: Path, made: Path) -> list[str]:
     """What is wrong with the finished pages, one line each."""
     read = links.read_pages(made)
     found = links.faults(read) + links.style_faults(made)
+    texts = {path.name: page.text for path, page in read.items()}
+    for folder in (str(root), str(Path.home())):
+        found += [f"{name}: names a folder of this machine, {folder}" for name, text in texts.items() if folder in text]
+    # an import in one lab's answer may stand in another lab for all to see
+    public = "\n".join(cell.source for lab in labs for cell in release(lab).cells)
     for lab in labs:
-        for line in secret_lines(lab):
-            shown = [path.name for path, page in read.items() if line in page.text]
-            found += [f"{name}: shows an answer of {lab.name}: {line}" for name in shown]
+        secrets = [line for line in secret_lines(lab) if line not in public]
+        shown = [(name, line) for name, text in texts.items() for line in secrets if line in text]
+        found += [f"{name}: shows an answer of {lab.name}: {line}" for name, line in shown]
     return found

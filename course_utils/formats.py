@@ -32,7 +32,7 @@ rounded. With C = 1.5 * 2^23 it holds for both signs: ``|q| <= 2^22`` keeps q + 
 distance is still 1.
 
 Steps 2 to 5 then merge. Multiplying by a power of two commutes with rounding, so instead of scaling x to whole numbers
-one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m),
+one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m)::
 
     (x + c*E) - c*E    is x, rounded to m mantissa bits, subnormals included.
 

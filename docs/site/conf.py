@@ -31,11 +31,14 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
 
+highlight_language = "none"  # a block that names no language, a command or a formula, is none
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # torch's text on `forward` says nothing of ours
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True  # `root=ROOT`, not the folder that it is here
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]  # else `left, top: pixels` would be taken for one name
 napoleon_use_rtype = False
 default_role = "code"  # docstrings write names in single backticks, as Markdown does
 
