@@ -67,7 +67,8 @@ def release_bytes(lab: Lab | Page) -> bytes:
             converter.start()
         except Exception as error:
             raise CourseError(f"{lab.source} cannot be released: {told.last_cause() or error}") from error
-        return (Path(folder) / "release" / lab.name / f"{lab.name}.ipynb").read_bytes()
+        written = (Path(folder) / "release" / lab.name / f"{lab.name}.ipynb").read_bytes()
+        return written.replace(b"\r\n", b"\n")  # the same bytes on Windows, where nbgrader ends lines in its way
 
 
 @functools.cache

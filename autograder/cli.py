@@ -44,6 +44,11 @@ class Course(click.Group):
             return super().invoke(context)
         except CourseError as error:
             raise OneLine(" ".join(str(error).split())) from error
+        except ModuleNotFoundError as error:
+            if error.name not in ("fcntl", "resource"):  # which Windows lacks
+                raise
+            told = "this command runs answers, which needs a POSIX system: use it on Linux or macOS, or in Windows' WSL"
+            raise OneLine(told) from error
 
 
 @click.group(cls=Course, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
