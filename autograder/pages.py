@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,4 +75,5 @@ def open_jupyterlab(root: Path, path: Path, arguments: Sequence[str]) -> None:
 
     where = path.relative_to(root).as_posix()
     options = [f"--ServerApp.root_dir={root}", "--ContentsManager.preferred_dir=notebooks"]
-    LabApp.launch_instance([*options, f"--LabApp.default_url=/lab/tree/{where}", *arguments])
+    with contextlib.chdir(root):  # nbgrader looks there for its configuration
+        LabApp.launch_instance([*options, f"--LabApp.default_url=/lab/tree/{where}", *arguments])
