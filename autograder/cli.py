@@ -566,7 +566,7 @@ def site(root: Path) -> None:
     """
     from autograder.site import make_site
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         bars = {}
 

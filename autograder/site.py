@@ -8,6 +8,7 @@ alternatives, and that no answer shows.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ GUIDES = ("README.md", "CONTRIBUTING.md", "LICENSE", "data/README.md", "docs/*.m
 SHOWN_OF_AUTOGRADER = ("build", "errors", "gates", "grading", "lab", "submission")
 
 Told = Callable[[str, int, int], None]
-"""Called with a notebook's name, how many of its cells have run, and how many there are."""
+"""Called with a notebook's name, how many of its cells have run, and how many there are; in the end with "Sphinx"."""
 
 
 def make_site(labs: list[Lab], root: Path, told: Told = lambda *_: None) -> list[str]:
@@ -63,7 +64,9 @@ def make_site(labs: list[Lab], root: Path, told: Told = lambda *_: None) -> list
     ]
     if remove_others(source, written):
         shutil.rmtree(made, ignore_errors=True)  # Sphinx would leave the page of what is no more
+    told("Sphinx", 0, 1)
     run_sphinx(root, source, made)
+    told("Sphinx", 1, 1)
     return faults(labs, root, made)
 
 
@@ -144,14 +147,11 @@ def write_reference(root: Path, source: Path) -> list[Path]:
             index.append(f"| [{name}]({name}.md) | {about} |")
             names.append(f"{name.removeprefix('course_utils.')} <{name}>")
     index.append("\n```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n")
-    return [
-        *written,
-        write(source / "api" / "index.md", "\n".join(index).encode()),
-        write(
-            source / "api" / "command.md",
-            _rst_page("The command course", ".. click:: autograder.cli:main\n   :prog: course\n   :nested: full"),
-        ),
-    ]
+    written.append(write(source / "api" / "index.md", "\n".join(index).encode()))
+    command = _rst_page("The command course", ".. click:: autograder.cli:main\n   :prog: course\n   :nested: full")
+    # a comment that changes with the command, because sphinx-click does not tell Sphinx what its page stands on
+    digest = hashlib.sha256((root / "autograder" / "cli.py").read_bytes()).hexdigest()
+    return [*written, write(source / "api" / "command.md", command + f"\n% cli.py {digest}\n".encode())]
 
 
 def _rst_page(title: str, directive: str) -> bytes:
