@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,18 @@ def course_command(lab: Lab, *words: str):
 
 def test_the_committed_demos_are_a_fresh_build():
     assert Page("demos").path.read_bytes() == nbformat.writes(Page("demos").notebook).encode() + b"\n"
+
+
+def test_every_demo_is_among_them():
+    defined = [
+        node.name
+        for path in (ROOT / "course_utils").glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("demo")
+    ]
+    source = Page("demos").source.read_text(encoding="utf-8")
+    assert len(defined) > 5
+    assert not [name for name in defined if f"\n{name}(" not in source]
 
 
 def test_demos_are_built_and_drift_is_told(course):

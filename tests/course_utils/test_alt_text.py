@@ -12,7 +12,7 @@ from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course_utils import alt_text
+from course_utils import alt_text, bit_toggler, number_line
 from course_utils.alt_text import describe, describe_figures
 
 
@@ -43,6 +43,18 @@ def test_plots_that_say_the_same_are_told_once_and_silent_ones_are_counted():
     silent = Figure()
     silent.subplots(1, 3)
     assert describe(silent) == "Picture with 3 plots and no title"
+
+
+@pytest.mark.parametrize(
+    ("still", "numbers"),
+    [
+        (lambda: bit_toggler.bit_toggler_still(((0.1, "e4m3"), (1.0, "float16"))), ["0.1015625", "2^0 = 1"]),
+        (lambda: number_line.number_line_still(((3, 4), (5, 2))), ["largest 15.5", "largest 57344"]),
+    ],
+)
+def test_stills_tell_the_numbers_of_every_setting(still, numbers):
+    told = describe(still())
+    assert all(number in told for number in numbers)
 
 
 @pytest.fixture
