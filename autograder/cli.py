@@ -59,6 +59,7 @@ def main(context: click.Context, root: Path) -> None:
 
     \b
     A student's evening:
+      course lab                                     JupyterLab, at the start page
       course check notebooks/02_quantization_helpers/02_quantization_helpers.ipynb
 
     \b
