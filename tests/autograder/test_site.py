@@ -154,11 +154,24 @@ def test_guides_and_a_lab_become_pages_without_warnings(mini: Lab, tmp_path: Pat
     site.run_sphinx(ROOT, source, made)
 
     assert site.faults([mini], ROOT, made) == []
-    page = (made / "notebooks" / "00_mini" / "00_mini.html").read_text(encoding="utf-8")
-    assert "all is well" in page and "NotImplementedError" in page
-    # the search for answers works on pages: text that the page does show is found
-    mini_text = links.Page(made / "notebooks" / "00_mini" / "00_mini.html").text
-    assert "Twice x; a ValueError for a string." in mini_text
+    text = links.Page(made / "notebooks" / "00_mini" / "00_mini.html").text
+    assert "all is well" in text and 'raise NotImplementedError("double")' in text
+
+
+def test_answers_and_folders_are_found_on_finished_pages(mini: Lab, tmp_path: Path) -> None:
+    # as Sphinx writes code: every word in a tag of its own
+    words = "".join(f"<span>{html.escape(word)}</span> " for word in ANSWER.split())
+    (tmp_path / "page.html").write_text(f"<pre>{words}</pre><p>in {ROOT / 'solutions'}")
+    found = site.faults([mini], ROOT, tmp_path)
+    assert f"page.html: shows an answer of 00_mini: {ANSWER}" in found
+    assert f"page.html: names a folder of this machine, {ROOT}" in found
+
+
+def test_what_is_no_more_is_removed(tmp_path: Path) -> None:
+    kept = site.write(tmp_path / "labs" / "kept.md", b"")
+    gone = site.write(tmp_path / "labs" / "gone.md", b"")
+    assert site.remove_others(tmp_path, [kept]) == [gone]
+    assert kept.is_file() and not gone.exists()
 
 
 def test_sphinx_that_warns_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
