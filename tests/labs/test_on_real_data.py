@@ -1,4 +1,4 @@
-"""Every lab, answered, runs from top to bottom on CIFAR-10, COCO and the trained networks. Minutes long: `make slow`."""
+"""Every lab, answered, runs from top to bottom on CIFAR-10, COCO and the trained networks: minutes, for `make slow`."""
 
 from __future__ import annotations
 
