@@ -22,7 +22,7 @@ from traitlets.config import Config
 from autograder.errors import CourseError
 from autograder.lab import Lab
 from autograder.pages import Page
-from course_utils.check_panel import HINTS
+from course_utils import hints
 
 
 class NamedStub(ClearSolutions):
@@ -102,7 +102,7 @@ def _released(lab: Lab | Page) -> dict[Path, bytes]:
     """What students get, file by file."""
     files = {release_path(lab): release_bytes(lab)}
     if isinstance(lab, Lab) and lab.hints_path.is_file():
-        files[release_path(lab).with_name(HINTS)] = lab.hints_path.read_bytes()
+        files[release_path(lab).with_name(hints.FILE)] = lab.hints_path.read_bytes()
     return files
 
 

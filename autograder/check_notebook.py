@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from autograder.errors import CourseError
 from autograder.submission import Unreadable, read_cells
-from course_utils.check_panel import MIME
+from course_utils.progress import VERDICT
 
 CELL_SECONDS = 120
 """How long a cell may run: many times what any cell of a lab takes."""
@@ -97,7 +97,7 @@ def _run(client: NotebookClient, cell: NotebookNode, number: int) -> str:
 def _verdict(cell: NotebookNode, stopped: str) -> Verdict:
     question, points = _id(cell), float(cell.metadata["nbgrader"].get("points", 0))
     errors = [f"{o.ename}: {o.evalue}" for o in cell.get("outputs", []) if o.output_type == "error"]
-    panels = [o.data[MIME] for o in cell.get("outputs", []) if MIME in o.get("data", {})]
+    panels = [o.data[VERDICT] for o in cell.get("outputs", []) if VERDICT in o.get("data", {})]
     if panels:
         told = panels[-1]
         return Verdict(question, points, told["passed"] and not errors, told["text"], told["hints"])

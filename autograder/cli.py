@@ -391,7 +391,7 @@ def check(root: Path, notebook: Path, hints: int) -> None:
     adds hidden checks of the same rules. Exits with 1 if a check fails or is missing.
     """
     from autograder.check_notebook import check_notebook, missing_checks
-    from course_utils.check_panel import HINT_LEVELS
+    from course_utils.hints import LEVELS
 
     passed, earned, most = 0, 0.0, 0.0
     verdicts = []
@@ -412,7 +412,7 @@ def check(root: Path, notebook: Path, hints: int) -> None:
         console.print(f"{verdict.question} ({verdict.points:g} points)", style=style, markup=False, highlight=False)
         text = verdict.text if hints else verdict.text.partition("\n  hint ")[0]
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-        for level in HINT_LEVELS[1:hints]:  # the first level is a part of the text
+        for level in LEVELS[1:hints]:  # the first level is a part of the text
             if level in verdict.hints:
                 told = f"  {level}:\n{textwrap.indent(verdict.hints[level], '    ')}"
                 console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from autograder.gradebook import autograded_notebook
 from autograder.grading import Graded, Grader, Submission
 from autograder.lab import Cell, Lab, Variant
 from autograder.submission import Answers
-from course_utils.check_panel import HINT_KEYS
+from course_utils import hints
 
 MIN_WRONG = 5
 MIN_RIGHT = 2
@@ -134,7 +134,7 @@ def hints_are_there(lab: Lab, grader: Grader) -> Iterator[Verdict]:
         if name not in exercises:
             message = "is no exercise of this lab"
         else:
-            missing = [level for level in HINT_KEYS if not str(levels.get(level, "")).strip()]
+            missing = [level for level in hints.KEYS if not str(levels.get(level, "")).strip()]
             message = f"{lab.hints_path.name} lacks {' and '.join(missing)}" if missing else ""
         yield Verdict("hints are there", name, not message, message=message)
     for cell in lab.cells:

@@ -26,7 +26,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
-from course_utils.check_panel import HINTS
+from course_utils import hints
 
 ROOT = Path(__file__).resolve().parents[1]
 """The course's folder: the checkout that this package is installed from.
@@ -152,7 +152,7 @@ class Lab:
 
     @property
     def hints_path(self) -> Path:
-        return self.folder / HINTS
+        return self.folder / hints.FILE
 
     @property
     def hints(self) -> dict[str, dict[str, str]]:

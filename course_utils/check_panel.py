@@ -1,13 +1,10 @@
 """What a check cell shows in a notebook: a panel with the verdict, the facts, a picture and hints to open on demand.
 
 The panel is one display output in three forms: HTML for people who look, plain text for those who cannot, and data
-(`MIME`) for what reads saved notebooks: the start page and ``course check``. Outside a notebook there is no panel; the
-text of `checks` stands for itself.
+(`VERDICT`) for what reads saved notebooks: the start page and ``course check``. Outside a notebook there is no panel;
+the text of `checks` stands for itself.
 
-A hint has three levels. The first, where to look, comes with the broken rule. The second and third, the idea and the
-steps, are the exercise's, and stand in ``hints.toml`` beside the notebook: in the check cell everybody would read them.
-
-Stands on torch; on matplotlib when there is something to draw.
+Stands on `hints`, `progress` and torch; on matplotlib when there is something to draw.
 """
 
 from __future__ import annotations
@@ -16,22 +13,19 @@ import base64
 import html
 import io
 import sys
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from course_utils.hints import LEVELS, further_hints
+from course_utils.progress import VERDICT
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["HINTS", "HINT_KEYS", "HINT_LEVELS", "MIME", "Difference", "Panel", "draw_difference", "in_notebook", "show"]
+__all__ = ["Difference", "Panel", "draw_difference", "in_notebook", "show"]
 
-MIME = "application/vnd.quantization-course.check+json"
-HINTS = "hints.toml"
-HINT_KEYS = ("idea", "steps")  # in the file
-HINT_LEVELS = ("where to look", "the idea", "the steps")
 FEW, MANY = 6, 20_000  # elements between which a picture says more than the facts do, and can still be read
 GREEN, VERMILLION = "#009E73", "#D55E00"  # Okabe and Ito's, as in `plots`; a mark and a word stand beside each
 
@@ -88,7 +82,7 @@ class Panel:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         data = {"exercise": self.exercise, "passed": self.passed, "text": self.text, "hints": self.hints}
-        return {"text/plain": self.text, "text/html": self.html(), MIME: data}
+        return {"text/plain": self.text, "text/html": self.html(), VERDICT: data}
 
     def html(self) -> str:
         """The panel. Its colours come with a mark and a word; the hints open with mouse, Enter or space bar."""
@@ -127,27 +121,10 @@ def show(exercise: str, held: dict[str, int], text: str, facts: dict[str, Any], 
     from IPython.display import display
 
     told = {name: str(fact) for name, fact in facts.items() if fact is not None}
-    hints = {HINT_LEVELS[0]: told.pop("hint")} if "hint" in told else {}
+    hints = {LEVELS[0]: told.pop("hint")} if "hint" in told else {}
     if told:
         hints |= further_hints(exercise)
     display(Panel(exercise, held, text, told, hints, difference))
-
-
-def further_hints(exercise: str, folder: Path | None = None) -> dict[str, str]:
-    """Levels two and three of an exercise, from ``hints.toml`` in ``folder`` (the notebook's); none if it is not there.
-
-    A file that cannot be read costs nobody the verdict: the hint then says what is wrong with it.
-    """
-    path = (folder or Path.cwd()) / HINTS
-    if not path.is_file():
-        return {}
-    try:
-        own = dict(tomllib.loads(path.read_text(encoding="utf-8")).get(exercise, {}))
-        return {
-            level: str(own[key]).strip() for level, key in zip(HINT_LEVELS[1:], HINT_KEYS, strict=True) if key in own
-        }
-    except (OSError, ValueError) as error:  # no UTF-8, no TOML and no table are ValueErrors
-        return {"none": f"{HINTS} cannot be read ({error}): take it from the release again"}
 
 
 def in_notebook() -> bool:

@@ -12,8 +12,10 @@ from nbclient import NotebookClient
 from nbformat import v4
 
 from course_utils import check_panel
-from course_utils.check_panel import MIME, Difference, Panel, draw_difference, further_hints
+from course_utils.check_panel import Difference, Panel, draw_difference
 from course_utils.checks import CheckFailed, expect_close, expect_equal
+from course_utils.hints import further_hints
+from course_utils.progress import VERDICT
 
 HINTS = """
 [quantize_tensor]
@@ -71,14 +73,14 @@ class Shape(HTMLParser):
 def test_a_passed_check_leaves_its_verdict_as_data(outputs):
     (panel,) = outputs[0]
     assert panel.output_type == "display_data"
-    assert panel.data[MIME]["passed"] is True and panel.data[MIME]["exercise"] == "right"
+    assert panel.data[VERDICT]["passed"] is True and panel.data[VERDICT]["exercise"] == "right"
     assert panel.data["text/plain"].startswith("✓ right: 1 rule holds, 1 case, ")
     assert "a rule that holds" in panel.data["text/html"]
 
 
 def test_a_failed_check_tells_all_and_the_cell_has_failed(outputs):
     panel, error = outputs[1]
-    assert panel.data[MIME]["passed"] is False
+    assert panel.data[VERDICT]["passed"] is False
     assert error.ename == "CheckFailed"
     assert error.traceback == ["✗ rule broken: the broken rule (see the panel above)"]
     shape = Shape(panel.data["text/html"])
@@ -90,14 +92,14 @@ def test_a_failed_check_tells_all_and_the_cell_has_failed(outputs):
     ):
         assert any(fact in text for text in [*shape.texts, panel.data["text/plain"]]), fact
     assert shape.deepest == 3, "every level of hints is opened from the one before"
-    assert list(panel.data[MIME]["hints"]) == ["where to look", "the idea", "the steps"]
+    assert list(panel.data[VERDICT]["hints"]) == ["where to look", "the idea", "the steps"]
     (image,) = shape.images
     assert image["alt"] == "yours differs from the target at 7 of 8 places, by 7 at most"
 
 
 def test_a_stub_and_an_error_are_failures_too(outputs):
     for (panel, error), name in ((outputs[2], "CheckFailed"), (outputs[3], "ZeroDivisionError")):
-        assert panel.data[MIME]["passed"] is False
+        assert panel.data[VERDICT]["passed"] is False
         assert error.ename == name
     assert "stub is written" in outputs[2][0].data["text/html"]
     assert "ZeroDivisionError: division by zero" in outputs[3][0].data["text/html"]

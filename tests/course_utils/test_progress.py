@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import check_panel
 from course_utils.progress import PLACEHOLDER, VERDICT, overview, progress_of, read_all
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -145,10 +144,6 @@ def test_without_any_date_there_is_no_column_for_it(tmp_path):
 def test_a_date_without_zone_is_utc(tmp_path):
     path = write(tmp_path, "01_a", [[[]]], [], due="2026-11-30T22:59:00")
     assert progress_of(path).due == datetime(2026, 11, 30, 22, 59, tzinfo=UTC)
-
-
-def test_the_verdict_is_the_one_that_the_panel_leaves():
-    assert check_panel.MIME == VERDICT
 
 
 def test_no_torch_is_needed():
