@@ -244,7 +244,7 @@ def lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
 def discrimination(rows: pd.DataFrame) -> dict[str, float | None]:
     """How well each question tells the strong from the weak: the corrected item-total correlation, that is Pearson's
     correlation of its points with the points in all other questions of the lab (Nunnally and Bernstein, Psychometric
-    Theory, 3rd edition, 1994).
+    Theory, 3rd edition, 1994). Checks of one exercise stand and fall together, which raises it.
 
     Left out are students without a readable notebook, who would make every question look good, and questions that wait
     for a person's grade.
