@@ -97,10 +97,10 @@ def _run(client: NotebookClient, cell: NotebookNode, number: int) -> str:
 def _verdict(cell: NotebookNode, stopped: str) -> Verdict:
     question, points = _id(cell), float(cell.metadata["nbgrader"].get("points", 0))
     errors = [f"{o.ename}: {o.evalue}" for o in cell.get("outputs", []) if o.output_type == "error"]
-    panels = [o.data[VERDICT] for o in cell.get("outputs", []) if VERDICT in o.get("data", {})]
+    panels = [o.data for o in cell.get("outputs", []) if VERDICT in o.get("data", {})]
     if panels:
-        told = panels[-1]
-        return Verdict(question, points, told["passed"] and not errors, told["text"], told["hints"])
+        told = panels[-1][VERDICT]
+        return Verdict(question, points, told["passed"] and not errors, panels[-1]["text/plain"], told["hints"])
     return Verdict(question, points, False, (errors or [stopped or "the cell holds no check: was it edited?"])[0])
 
 

@@ -81,7 +81,7 @@ class Panel:
         return not self.facts
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        data = {"exercise": self.exercise, "passed": self.passed, "text": self.text, "hints": self.hints}
+        data = {"exercise": self.exercise, "passed": self.passed, "hints": self.hints}
         return {"text/plain": self.text, "text/html": self.html(), VERDICT: data}
 
     def html(self) -> str:
