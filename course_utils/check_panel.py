@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Panel", "draw_difference", "in_notebook", "show"]
 
-FEW, MANY = 6, 20_000  # elements between which a picture says more than the facts do, and can still be read
+FEW, MANY = 4, 20_000  # elements between which a picture says more than the facts do, and can still be read
 GREEN, VERMILLION = "#009E73", "#D55E00"  # Okabe and Ito's, as in `plots`; a mark and a word stand beside each
 
 
@@ -97,7 +97,7 @@ class Panel:
             items = "".join(f"<li>{_escaped(rule)}</li>" for rule in self.held)
             parts.append(f"<details><summary>the {rules}</summary><ul>{items}</ul></details>")
         else:
-            so_far = f"; {rules} before it held" if self.held else ""
+            so_far = f"; {rules} before it hold{'s' if len(self.held) == 1 else ''}" if self.held else ""
             parts.append(f"<p><strong>✗ {_escaped(self.exercise)}: not yet</strong>{so_far}</p><table>")
             cell = "text-align: left; vertical-align: top; white-space: pre-wrap; overflow-wrap: anywhere"
             parts += [

@@ -161,7 +161,7 @@ def test_nan_and_infinity_can_be_drawn():
         draw_difference(difference).savefig(io.BytesIO(), format="png")
 
 
-@pytest.mark.parametrize("size", [1, 5, 30_000])
+@pytest.mark.parametrize("size", [1, 3, 30_000])
 def test_little_and_much_is_not_drawn(size: int):
     assert difference_of(torch.ones(size), torch.zeros(size)) is None
     with pytest.raises(CheckFailed) as failed:
