@@ -31,12 +31,8 @@ slow: setup  ## the exhaustive tests, minutes long
 lab: setup  ## open JupyterLab at the start page; formgrader, in its menu Nbgrader, needs the course as root
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(COURSE) lab
 
-site: setup $(VENV)/installed-site  ## the labs to read, the guides and the reference, in build/site/index.html
+site: setup  ## the labs to read, the guides and the reference, in build/site/index.html
 	$(COURSE) site
-
-$(VENV)/installed-site: pyproject.toml $(VENV)/installed
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
-	@touch $@
 
 lock: setup  ## rewrite constraints.txt from what is installed
 	$(VENV)/bin/python -m pip freeze --exclude-editable > constraints.txt

@@ -1,4 +1,4 @@
-"""The static site: labs as pages, guides, reference. Needs the extra `site` (`make site` installs it).
+"""The static site: labs as pages, guides, reference. Needs the extra `dev`.
 
 ``solutions/``, ``docs/`` and docstrings -> ``build/site-source`` -> Sphinx -> ``build/site``. The folder of sources is
 laid out as the repository is, so links between guides hold as they stand. The pages are then checked: links, text
@@ -52,7 +52,7 @@ def make_site(labs: list[Lab], root: Path, told: Told = lambda *_: None) -> list
         CourseError: if Sphinx is not installed, a lab does not run or its page would show an answer, or Sphinx warns.
     """
     if not find_spec("sphinx"):
-        raise CourseError("Sphinx is not installed: `make site` does it, or pip install --editable '.[site]'")
+        raise CourseError("Sphinx is not installed: `make setup` does it, or pip install --editable '.[dev]'")
     source, made = root / "build" / "site-source", root / "build" / "site"
     notebooks = {lab.name: answered(lab) for lab in labs} | {DEMOS: Page(DEMOS, root).notebook}
     executed = run_notebooks(notebooks, root / "build" / "executed", told)

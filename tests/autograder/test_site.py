@@ -141,7 +141,6 @@ def test_faults_of_style_sheets(tmp_path: Path) -> None:
 
 def test_guides_and_a_lab_become_pages_without_warnings(mini: Lab, tmp_path: Path) -> None:
     """With empty pages in place of the reference: it takes half a minute, and `make site` checks it."""
-    pytest.importorskip("sphinx", reason="Sphinx is not installed (`make site` does it): no page was made")
     source, made = tmp_path / "source", tmp_path / "made"
     demos = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Demos\n\n[Start](start.ipynb)")])
     site.write_labs([mini], {mini.name: executed(mini, {"check_double": [printed("all is well")]})}, source)
@@ -175,7 +174,6 @@ def test_what_is_no_more_is_removed(tmp_path: Path) -> None:
 
 
 def test_sphinx_that_warns_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    pytest.importorskip("sphinx", reason="Sphinx is not installed (`make site` does it): no page was made")
     source = tmp_path / "source"
     site.write(source / "index.md", b"# Start\n\n[nowhere](gone.md)\n")
     with pytest.raises(CourseError, match="Sphinx warned"):
