@@ -302,9 +302,7 @@ class _Grid:
         x = x.detach()
         y = torch.empty_like(x)
         (source, _), (target, _) = (_rows(t, self.axis, self.block_size) for t in (x, y))
-        scale, zero_point = (
-            p.expand(1, source.shape[1], 1).contiguous().view(-1).numpy() for p in (self.scale, self.zero_point)
-        )
+        scale, zero_point = (p.contiguous().view(-1).numpy() for p in (self.scale, self.zero_point))
         bounds = np.float32(self.quant_min), np.float32(self.quant_max)
         compiled_loops().fake_quantize(source.numpy(), target.numpy(), scale, zero_point, *bounds)
         return y

@@ -72,17 +72,19 @@ def fake_quantize(x, y, scale, zero_point, quant_min, quant_max):
 
     Args:
         x, y: float32 arrays (outer, channels, inner), ``y`` is written.
-        scale, zero_point: float32 arrays (channels,).
+        scale, zero_point: float32 arrays (channels,), or (1,) for all channels.
         quant_min, quant_max: float32, the integers' range.
     """
+    scales, zeros = scale.size > 1, zero_point.size > 1
     for o in range(x.shape[0]):
         if x.shape[2] == 1:  # channels are neighbours in memory: the inner loop runs over them
             for c in range(x.shape[1]):
-                low, high = quant_min - zero_point[c], quant_max - zero_point[c]
-                y[o, c, 0] = _within(np.rint(x[o, c, 0] / scale[c]), low, high) * scale[c]
+                s, z = scale[c if scales else 0], zero_point[c if zeros else 0]
+                y[o, c, 0] = _within(np.rint(x[o, c, 0] / s), quant_min - z, quant_max - z) * s
         else:
             for c in range(x.shape[1]):
-                s, low, high = scale[c], quant_min - zero_point[c], quant_max - zero_point[c]
+                s, z = scale[c if scales else 0], zero_point[c if zeros else 0]
+                low, high = quant_min - z, quant_max - z
                 for i in range(x.shape[2]):
                     y[o, c, i] = _within(np.rint(x[o, c, i] / s), low, high) * s
 
