@@ -173,7 +173,7 @@ def draw_bits(bits: Bits, axes: Axes) -> None:
     fill = [colour if digit == "1" else "white" for colour, digit in zip(colours, digits, strict=True)]
     axes.add_collection(PolyCollection(corners, facecolors=fill, edgecolors=colours, linewidths=1.5), autolim=False)
     for name in ends:
-        for digit, colour in (("0", FIELD_COLOURS[name]), ("1", "white")):
+        for digit, colour in (("0", "black"), ("1", "white")):
             places = [n + 0.5 for n in range(bits.width) if fields[n] == name and digits[n] == digit]
             height, size = [0.5] * len(places), 9 if room > 20 else 11
             axes.add_line(Line2D(places, height, linestyle="", marker=f"${digit}$", color=colour, markersize=size))
@@ -188,7 +188,7 @@ def draw_bits(bits: Bits, axes: Axes) -> None:
         if name == "exponent" and (bits.width <= 12 or bits.exponent_bits < 5):  # no room between its neighbours
             height = -1.15
             axes.add_line(Line2D([middle, middle], [-0.1, -1.05], color=FIELD_COLOURS[name], linewidth=0.8))
-        axes.text(middle, height, below[name], ha="center", va="top", color=FIELD_COLOURS[name], fontsize=10)
+        axes.text(middle, height, below[name], ha="center", va="top", fontsize=10)
     start = (bits.width - room) / 2
     axes.text(start, 1.3, f"{bits.name}: {bits.formula}", ha="left", va="bottom", fontsize=12)
     axes.set_xlim(start - 0.6, start + room + 0.6)
