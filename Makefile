@@ -23,7 +23,7 @@ course: setup  ## build the labs, grade a sample class, print the gradebook, wri
 	$(COURSE) report
 
 test: setup  ## every test
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 slow: setup  ## the exhaustive tests, minutes long
 	$(VENV)/bin/python -m pytest -m slow

@@ -6,6 +6,8 @@ when all hold.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from course_utils import hints
 
 MIN_WRONG = 5
 MIN_RIGHT = 2
+KEPT = ("passed", "by hand")
 
 
 @dataclass(frozen=True)
@@ -79,29 +82,48 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
 
 
 def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
-    """5. Every right variant, however written, earns every point."""
+    """5. Every right variant, however written, earns every point, and takes none from the others."""
     gate = "right variant scores"
     right = lab.variants(right=True)
     yield from _enough(gate, lab, right, MIN_RIGHT)
-    for variant in right:
-        yield _verdict(gate, variant.name, _grade(lab, grader, with_variant(lab, variant)), lab.max_score)
+    # the first ones of all exercises are graded together, then the second ones: a few submissions instead of many, and
+    # variants that hinder each other are found, too
+    by_exercise = [[v for v in right if v.exercise == exercise.id] for exercise in lab.exercises]
+    for together in itertools.zip_longest(*by_exercise):
+        variants = [v for v in together if v is not None]
+        lost_rows = [r for r in _grade(lab, grader, with_variants(lab, variants)).rows if r.status not in KEPT]
+        for variant in variants:
+            own = {c.id for c in checks_of(lab, variant.exercise)}
+            lost = [r for r in lost_rows if r.question in own]
+            lost_rows = [r for r in lost_rows if r.question not in own]
+            points = points_of(lab, variant.exercise)
+            score = points - sum(r.max_score for r in lost)
+            yield Verdict(gate, variant.name, not lost, score, points, " | ".join(r.message for r in lost))
+        for row in lost_rows:
+            names = ", ".join(v.name for v in variants)
+            yield Verdict(gate, row.question, False, message=f"lost beside {names}: {row.message}")
 
 
 def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """6. No line of an answer, hidden check or model answer is in the release, nor in what feedback is made from."""
     secrets = secret_lines(lab)
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
-    texts = {"release": release_bytes(lab).decode("utf-8"), "hints": str(lab.hints)}
+    texts = {"release": [release_bytes(lab).decode("utf-8")], "hints": [str(lab.hints)]}
     graded = {"the release": _grade(lab, grader, released_answers(lab))}
     graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
     for who, result in graded.items():
         notebook = autograded_notebook(result)
         own = set(result.submission.answers.sources.values())  # what the student wrote is no secret to the student
-        texts[f"feedback on {who}"] = "\n".join(
-            str([] if c.source in own else c.source) + "\n" + str(c.get("outputs", "")) for c in notebook.cells
-        )
-    for name, text in texts.items():
-        leaked = [line for line in secrets if line in text]
+        texts[f"feedback on {who}"] = [
+            text for c in notebook.cells for text in ("" if c.source in own else c.source, str(c.get("outputs", "")))
+        ]
+
+    @functools.cache  # feedback pages have most of their cells in common
+    def found(text: str) -> tuple[str, ...]:
+        return tuple(line for line in secrets if line in text)
+
+    for name, parts in texts.items():
+        leaked = [line for part in parts for line in found(part)]
         yield Verdict("nothing leaks", name, not leaked, message=f"contains: {leaked[0]}" if leaked else "")
 
 
@@ -112,7 +134,7 @@ def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     for seed in range(3):
         random.Random(seed).shuffle(variants)
         for variant in variants:
-            rows = grader.grade(Submission("", lab, with_variant(lab, variant)), afresh=True).rows
+            rows = grader.grade(Submission("", lab, with_variants(lab, [variant])), afresh=True).rows
             seen[variant].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
     for variant, results in seen.items():
         message = "" if len(results) == 1 else f"{len(results)} different results"
@@ -165,7 +187,7 @@ def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
 def _grade_own(lab: Lab, grader: Grader, variant: Variant) -> Graded:
     """Grades a variant among reference answers by the checks of its own exercise: those must find its mistake."""
     own = {c.id for c in checks_of(lab, variant.exercise)}
-    return grader.grade(Submission("", lab, with_variant(lab, variant)), only=own)
+    return grader.grade(Submission("", lab, with_variants(lab, [variant])), only=own)
 
 
 def reference_answers(lab: Lab) -> Answers:
@@ -177,9 +199,9 @@ def released_answers(lab: Lab) -> Answers:
     return Answers({c["id"]: c.source for c in release(lab).cells if c["id"] in wanted})
 
 
-def with_variant(lab: Lab, variant: Variant) -> Answers:
+def with_variants(lab: Lab, variants: list[Variant]) -> Answers:
     answers = reference_answers(lab)
-    answers.sources[variant.exercise] = variant.source
+    answers.sources |= {v.exercise: v.source for v in variants}
     return answers
 
 
@@ -229,7 +251,7 @@ def _enough(gate: str, lab: Lab, variants: list[Variant], least: int) -> Iterato
 def _verdict(
     gate: str, subject: str, graded: Graded, wanted: float, *, also: bool = True, message: str = ""
 ) -> Verdict:
-    broken = [r.message for r in graded.rows if r.status not in ("passed", "by hand", "not attempted")]
+    broken = [r.message for r in graded.rows if r.status not in (*KEPT, "not attempted")]
     holds = graded.score == wanted and also
     text = "" if holds else " | ".join([f"wanted {wanted:g}", *([message] if message else []), *broken])
     return Verdict(gate, subject, holds, graded.score, graded.submission.lab.max_score, text)

@@ -78,6 +78,12 @@ def test_a_right_variant_that_loses_is_caught(lab, grader):
     assert "double__0" in broken(gates.right_variants_score, lab, grader)
 
 
+def test_a_right_variant_that_takes_points_from_others_is_caught(lab, grader):
+    path = lab.folder / "right" / "double__1.py"
+    path.write_text(path.read_text() + "torch.randint = lambda *a, **k: 0\n")
+    assert broken(gates.right_variants_score, lab, grader) == ["counter has 0", "check_counter"]
+
+
 def test_a_leak_is_caught(lab, grader, monkeypatch):
     monkeypatch.setattr(gates, "release_bytes", lambda lab: lab.source.read_bytes())
     assert broken(gates.nothing_leaks, lab, grader) == ["release"]

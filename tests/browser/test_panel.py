@@ -37,11 +37,11 @@ def test_a_failing_check_shows_its_panel(failing: Path, start_lab: Callable, pag
     page.goto(start_lab(failing).address(f"lab/workspaces/panel/tree/{LAB}.ipynb"))
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
     panel = page.get_by_role("region", name=f"check of {EXERCISE}: not yet")
-    for _ in range(5):  # JupyterLab may not listen yet
+    for _ in range(12):  # JupyterLab may not listen yet
         page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
         page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
         try:
-            panel.wait_for(timeout=30_000)
+            panel.wait_for(timeout=10_000)
             break
         except TimeoutError:
             continue

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
+from sample_class import Student, write_sample_class
 
 from autograder.cache import ResultCache
-from autograder.grading import Grader
+from autograder.grading import Graded, Grader, Submission
+from autograder.lab import Lab
 
 
 @pytest.fixture(scope="session")
 def grader() -> Iterator[Grader]:
     with ResultCache() as cache, Grader(cache) as grader:
         yield grader
+
+
+@pytest.fixture(scope="session")
+def graded_class(
+    grader: Grader, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[tuple[Student, Graded]]]:
+    """A lab's sample class with what each student got; graded once, because its endless loop takes all its time."""
+
+    @functools.cache
+    def grade(name: str) -> list[tuple[Student, Graded]]:
+        lab, folder = Lab(name), tmp_path_factory.mktemp(name)
+        students = write_sample_class(lab, folder)
+        return [(s, grader.grade(Submission.read(s.name, lab, folder / s.name))) for s in students]
+
+    return grade

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
-from sample_class import answered, write_sample_class
+from sample_class import answered
 from traitlets.config import PyFileConfigLoader
 
 from autograder.gates import secret_lines
@@ -89,15 +89,15 @@ def telling(graded: dict[str, Graded]) -> list[str]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", lab_names())
-def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader, tmp_path: Path):
+def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader, graded_class, tmp_path: Path):
     lab = Lab(name)
-    inbox = tmp_path / "inbox"
-    names = [student.name for student in write_sample_class(lab, inbox)]
-    (inbox / "mallory").mkdir()
+    mallory = tmp_path / "mallory"
+    mallory.mkdir()
     printing = {lab.exercises[0].id: f"print({SCRIPT!r})\nraise ValueError({SCRIPT!r})"}
     written = {cell.id: SCRIPT for cell in lab.answers if cell.kind == "written"}
-    nbformat.write(answered(lab, printing | written), inbox / "mallory" / f"{name}.ipynb")
-    graded = {student: grader.grade(Submission.read(student, lab, inbox / student)) for student in [*names, "mallory"]}
+    nbformat.write(answered(lab, printing | written), mallory / f"{name}.ipynb")
+    graded = {student.name: each for student, each in graded_class(name)}
+    graded["mallory"] = grader.grade(Submission.read("mallory", lab, mallory))
     hidden = [r for g in graded.values() for r in g.rows if r.message != r.public]
     assert hidden, "somebody fails a hidden expectation, else this test would say nothing"
     graded = {student: graded[student] for student in telling(graded)}

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from sample_class import write_sample_class
 
-from autograder.grading import Grader, Submission
 from autograder.lab import Lab, lab_names
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", lab_names())
-def test_everybody_gets_the_fair_score(name: str, grader: Grader, tmp_path: Path):
-    lab = Lab(name)
-    students = write_sample_class(lab, tmp_path)
+def test_everybody_gets_the_fair_score(name: str, graded_class):
+    lab, students = Lab(name), graded_class(name)
     assert len(students) >= 12
-    for student in students:
-        graded = grader.grade(Submission.read(student.name, lab, tmp_path / student.name))
+    for student, graded in students:
         fair = student.fair_score(lab)
         who = f"{student.name} ({student.about})"
         if student.at_most:  # a wrong variant may still pass some checks of its exercise
