@@ -7,6 +7,7 @@ a `Page`, which has no answers.
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import tempfile
@@ -50,10 +51,8 @@ def write_instructor_notebook(lab: Lab, folder: Path) -> Path:
     return path
 
 
-def release_bytes(lab: Lab | Page) -> bytes:
+def release_bytes(lab: Lab) -> bytes:
     """The released notebook as it stands in a file. The same source always gives the same bytes."""
-    if isinstance(lab, Page):
-        return nbformat.writes(lab.notebook).encode() + b"\n"
     with tempfile.TemporaryDirectory() as folder:
         write_instructor_notebook(lab, Path(folder) / "source")
         courses = CourseDirectory(
@@ -77,12 +76,21 @@ def release(lab: Lab) -> NotebookNode:
     return nbformat.reads(release_bytes(lab).decode("utf-8"), as_version=4)
 
 
-def release_path(lab: Lab | Page) -> Path:
-    return lab.path if isinstance(lab, Page) else lab.root / "notebooks" / lab.name / f"{lab.name}.ipynb"
+def answered(lab: Lab, sources: dict[str, str] | None = None) -> NotebookNode:
+    """The release with the reference answers in it, or with others where ``sources`` has them, by ``grade_id``."""
+    notebook = copy.deepcopy(release(lab))
+    sources = {cell.id: cell.source for cell in lab.answers} | (sources or {})
+    for cell in notebook.cells:
+        cell.source = sources.get(cell["id"], cell.source)
+    return notebook
+
+
+def release_path(lab: Lab) -> Path:
+    return lab.root / "notebooks" / lab.name / f"{lab.name}.ipynb"
 
 
 def build(lab: Lab | Page) -> bool:
-    """Builds a lab's instructor and student notebooks. Returns whether the student's one changed."""
+    """Builds what students get, and of a lab the instructor notebook too. Returns whether what students get changed."""
     if isinstance(lab, Lab):
         write_instructor_notebook(lab, lab.root / "build" / "source")
     if is_current(lab):
@@ -100,8 +108,10 @@ def is_current(lab: Lab | Page) -> bool:
 
 def _released(lab: Lab | Page) -> dict[Path, bytes]:
     """What students get, file by file."""
+    if isinstance(lab, Page):
+        return {lab.path: nbformat.writes(lab.notebook).encode() + b"\n"}
     files = {release_path(lab): release_bytes(lab)}
-    if isinstance(lab, Lab) and lab.hints_path.is_file():
+    if lab.hints_path.is_file():
         files[release_path(lab).with_name(hints.FILE)] = lab.hints_path.read_bytes()
     return files
 

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from autograder.build import is_current, release, release_bytes
 from autograder.gradebook import autograded_notebook
 from autograder.grading import Graded, Grader, Submission
-from autograder.lab import Cell, Lab, Variant
+from autograder.lab import MIN_RIGHT, MIN_WRONG, Cell, Lab, Variant
 from autograder.submission import Answers
 from course_utils import hints
 
-MIN_WRONG = 5
-MIN_RIGHT = 2
 KEPT = ("passed", "by hand")
 
 

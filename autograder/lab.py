@@ -37,6 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECK_SECONDS = 10.0
 """How long a check or an answer cell may take when the lab's front matter (``check_seconds``) says nothing."""
 
+MIN_WRONG, MIN_RIGHT = 5, 2
+"""How many variants the gates ask for, for each exercise."""
+
 HIDDEN = re.compile(r"BEGIN HIDDEN TESTS|END HIDDEN TESTS")
 
 

@@ -42,20 +42,11 @@ Told = Callable[[int], None]
 """Called after each cell, with the number of cells that have run."""
 
 
-def answered(lab: Lab) -> NotebookNode:
-    """The released notebook with the reference answers in it: what a student has who did everything right."""
-    notebook = copy.deepcopy(release(lab))
-    sources = {cell.id: cell.source for cell in lab.answers}
-    for cell in notebook.cells:
-        cell.source = sources.get(cell["id"], cell.source)
-    return notebook
-
-
 def execute(notebook: NotebookNode, name: str, told: Told = lambda _: None) -> NotebookNode:
     """Runs a notebook in an empty folder; what is handed in stays as it is.
 
     Args:
-        notebook: any; for a lab what `answered` gives.
+        notebook: any; for a lab what `build.answered` gives.
         name: what to call it in an error.
         told: called after each cell.
 

@@ -13,11 +13,9 @@ from pathlib import Path
 import jinja2
 
 from autograder.errors import CourseError
+from autograder.lab import MIN_RIGHT, MIN_WRONG
 
 NAME = re.compile(r"\d\d_[a-z][a-z0-9]*(_[a-z0-9]+)*")
-
-WRONG, RIGHT = 5, 2
-"""Variants for each exercise: as many as the gates ask for (`gates.MIN_WRONG`, `gates.MIN_RIGHT`)."""
 
 
 def new_lab(root: Path, name: str, title: str, exercises: Sequence[str]) -> Path:
@@ -63,8 +61,8 @@ def new_lab(root: Path, name: str, title: str, exercises: Sequence[str]) -> Path
     write(source, "new_lab.py.jinja", title=" ".join(title.split()), exercises=exercises)
     write(folder / "hints.toml", "new_hints.toml.jinja", exercises=exercises)
     for exercise in exercises:
-        for number in range(1, RIGHT + 1):
+        for number in range(1, MIN_RIGHT + 1):
             write(folder / "right" / f"{exercise}__way-{number}.py", "new_right.py.jinja", exercise=exercise)
-        for number in range(1, WRONG + 1):
+        for number in range(1, MIN_WRONG + 1):
             write(folder / "wrong" / f"{exercise}__mistake-{number}.py", "new_wrong.py.jinja", exercise=exercise)
     return source

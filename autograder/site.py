@@ -22,11 +22,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import links
-from autograder.build import release
+from autograder.build import answered, release
 from autograder.errors import CourseError
 from autograder.gates import secret_lines
 from autograder.lab import Lab
-from autograder.lab_page import answered, execute_once, lab_page, still_page
+from autograder.lab_page import execute_once, lab_page, still_page
 from autograder.pages import DEMOS, Page
 
 AT_ONCE = 2

@@ -111,16 +111,18 @@ class Panel:
         return "".join(parts) + "</div>"
 
 
-def show(exercise: str, held: dict[str, int], text: str, facts: dict[str, Any], difference: Any = None) -> None:
+def show(
+    exercise: str, held: dict[str, int], text: str, facts: dict[str, str], difference: Difference | None = None
+) -> None:
     """Displays the panel of a check in the notebook.
 
     Args:
         exercise, held, text, difference: see `Panel`.
-        facts: the broken rule and what is said of it, a hint among them; those that are None are left out.
+        facts: the broken rule and what is said of it, a hint among them.
     """
     from IPython.display import display
 
-    told = {name: str(fact) for name, fact in facts.items() if fact is not None}
+    told = dict(facts)
     hints = {LEVELS[0]: told.pop("hint")} if "hint" in told else {}
     if told:
         hints |= further_hints(exercise)

@@ -14,8 +14,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.build import release
-from autograder.gates import points_of, reference_answers
+from autograder.build import answered, release
+from autograder.gates import points_of
 from autograder.lab import ROOT, Lab, lab_names
 
 
@@ -75,15 +75,6 @@ def write_sample_class(lab: Lab, folder: Path) -> list[Student]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(student.content)
     return students
-
-
-def answered(lab: Lab, sources: dict[str, str] | None = None) -> NotebookNode:
-    """The release with the reference answers in it, or with others where `sources` has them."""
-    notebook = copy.deepcopy(release(lab))
-    sources = reference_answers(lab).sources | (sources or {})
-    for cell in notebook.cells:
-        cell.source = sources.get(cell["id"], cell.source)
-    return notebook
 
 
 def _student(name: str, about: str, notebook: NotebookNode, lost: dict[str, str] | None = None) -> Student:

@@ -40,7 +40,7 @@
 #
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# one hint. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
+# hints. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
 # what you wrote; a `NotImplementedError` there names the exercise that is missing. A check that does not end has found
 # an endless loop in your code: stop it with ■ (*Kernel*, *Interrupt Kernel*).
 #

@@ -32,7 +32,7 @@
 #
 # How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
 # cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# one hint. The exercises do not depend on one another: if one resists, go on and come back. The cells between them
+# hints. The exercises do not depend on one another: if one resists, go on and come back. The cells between them
 # that experiment with a network do need your functions.
 #
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows

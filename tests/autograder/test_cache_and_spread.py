@@ -18,9 +18,9 @@ import psutil
 import pytest
 from conftest import DOUBLE, MINI, write_mini
 from nbgrader.api import Gradebook
-from sample_class import answered
 from test_cli import course, rows_of
 
+from autograder.build import answered
 from autograder.cache import ResultCache
 from autograder.errors import CourseError
 from autograder.gates import reference_answers

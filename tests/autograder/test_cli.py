@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import DOUBLE
 from nbgrader.api import Gradebook
-from sample_class import answered
 
-from autograder.build import release
+from autograder.build import answered, release
 from autograder.cli import main
 from autograder.gradebook import nbgrader_id
 from autograder.lab import Lab

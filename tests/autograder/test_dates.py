@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import MINI, write_mini
 from nbgrader.api import Gradebook
-from sample_class import answered
 
+from autograder.build import answered
 from autograder.cli import _dates, main
 from autograder.due import Dates, read_time, read_times, timestamp_beside
 from autograder.errors import CourseError

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import DOUBLE
-from sample_class import answered
 
 from autograder import collect as collecting
+from autograder.build import answered
 from autograder.cli import main
 from autograder.collect import collect
 from autograder.errors import CourseError

@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import MINI, write_mini
 from nbclient import NotebookClient
-from sample_class import answered
 
-from autograder.build import build, release_path
+from autograder.build import answered, build, release_path
 from autograder.cli import main
 from autograder.errors import CourseError
 from autograder.lab import ROOT, Lab

@@ -11,6 +11,7 @@ from conftest import MINI, write_mini
 from nbformat import NotebookNode
 
 from autograder import lab_page, links, site
+from autograder.build import answered
 from autograder.errors import CourseError
 from autograder.gates import secret_lines
 from autograder.lab import ROOT, Lab
@@ -22,7 +23,7 @@ MODEL_ANSWER = "Because the model answer says so, at length."
 
 def executed(lab: Lab, outputs: dict[str, list[NotebookNode]]) -> NotebookNode:
     """The answered notebook as if it had run."""
-    notebook = lab_page.answered(lab)
+    notebook = answered(lab)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.execution_count = 1
@@ -87,7 +88,7 @@ def test_widgets_become_pictures_and_pictures_have_words() -> None:
 
 def test_a_notebook_that_does_not_run_is_named_with_its_cell(mini: Lab) -> None:
     with pytest.raises(CourseError, match=r"^00_mini does not run: cell 'explore-\d+': RuntimeError: the grader must"):
-        lab_page.execute(lab_page.answered(mini), mini.name)
+        lab_page.execute(answered(mini), mini.name)
 
 
 def test_what_has_run_does_not_run_again_until_it_changes(
@@ -97,7 +98,7 @@ def test_what_has_run_does_not_run_again_until_it_changes(
     monkeypatch.setattr(lab_page, "execute", lambda notebook, name, told: ran.append(name) or notebook)
     changed = write_mini(tmp_path / "changed", MINI.replace("the double of 3 is 6", "twice 3 is 6"))
     for lab in (mini, mini, changed, changed):
-        lab_page.execute_once(lab_page.answered(lab), lab.name, tmp_path / "executed")
+        lab_page.execute_once(answered(lab), lab.name, tmp_path / "executed")
     assert ran == ["00_mini", "00_mini"]
     assert len(list((tmp_path / "executed").iterdir())) == 1
 

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
-from sample_class import answered
 from traitlets.config import PyFileConfigLoader
 
+from autograder.build import answered
 from autograder.gates import secret_lines
 from autograder.gradebook import GradeWriter
 from autograder.grading import Graded, Grader, Submission

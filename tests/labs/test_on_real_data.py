@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from nbclient import NotebookClient
-from sample_class import answered
 
+from autograder.build import answered
 from autograder.lab import Lab, lab_names
 
 
