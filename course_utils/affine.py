@@ -72,8 +72,8 @@ def value_range(x: Tensor, *, axis: int | None = None, block_size: int | None = 
     require_floating(x)
     if x.numel() == 0:
         raise ValueError("an empty tensor has no range")
-    rows, shape = _rows(x.detach(), axis, block_size)
-    minimum, maximum = rows.aminmax(dim=2)
+    rows, shape = _layout(x.shape, axis, block_size)
+    minimum, maximum = x.detach().reshape(rows).aminmax(dim=2)
     return minimum.amin(dim=0).view(shape), maximum.amax(dim=0).view(shape)
 
 
@@ -179,9 +179,10 @@ def dequantize(
     """
     whole_numbers(q, -(2**31), 2**31 - 1)
     compute = torch.float64 if isinstance(scale, Tensor) and scale.dtype == torch.float64 else torch.float32
-    rows, shape = _rows(q, axis, block_size)
-    scale, zero_point = (_parameter(p, shape, q.device, d) for p, d in ((scale, compute), (zero_point, torch.int64)))
-    return ((rows - zero_point).to(compute) * scale).view(q.shape)
+    rows, shape = _layout(q.shape, axis, block_size)
+    parameters = (_parameter(p, shape, q.device, d) for p, d in ((scale, compute), (zero_point, torch.int64)))
+    scale, zero_point = (p.view(1, -1, 1) for p in parameters)
+    return ((q.reshape(rows) - zero_point).to(compute) * scale).view(q.shape)
 
 
 def fake_quantize(
@@ -208,10 +209,11 @@ def fake_quantize(
     Raises:
         TypeError, ValueError: as `quantize`, but NaN is allowed.
     """
-    grid = _Grid(x, scale, zero_point, num_bits, signed, axis, block_size)
+    require_floating(x)
     if rounding == "nearest-even" and runs_compiled(x):
-        return grid.apply_compiled(x)
+        return _fake_quantize_compiled(x, scale, zero_point, num_bits, signed, axis, block_size)
 
+    grid = _Grid(x, scale, zero_point, num_bits, signed, axis, block_size)
     low, high = grid.quant_min - grid.zero_point, grid.quant_max - grid.zero_point
     one = grid.one_zero_point
 
@@ -267,18 +269,15 @@ class _Grid:
         require_floating(x)
         self.quant_min, self.quant_max = quant_range(num_bits, signed)
         self.compute = torch.promote_types(x.dtype, torch.float32)
-        self.axis, self.block_size = axis, block_size
-        _, shape = _rows(x, axis, block_size)
-        self.scale = _parameter(scale, shape, x.device, self.compute)
-        self.zero_point = _parameter(zero_point, shape, x.device)
+        self.rows, shape = _layout(x.shape, axis, block_size)
+        parameters = (_parameter(p, shape, x.device, self.compute) for p in (scale, zero_point))
+        self.scale, self.zero_point = (p.view(1, -1, 1) for p in parameters)
         smallest, largest = _extremes(self.scale, 1.0)
-        if not (smallest > 0 and largest < math.inf):  # False for NaN too
-            raise ValueError("scale must be positive and finite")
         lowest, highest = _extremes(self.zero_point, 0.0)
-        whole = not self.zero_point.is_floating_point() or bool((self.zero_point % 1 == 0).all())
-        if not (self.quant_min <= lowest and highest <= self.quant_max and whole):
-            raise ValueError(f"zero_point must be whole numbers in [{self.quant_min}, {self.quant_max}]")
-        self.zero_point = self.zero_point.to(self.compute)
+        integers = isinstance(zero_point, Tensor) and not zero_point.is_floating_point()
+        whole = integers or bool((self.zero_point == self.zero_point.round()).all())
+        usable = smallest > 0 and largest < math.inf, self.quant_min <= lowest and highest <= self.quant_max and whole
+        _require(*usable, self.quant_min, self.quant_max)  # not usable if NaN, too
         self.one_zero_point = lowest if lowest == highest else None
 
     def apply(self, work, x: Tensor, result: torch.dtype, *parameters: Tensor) -> Tensor:
@@ -288,9 +287,8 @@ class _Grid:
         """
         x = x.detach().contiguous()
         y = torch.empty_like(x, dtype=result)
-        (source, _), (target, _) = (_rows(t, self.axis, self.block_size) for t in (x, y))
-        parameters = [p.expand(1, source.shape[1], 1) for p in parameters]
-        for block, out, *beside in _pieces(block_length(x), source, target, *parameters):
+        parameters = [p.expand(1, self.rows[1], 1) for p in parameters]
+        for block, out, *beside in _pieces(block_length(x), x.view(self.rows), y.view(self.rows), *parameters):
             block = block.to(self.compute)
             wide = out if result == self.compute else torch.empty_like(block)
             work(block, wide, *beside)
@@ -298,50 +296,65 @@ class _Grid:
                 out.copy_(wide)
         return y
 
-    def apply_compiled(self, x: Tensor) -> Tensor:
-        x = x.detach()
-        y = torch.empty_like(x)
-        (source, _), (target, _) = (_rows(t, self.axis, self.block_size) for t in (x, y))
-        scale, zero_point = (p.contiguous().view(-1).numpy() for p in (self.scale, self.zero_point))
-        bounds = np.float32(self.quant_min), np.float32(self.quant_max)
-        compiled_loops().fake_quantize(source.numpy(), target.numpy(), scale, zero_point, *bounds)
-        return y
+
+def _fake_quantize_compiled(x, scale, zero_point, num_bits, signed, axis, block_size) -> Tensor:
+    """`fake_quantize` by the compiled loop. It takes no longer than copying ``x``, so what is done around it counts: as
+    little as can be, and the loop looks itself whether scale and zero point are usable."""
+    bounds = quant_range(num_bits, signed)
+    rows, shape = _layout(x.shape, axis, block_size)
+    y = torch.empty_like(x.detach())
+    source, target = (t.detach().numpy().reshape(rows) for t in (x, y))
+    parameters = (
+        _parameter(p, shape, x.device, p.dtype if p.dtype == torch.int32 else torch.float32).numpy()
+        if isinstance(p, Tensor)
+        else np.full(1, p, np.float32)
+        for p in (scale, zero_point)
+    )
+    usable = compiled_loops().fake_quantize(source, target, *parameters, *map(np.float32, bounds))
+    _require(*usable, *bounds)
+    return y
 
 
-def _rows(x: Tensor, axis: int | None, block_size: int | None) -> tuple[Tensor, tuple[int, ...]]:
-    """``x`` as (outer, channels, inner), and the shape that scale and zero point have for their user."""
+def _require(scale_is_usable: bool, zero_point_is_usable: bool, quant_min: int, quant_max: int) -> None:
+    if not scale_is_usable:
+        raise ValueError("scale must be positive and finite")
+    if not zero_point_is_usable:
+        raise ValueError(f"zero_point must be whole numbers in [{quant_min}, {quant_max}]")
+
+
+def _layout(
+    sizes: tuple[int, ...], axis: int | None, block_size: int | None
+) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """A tensor's shape as (outer, channels, inner), and the shape that scale and zero point have for their user."""
     if axis is not None and block_size is not None:
         raise ValueError("axis (per channel) and block_size (per block) exclude each other")
     if axis is not None:
-        if not -x.dim() <= axis < x.dim():
-            raise ValueError(f"axis {axis} is not one of a tensor of {x.dim()} dimensions")
-        axis %= x.dim()
-        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-        return x.reshape(outer, x.shape[axis], inner), (x.shape[axis],)
+        if not -len(sizes) <= axis < len(sizes):
+            raise ValueError(f"axis {axis} is not one of a tensor of {len(sizes)} dimensions")
+        axis %= len(sizes)
+        return (math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])), (sizes[axis],)
     if block_size is not None:
-        if block_size < 1 or x.dim() == 0 or x.shape[-1] % block_size:
-            raise ValueError(f"the last axis of {(*x.shape,)} is not a multiple of block_size={block_size}")
-        shape = (*x.shape[:-1], x.shape[-1] // block_size)
-        return x.reshape(1, math.prod(shape), block_size), shape
-    return x.reshape(1, 1, x.numel()), ()
+        if block_size < 1 or not sizes or sizes[-1] % block_size:
+            raise ValueError(f"the last axis of {(*sizes,)} is not a multiple of block_size={block_size}")
+        shape = (*sizes[:-1], sizes[-1] // block_size)
+        return (1, math.prod(shape), block_size), shape
+    return (1, 1, math.prod(sizes)), ()
 
 
 def _extremes(values: Tensor, default: float) -> tuple[float, float]:
     """The smallest and the largest of ``values``, NaN if there is one; ``default`` twice if there are none."""
-    return tuple(float(v) for v in values.aminmax()) if values.numel() else (default, default)
+    if values.numel() == 1:
+        return (values.item(),) * 2
+    return tuple(v.item() for v in values.aminmax()) if values.numel() else (default, default)
 
 
-def _parameter(
-    value: Tensor | float, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype | None = None
-) -> Tensor:
-    """A scale or zero point as (1, channels, 1); one number serves all channels."""
+def _parameter(value: Tensor | float, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A scale or zero point in one dimension: one for each channel, or one number that serves all."""
     # On the device of x, because torch multiplies a GPU tensor by the reciprocal of a number that is not.
     value = torch.as_tensor(value, dtype=dtype).detach().to(device)
-    if value.numel() == 1 and value.dim() <= 1:
-        return value.view(1, 1, 1)
-    if tuple(value.shape) != shape:
+    if tuple(value.shape) != shape and not (value.numel() == 1 and value.dim() <= 1):
         raise ValueError(f"scale and zero_point must be one number or of shape {shape}, not {(*value.shape,)}")
-    return value.reshape(1, -1, 1)
+    return value.reshape(-1)
 
 
 def _pieces(length: int, source: Tensor, target: Tensor, *parameters: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -16,8 +16,9 @@ __all__ = ["block_length", "compiled_loops", "in_blocks", "runs_compiled"]
 
 COMPILED_FROM = 2**20  # elements; below, torch's own operations take a millisecond or two, and a compilation a second
 
-# As many elements as fit a core's second-level cache together with their temporaries. A GPU wants few, large calls.
-CPU_BLOCK, GPU_BLOCK = 2**17, 2**26
+# Few enough elements to stay in a core's cache from one operation to the next, and enough that what a call costs does
+# not show: 2^16 to 2^20 were tried, at 4 and 16 million elements. A GPU wants few, large calls.
+CPU_BLOCK, GPU_BLOCK = 2**18, 2**26
 
 
 @cache

@@ -72,21 +72,31 @@ def fake_quantize(x, y, scale, zero_point, quant_min, quant_max):
 
     Args:
         x, y: float32 arrays (outer, channels, inner), ``y`` is written.
-        scale, zero_point: float32 arrays (channels,), or (1,) for all channels.
+        scale, zero_point: float32 arrays (channels,), or (1,) for all channels; zero points may be int32, too.
         quant_min, quant_max: float32, the integers' range.
+
+    Returns:
+        Whether all scales are positive and finite, and whether all zero points are whole and within the range; ``y``
+        means nothing if not.
     """
-    scales, zeros = scale.size > 1, zero_point.size > 1
+    next_scale, next_zero = int(scale.size > 1), int(zero_point.size > 1)
+    scale_is_usable = zero_point_is_usable = True
     for o in range(x.shape[0]):
         if x.shape[2] == 1:  # channels are neighbours in memory: the inner loop runs over them
             for c in range(x.shape[1]):
-                s, z = scale[c if scales else 0], zero_point[c if zeros else 0]
+                s, z = scale[c * next_scale], np.float32(zero_point[c * next_zero])
+                scale_is_usable &= 0 < s < np.inf
+                zero_point_is_usable &= quant_min <= z <= quant_max and z == np.rint(z)
                 y[o, c, 0] = _within(np.rint(x[o, c, 0] / s), quant_min - z, quant_max - z) * s
         else:
             for c in range(x.shape[1]):
-                s, z = scale[c if scales else 0], zero_point[c if zeros else 0]
+                s, z = scale[c * next_scale], np.float32(zero_point[c * next_zero])
+                scale_is_usable &= 0 < s < np.inf
+                zero_point_is_usable &= quant_min <= z <= quant_max and z == np.rint(z)
                 low, high = quant_min - z, quant_max - z
                 for i in range(x.shape[2]):
                     y[o, c, i] = _within(np.rint(x[o, c, i] / s), low, high) * s
+    return scale_is_usable, zero_point_is_usable
 
 
 @njit(error_model="numpy")

@@ -221,16 +221,26 @@ def test_other_dtypes(dtype, loop):
 
 
 @pytest.mark.parametrize("function", [quantize, fake_quantize])
-def test_refusals(function):
+def test_refusals(function, loop):
     x = torch.ones(2, 6)
     with pytest.raises(TypeError, match=r"int64.*\.float\(\)"):
         function(x.long(), 1.0)
     for bad in (0.0, -1.0, NAN, INF):
         with pytest.raises(ValueError, match="scale must be positive"):
             function(x, bad)
+        for axis in (0, 1):  # one bad scale among good ones
+            scales = torch.ones(x.shape[axis])
+            scales[1] = bad
+            with pytest.raises(ValueError, match="scale must be positive"):
+                function(x, scales, axis=axis)
     for bad in (-1, 256, 0.5, NAN):
         with pytest.raises(ValueError, match="zero_point"):
             function(x, 1.0, bad)
+        with pytest.raises(ValueError, match="zero_point"):
+            function(x, 1.0, torch.tensor([0, bad]), axis=0)
+        if isinstance(bad, int):
+            with pytest.raises(ValueError, match="zero_point"):
+                function(x, torch.ones(2), torch.tensor([0, bad], dtype=torch.int32), axis=0)
     with pytest.raises(ValueError, match=r"of shape \(2,\)"):
         function(x, torch.ones(6), axis=0)
     with pytest.raises(ValueError, match=r"one number or of shape \(\)"):
