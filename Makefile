@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 course: setup  ## build the labs, grade a sample class, print the gradebook, write build/report/index.html
 	$(COURSE) build
 	$(VENV)/bin/python tests/sample_class.py $(SAMPLE)
-	$(COURSE) grade --all --submissions $(SAMPLE) --workers 2
+	$(COURSE) grade --all --submissions $(SAMPLE)
 	$(COURSE) gradebook
 	$(COURSE) report
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import autograder
 import course_utils
-from autograder.examiner import Job
-from autograder.lab import Cell
+from autograder.cell import Cell
+from autograder.job import Job
 
 
 class ResultCache:

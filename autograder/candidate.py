@@ -3,7 +3,7 @@
 Nothing here holds a hidden check, an expected value or a score. What this process says is a claim that the examiner
 takes as plain data.
 
-First it says which walls of the sandbox stand: ``{"walls": [...]}``. Then requests (dicts) and replies:
+First it says which walls of the sandbox stand: a list, in JSON. Then requests (dicts) and replies:
 
 - ``{"do": "run", "cell": id, "source": text}``: runs a cell. Reply ``{"value": None}``.
 - ``{"do": "names", "names": [...]}``: ``{"value": {name: value or Handle}}`` of those that exist.
@@ -25,6 +25,7 @@ import bdb
 import builtins
 import contextlib
 import io
+import json
 import os
 import signal
 import socket
@@ -34,21 +35,19 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401  imported here so that the fork server has it
 import numpy as np
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
 from traitlets.config import Config
 
-import course_utils
-from autograder import sandbox
+from autograder import ROOT, sandbox
+from autograder.frames import Closed, Wire, WireError
 from autograder.refused import TRIED
-from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
+from autograder.wire import Decoder, Encoder, GeneratorState, Handle
 from autograder.withhold import prepare as prepare_to_withhold
 from autograder.withhold import withhold
 
-ROOT = Path(course_utils.__file__).resolve().parents[1]
 FOLDERS = [ROOT / "data" / "weights"]
 """All of the course that an answer can read. Not course_utils: `prepare` has imported it, and in its files stand the
 originals of what a lab withholds."""
@@ -82,9 +81,9 @@ def prepare() -> None:
 def child(connection: socket.socket) -> None:
     """The forked child's whole life."""
     walls = sandbox.enter(connection.fileno(), ROOT, FOLDERS, separate=_separate)
-    _prepare_process()
+    _prepare_process(scratch="/tmp" if "files" in walls else tempfile.gettempdir())
     wire = Wire(connection)
-    wire.send(Encoder().pack({"walls": walls}))
+    wire.send(json.dumps(walls).encode())
     Candidate(wire).serve()
 
 
@@ -198,13 +197,13 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _prepare_process() -> None:
+def _prepare_process(scratch: str) -> None:
     """A scratch folder of its own, nothing to read from the terminal, nothing written to it, no telling environment."""
+    scratch = tempfile.tempdir = tempfile.mkdtemp(prefix="answers-", dir=scratch)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  lives as long as the process
-    scratch = tempfile.mkdtemp(prefix="answers-")
     os.chdir(scratch)
     os.environ.update(HOME=scratch, TMPDIR=scratch, USER="student", MPLCONFIGDIR=scratch)
     os.environ["PYTHONBREAKPOINT"] = "0"  # a breakpoint() left behind is passed over: there is nobody to debug

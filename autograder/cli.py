@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,13 +15,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from autograder import ROOT
 from autograder.errors import CourseError
-from autograder.lab import ROOT, Lab, lab_names
 
 if TYPE_CHECKING:
     from autograder.cache import ResultCache
     from autograder.due import Dates
     from autograder.grading import Graded
+    from autograder.lab import Lab
     from autograder.spread import Examiners
 
 console = Console()
@@ -78,6 +80,8 @@ def main(context: click.Context, root: Path) -> None:
 
 
 def _labs(root: Path, names: tuple[str, ...]) -> list[Lab]:
+    from autograder.lab import Lab, lab_names
+
     return [Lab(name, root) for name in names or lab_names(root)]
 
 
@@ -91,6 +95,7 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
     Writes notebooks/<lab>/<lab>.ipynb for students and build/source/<lab>/<lab>.ipynb for instructors.
     """
     from autograder import build as builder
+    from autograder.lab import Lab, lab_names
     from autograder.pages import Page, released_pages
 
     stale, pages = [], released_pages(root)
@@ -124,7 +129,11 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 )
 @click.option("--timestamps", type=click.Path(path_type=Path), help="CSV student,time[,lab]: when it was handed in.")
 @click.option("--extensions", type=click.Path(path_type=Path), help="CSV student,time[,lab]: own due dates.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that grade, here.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that grade, here.  [default: one for each core; fewer for a small class]",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the workers of this dask scheduler instead.")
 @click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would change in <output>/<lab>.csv; write no grade.")
@@ -141,7 +150,7 @@ def grade(
     due: str | None,
     timestamps: Path | None,
     extensions: Path | None,
-    workers: int,
+    workers: int | None,
     scheduler: str | None,
     require_sandbox: bool,
     dry_run: bool,
@@ -162,42 +171,51 @@ def grade(
     A time that is not in --timestamps is taken from the timestamp.txt that nbgrader's exchange lays beside a notebook.
     What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say.
     """
-    from autograder.cache import ResultCache
-    from autograder.gradebook import GradeWriter
-    from autograder.grading import student_folders
     from autograder.spread import open_examiners
 
     if not labs and not every:
-        raise CourseError(f"say which lab to grade, or --all (labs here: {', '.join(lab_names(root))})")
+        raise CourseError("say which lab to grade, or --all")
     if verbose and student is None:
         raise CourseError("--verbose shows one student's output: say which with --student NAME")
-    chosen, folders = _labs(root, labs), student_folders(submissions)
-    if student is not None:
-        if student not in folders:
-            raise CourseError(f"there is no folder {submissions / student}")
-        _show_student(chosen, student, folders[student], verbose)
-        return
-    # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-    if due and len(chosen) > 1:
+    if due and len(labs) != 1:
         raise CourseError("--due is for one lab at a time")
-    writers = [
-        GradeWriter(
-            lab, output, gradebook or output / "gradebook.db", _dates(lab, due, timestamps, extensions, folders)
-        )
-        for lab in chosen
-        if not dry_run
-    ]
-    with open_examiners(workers, scheduler) as examiners, ResultCache(output / "cache.db") as cache:
-        _tell_walls(examiners.walls(), require_sandbox)
-        for number, lab in enumerate(chosen):
-            if dry_run:
-                _show_changes(lab, output, _grade_lab(lab, folders, examiners, cache))
-                continue
-            with writers[number] as writer:
-                for graded in _grade_lab(lab, folders, examiners, cache):
-                    writer.add(graded)
-            console.print(f"{lab.name}: {len(folders)} submissions graded ({_counted(r.status for r in writer.rows)})")
-            console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
+    if student is not None:
+        _show_student(_labs(root, labs), student, submissions, verbose)
+        return
+    workers = workers or _enough_workers(submissions)
+    with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
+        from autograder.cache import ResultCache
+        from autograder.gradebook import GradeWriter
+        from autograder.grading import student_folders
+
+        with console.status("starting"):
+            chosen, folders = _labs(root, labs), student_folders(submissions)
+            # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
+            writers = [
+                GradeWriter(
+                    lab, output, gradebook or output / "gradebook.db", _dates(lab, due, timestamps, extensions, folders)
+                )
+                for lab in chosen
+                if not dry_run
+            ]
+            walls = examiners.walls()
+        _tell_walls(walls, require_sandbox)
+        with ResultCache(output / "cache.db") as cache:
+            for number, lab in enumerate(chosen):
+                if dry_run:
+                    _show_changes(lab, output, _grade_lab(lab, folders, examiners, cache))
+                    continue
+                with writers[number] as writer:
+                    for graded in _grade_lab(lab, folders, examiners, cache):
+                        writer.add(graded)
+                counts = _counted(r.status for r in writer.rows)
+                console.print(f"{lab.name}: {len(folders)} submissions graded ({counts})")
+                console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
+
+
+def _enough_workers(submissions: Path) -> int:
+    """One for each core, and for each ten submissions: a few are graded before a second worker has started."""
+    return max(1, min(os.cpu_count() or 1, len(list(submissions.glob("*/*"))) // 10))
 
 
 def _dates(
@@ -241,18 +259,21 @@ def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: 
             yield graded
 
 
-def _show_student(labs: list[Lab], student: str, folder: Path, verbose: bool) -> None:
+def _show_student(labs: list[Lab], student: str, submissions: Path, verbose: bool) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
-    from autograder.grading import Grader, Submission
+    from autograder.grading import Grader, Submission, student_folders
     from autograder.report import clean
 
     def tell(text: str, style: str = "") -> None:
         console.print(clean(text), style=style, markup=False, highlight=False)
 
+    folders = student_folders(submissions)
+    if student not in folders:
+        raise CourseError(f"there is no folder {submissions / student}")
     with Grader() as grader:
         _tell_walls(grader.walls(), required=False)
         for lab in labs:
-            graded = grader.grade(Submission.read(student, lab, folder))
+            graded = grader.grade(Submission.read(student, lab, folders[student]))
             console.rule(f"{lab.name}: {graded.score:g} points", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")
@@ -360,6 +381,7 @@ def gates(root: Path, lab: str, failed: bool) -> None:
     from autograder.cache import ResultCache
     from autograder.gates import run_gates
     from autograder.grading import Grader
+    from autograder.lab import Lab
 
     chosen, broken = Lab(lab, root), 0
     with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
@@ -501,6 +523,7 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
     What is refused is named, with the reason, and the rest goes on; the exit code is then 1.
     """
     from autograder.collect import collect as take
+    from autograder.lab import Lab
 
     done = take(source, Lab(lab, root).name, to)
     for refused in done.refused:
@@ -522,6 +545,7 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
 def similar(root: Path, lab: str, submissions: Path, pairs: int) -> None:
     """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything."""
     from autograder.grading import find_submissions
+    from autograder.lab import Lab
     from autograder.similar import similar as compare
 
     chosen = Lab(lab, root)

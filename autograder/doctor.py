@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder import ROOT
 from autograder.errors import CourseError
-from autograder.lab import ROOT
 
 NEEDED_PYTHON = (3, 11)
 MEMORY_GIB = 2.0  # torch and a notebook take one; the grader lets an answer have two

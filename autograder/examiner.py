@@ -13,8 +13,8 @@ import builtins
 import contextlib
 import inspect
 import io
+import json
 import linecache
-import os
 import signal
 import socket
 import textwrap
@@ -22,63 +22,21 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401  imported here so that the fork server has it
 import numpy as np
 import torch
 
-import course_utils
 from autograder import forkserver, sandbox
-from autograder.lab import Cell
-from autograder.wire import Closed, Decoder, Encoder, GeneratorState, Handle, Wire, WireError
+from autograder.cell import Cell
+from autograder.frames import Closed, Wire, WireError
+from autograder.job import GRACE_SECONDS, START_SECONDS, Job, Report, Result, crowding, read_walls
+from autograder.wire import Decoder, Encoder, GeneratorState, Handle
 from course_utils import checks
-
-START_SECONDS = 30.0  # for a candidate to start; it takes a tenth of a second on an idle machine
-GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
 
 MESSAGE_LIMIT = 4_000  # characters; an error's text may hold a whole answer
 OUTPUT_LIMIT = 20_000  # characters of what is printed in a cell
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the examiner needs to know of a lab and a submission. Plain data, made by the grader."""
-
-    cells: list[dict]  # of `Cell`, with the reference answers left out
-    names: dict[str, list[str]]  # exercise -> names its answer must define
-    answers: dict[str, str]  # exercise -> the student's source
-    stubs: dict[str, str]  # exercise -> source of the untouched exercise
-    exercise_of: dict[str, str]  # check -> exercise
-    withheld: list[str]
-    seconds: float  # for each check and each answer cell
-    seed: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one check.
-
-    `message` is for the instructor; `public` leaves out the expected values of hidden expectations.
-    """
-
-    question: str
-    passed: bool
-    status: str  # passed, failed, error, timeout, crashed, not attempted
-    message: str = ""
-    public: str = ""
-    seconds: float = 0.0
-
-
-@dataclass
-class Report:
-    """An examiner's answer: a result per check, and what the answers printed in each answer and check cell."""
-
-    results: list[dict] = field(default_factory=list)
-    output: dict[str, str] = field(default_factory=dict)
-    walls: list[str] = field(default_factory=list)  # of the sandbox that the answers ran in
-    error: str = ""  # a slip of the lab's author or of ours, never of the student
 
 
 class CandidateError(Exception):
@@ -99,24 +57,13 @@ class TimeUp(BaseException):
     """Raised by the alarm. A BaseException, so that no ``except Exception`` of a check swallows it."""
 
 
-def prepare() -> None:
-    """What the fork server does once: imports what given cells will import, which takes longer than grading."""
-    forkserver.import_all(course_utils)
-
-
 def child(jobs: socket.socket, candidates: socket.socket) -> None:
     """The forked child's whole life: one job."""
     sandbox.limit_memory()  # what an answer's data makes a check do is limited too
     wire = Wire(jobs)
-    job = Job(**Decoder().unpack(wire.receive()))
+    job = Job(**json.loads(wire.receive()))
     report = Examiner(job, candidates).run()
-    wire.send(Encoder().pack(asdict(report)))
-
-
-def crowding() -> float:
-    """How many processes have to share a core of this machine, from 1 to 10. Time limits are stretched by it: that
-    others keep the machine busy must cost nobody points."""
-    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), 10.0)
+    wire.send(json.dumps(asdict(report)).encode())
 
 
 @contextlib.contextmanager
@@ -452,11 +399,6 @@ class Candidate:
         if isinstance(reference, GeneratorState):
             raise WireError("a generator came back")
         return Remote(self, reference)
-
-
-def read_walls(wire: Wire) -> list[str]:
-    """The first thing that a candidate says, before it has seen an answer: which walls of the sandbox stand."""
-    return [str(wall) for wall in Decoder().unpack(wire.receive())["walls"]]
 
 
 class Missing:

@@ -1,10 +1,11 @@
-"""Processes that cost milliseconds: a server imports torch once and forks a child for every job.
+"""Processes that cost milliseconds: a parent imports torch once, and children are forked off it for every job.
 
-Importing torch takes longer than grading a lab. So each side (candidate, examiner) has one parent that has imported
-everything and does nothing else; a job gets a copy of it by `os.fork`. That is safe only while the parent runs torch on
-one thread, hence `torch.set_num_threads(1)` before anything else, and it needs a POSIX system.
+Importing torch takes longer than grading a lab. So one process, the `Parent`, imports what all need. Whoever connects
+to it gets a *server* for one side (candidate, examiner), forked off, which prepares what is its own and then does
+nothing but fork; a job gets a copy of it. That is safe only while the parents run torch on one thread, hence
+`torch.set_num_threads(1)` before anything else, and it needs a POSIX system.
 
-The candidate's parent never reads a course file: a fork inherits memory, and what the parent has seen, a student's code
+The candidates' server never reads a course file: a fork inherits memory, and what the parent has seen, a student's code
 could find.
 """
 
@@ -15,63 +16,85 @@ import gc
 import importlib
 import os
 import pkgutil
+import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import traceback
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from autograder.errors import CourseError
 
 REQUEST = struct.Struct("!ci")  # what, pid
 REPLY = struct.Struct("!i")
+NAME = struct.Struct("64s")  # of the module that a server is to serve
 FORK, INTERRUPT, KILL = b"F", b"I", b"K"
 
 MAX_FDS = 4
 
 
-class ForkServer:
-    """Runs ``serve(module)`` in a process of its own and asks it for children.
+class Parent:
+    """Starts the process that all servers are forked off, in the background. Use as a context manager.
 
-    Args:
-        module: dotted name of a module with a function ``prepare()``, run once, and a function ``child(*sockets)``,
-            run in each forked child.
+    Attributes:
+        path: of its socket, for `connect`, at once; it answers when it has imported everything.
     """
 
-    def __init__(self, module: str):
+    def __enter__(self) -> Self:
         if not hasattr(os, "fork"):
             raise CourseError("grading needs os.fork, which this system lacks: grade on Linux or macOS, or in WSL")
-        self.control, theirs = socket.socketpair()
+        folder = tempfile.mkdtemp(prefix="grading-")  # for its owner only
+        self.path = f"{folder}/socket"
         # a process can read the environment that its parent was started with: nothing of the grader's goes along
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        environment = kept | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "autograder.forkserver", module, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parents[1],  # "-m" imports from here first: not from a submission's folder
-            env=environment,
-        )
-        theirs.close()
-
-    def close(self) -> None:
-        """Ends the server, and with it all its children."""
-        self.control.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def __enter__(self) -> ForkServer:
+        with socket.socket(socket.AF_UNIX) as listener:
+            try:
+                listener.bind(self.path)
+            except OSError as error:  # its path may have some hundred characters
+                Path(folder).rmdir()
+                raise CourseError(
+                    f"no socket at {self.path}: {error}; set TMPDIR to a folder nearer the root"
+                ) from error
+            listener.listen()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "autograder.forkserver", str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,  # closed, it says that the grader has gone
+                cwd=Path(__file__).resolve().parents[1],  # "-m" imports from here first: not from a submission's folder
+                env=kept | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0"},
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.process.terminate()
+        self.process.communicate()
+        shutil.rmtree(Path(self.path).parent, ignore_errors=True)  # should it have ended before it could do so itself
+
+
+def connect(path: str, module: str) -> socket.socket:
+    """Asks the parent at ``path`` for a server, which ends when the connection is closed, and its children with it.
+
+    Args:
+        module: dotted name of a module with a function ``child(*sockets)``, run in each forked child; a function
+            ``prepare()``, if there is one, is run once.
+
+    Returns:
+        A connection for `fork`, `interrupt` and `kill`; who asks too early waits.
+    """
+    control = socket.socket(socket.AF_UNIX)
+    try:
+        control.connect(path)
+        control.sendall(NAME.pack(module.encode()))
+    except OSError as error:
+        raise CourseError(f"the grading processes have gone: {error}") from error
+    return control
 
 
 def fork(control: socket.socket, *sockets: socket.socket) -> int:
@@ -128,7 +151,7 @@ def serve(control: socket.socket, child: Callable[..., None]) -> None:
 
 
 def import_all(package: types.ModuleType) -> None:
-    """Imports every module of a package, for a server's ``prepare()``: its children then need not."""
+    """Imports every module of a package."""
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(found.name)
 
@@ -156,25 +179,60 @@ def _end(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(signal_number: int = signal.SIGKILL) -> None:
     """Linux: a child whose parent is killed is killed too, so that nothing of a student's outlives the grader."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal_number)
 
 
 def main() -> None:
+    listener = socket.socket(fileno=int(sys.argv[1]))
+
+    def end(*_: object) -> None:
+        shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+        os._exit(0)  # there is nothing else to tidy up, and some libraries chatter when they are asked to
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then ends this
+    _die_with_parent(signal.SIGTERM)
     import torch
 
     torch.set_num_threads(1)
-    _die_with_parent()
-    module = importlib.import_module(sys.argv[1])
-    module.prepare()
-    control = socket.socket(fileno=int(sys.argv[2]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes the control connection
+    import matplotlib.pyplot  # noqa: F401  every lab imports it
+
+    import course_utils
+
+    import_all(course_utils)
     gc.freeze()
-    serve(control, module.child)
-    os._exit(0)  # there is nothing to tidy up, and some libraries chatter when they are
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            end()
+        control, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _run_server(control)
+        control.close()
+
+
+def _run_server(control: socket.socket) -> None:
+    """What a server does, all its life."""
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _die_with_parent()
+        (name,) = NAME.unpack(control.recv(NAME.size, socket.MSG_WAITALL))
+        module = importlib.import_module(name.rstrip(b"\0").decode())
+        if hasattr(module, "prepare"):
+            module.prepare()
+        gc.freeze()
+        serve(control, module.child)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 if __name__ == "__main__":

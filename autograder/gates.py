@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from autograder.build import is_current, release, release_bytes
+from autograder.cell import Cell
 from autograder.gradebook import autograded_notebook
 from autograder.grading import Graded, Grader, Submission
-from autograder.lab import MIN_RIGHT, MIN_WRONG, Cell, Lab, Variant
+from autograder.lab import MIN_RIGHT, MIN_WRONG, Lab, Variant
 from autograder.submission import Answers
 from course_utils import hints
 

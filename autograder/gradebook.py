@@ -12,10 +12,8 @@ import csv
 import functools
 import json
 import logging
-import os
 import re
 import shutil
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +21,15 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.api import Gradebook
+from nbgrader.dbutil import ALEMBIC_DIR
 from nbgrader.preprocessors import AssignLatePenalties, ClearOutput, ComputeChecksums, LockCells, SaveCells
 from nbgrader.utils import compute_checksum, determine_grade
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -38,9 +40,6 @@ from autograder.grading import Graded, Row
 from autograder.lab import Lab
 from autograder.refused import refusals
 from autograder.sandbox import WALLS
-
-# nbgrader runs `alembic` by name when it makes a database; it stands beside the interpreter, which need not be on PATH
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 # nbgrader's models let SQLAlchemy flush early, which SQLAlchemy 2 warns of; nothing is lost by it
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
@@ -104,7 +103,8 @@ class GradeWriter:
         self._charge_lateness(graded, notebook)
         self.rows += rows
         if not graded.submission.unreadable:
-            self.walls.append(set(graded.walls))
+            if graded.walls:  # none are known if the examiner was lost
+                self.walls.append(set(graded.walls))
             if graded.submission.answers.notes:
                 self.notes[graded.submission.student] = graded.submission.answers.notes
             if refused := refusals([*(row.message for row in graded.rows), *graded.output.values()]):
@@ -116,6 +116,7 @@ class GradeWriter:
         notebook = copy.deepcopy(self.lab.instructor_notebook)
         try:
             known = {} if self.dates.due is None else {"duedate": self.dates.due}
+            _number_new_database(self.database)
             with self._gradebook() as gradebook:
                 gradebook.update_or_create_assignment(self.lab.name, **known)
             for step in (LockCells, NamedStub, ClearOutput, ComputeChecksums, SaveCells):
@@ -239,6 +240,17 @@ class GradeWriter:
         }
         path = self.output / f"{self.lab.name}.run.json"
         path.write_text(json.dumps(run, indent=1), encoding="utf-8")
+
+
+def _number_new_database(path: Path) -> None:
+    """Notes in a new gradebook which version of nbgrader's tables it will have. nbgrader would start the program
+    ``alembic`` to ask for the number, which takes seconds."""
+    if path.is_file() and path.stat().st_size:
+        return
+    engine = create_engine(f"sqlite:///{path.resolve()}")
+    with engine.begin() as connection:
+        MigrationContext.configure(connection).stamp(ScriptDirectory(ALEMBIC_DIR), "heads")
+    engine.dispose()
 
 
 def _copy_what_the_exchange_laid_beside(graded: Graded, folder: Path) -> None:

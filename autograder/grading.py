@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import zlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from autograder import forkserver
 from autograder.build import release
 from autograder.cache import ResultCache, check_key, common_key
+from autograder.cell import Cell
 from autograder.errors import CourseError
-from autograder.examiner import GRACE_SECONDS, START_SECONDS, Job, Report, crowding, read_walls
-from autograder.forkserver import ForkServer
-from autograder.lab import Cell, Lab
+from autograder.job import Job, Report, Result
+from autograder.lab import Lab
+from autograder.servers import Servers
 from autograder.submission import Answers, Unreadable, added_names, notebook_path, read_answers
-from autograder.wire import Closed, Decoder, Encoder, Wire, WireError
 
 MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 
@@ -73,55 +71,16 @@ class Graded:
         return sum(r.score for r in self.rows)
 
 
-class Grader:
-    """Two fork servers, and the way of a job through them. Use as a context manager.
+class Grader(Servers):
+    """Grades one submission after the other. Use as a context manager.
 
     Args:
         cache: what `grade` knows already.
     """
 
     def __init__(self, cache: ResultCache | None = None):
+        super().__init__()
         self.cache = cache
-
-    def __enter__(self) -> Grader:
-        self.candidates = ForkServer("autograder.candidate")
-        self.examiners = ForkServer("autograder.examiner")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.examiners.close()
-        self.candidates.close()
-
-    def walls(self) -> list[str]:
-        """Which walls of the sandbox stand here, asked of a candidate that is started for it."""
-        ours, theirs = socket.socketpair()
-        pid = forkserver.fork(self.candidates.control, theirs)
-        theirs.close()
-        ours.settimeout(START_SECONDS * crowding())
-        try:
-            return read_walls(Wire(ours))
-        except WireError as error:
-            raise CourseError(f"a candidate process does not start: {error}") from error
-        finally:
-            forkserver.kill(self.candidates.control, pid)
-            ours.close()
-
-    def examine(self, job: Job) -> Report:
-        """Runs a job in a fresh examiner. Should that die or hang itself, nothing of the next job is touched."""
-        ours, theirs = socket.socketpair()
-        pid = forkserver.fork(self.examiners.control, theirs, self.candidates.control)
-        theirs.close()
-        # longer than its own limits, also should the machine become busy meanwhile
-        ours.settimeout(10 * (START_SECONDS + (job.seconds + 2 * GRACE_SECONDS) * 2 * len(job.cells)))
-        wire = Wire(ours)
-        try:
-            wire.send(Encoder().pack(asdict(job)))
-            return Report(**Decoder().unpack(wire.receive()))
-        except (Closed, WireError) as error:
-            raise CourseError(f"the examiner process ended without a result: {error}") from error
-        finally:
-            forkserver.kill(self.examiners.control, pid)
-            ours.close()
 
     def grade(self, submission: Submission, *, afresh: bool = False, only: Collection[str] | None = None) -> Graded:
         """Grades one submission, with what the cache knows unless ``afresh``; ``only`` some questions, if given.
@@ -141,7 +100,7 @@ class Task:
         only: the ids of the questions to grade; by default all.
 
     Attributes:
-        job: for `Grader.examine`; None if nothing is left to examine.
+        job: for `Servers.examine`; None if nothing is left to examine.
     """
 
     def __init__(self, submission: Submission, cache: ResultCache | None = None, only: Collection[str] | None = None):
@@ -170,7 +129,10 @@ class Task:
         Raises:
             CourseError: if the report says that the lab itself is at fault.
         """
-        if report is not None:
+        if report is not None and report.lost:  # perhaps by an accident of the machine's: not kept in the cache
+            left = [c["id"] for c in self.job.cells if c["kind"] == "check"]
+            self.results |= {i: asdict(Result(i, False, "crashed", report.lost, report.lost)) for i in left}
+        elif report is not None:
             if report.error:
                 raise CourseError(f"{self.submission.lab.source}: {report.error}")
             new = {r["question"]: r for r in report.results}

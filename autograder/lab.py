@@ -13,7 +13,6 @@ A given code cell tagged ``explore`` is for looking and playing. The grader leav
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 import tomllib
@@ -25,58 +24,16 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from autograder import ROOT
+from autograder.cell import Cell
 from autograder.errors import CourseError
 from course_utils import hints
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The course's folder: the checkout that this package is installed from.
-
-:meta hide-value:
-"""
 
 CHECK_SECONDS = 10.0
 """How long a check or an answer cell may take when the lab's front matter (``check_seconds``) says nothing."""
 
 MIN_WRONG, MIN_RIGHT = 5, 2
 """How many variants the gates ask for, for each exercise."""
-
-HIDDEN = re.compile(r"BEGIN HIDDEN TESTS|END HIDDEN TESTS")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the instructor notebook."""
-
-    id: str
-    kind: str  # "given", "exercise", "check" or "written"
-    source: str
-    is_code: bool
-    points: float = 0.0
-    explore: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the cell defines at its top level: functions, classes, variables."""
-        names: list[str] = []
-        for node in ast.parse(self.source).body:
-            match node:
-                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                    names.append(node.name)
-                case ast.Assign():
-                    names += [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-                case ast.AnnAssign(target=ast.Name() as target):
-                    names.append(target.id)
-        return tuple(names)
-
-    def hidden_lines(self) -> set[int]:
-        """Line numbers (from 1) of the hidden part of a check."""
-        hidden, inside = set(), False
-        for number, line in enumerate(self.source.splitlines(), start=1):
-            if HIDDEN.search(line):
-                inside = "BEGIN" in line
-            elif inside:
-                hidden.add(number)
-        return hidden
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from autograder import ROOT
 from autograder.errors import CourseError
-from autograder.lab import ROOT, read_source
+from autograder.lab import read_source
 
 DEMOS, START = "demos", "start"
 START_SECONDS = 60  # for a kernel to start on a busy machine, and read a few notebooks

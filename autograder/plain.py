@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
-from autograder.lab import Cell
+from autograder.cell import Cell
 from autograder.submission import find_answer
 
 

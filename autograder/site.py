@@ -35,7 +35,7 @@ AT_ONCE = 2
 GUIDES = ("README.md", "CONTRIBUTING.md", "LICENSE", "data/README.md", "docs/*.md", "docs/*.svg", "docs/pictures/*")
 
 # What an author or instructor may want to call from Python; the rest of autograder is the command's own.
-SHOWN_OF_AUTOGRADER = ("build", "errors", "gates", "grading", "lab", "submission")
+SHOWN_OF_AUTOGRADER = ("build", "cell", "errors", "gates", "grading", "lab", "submission")
 
 Told = Callable[[str, int, int], None]
 """Called with a notebook's name, how many of its cells have run, and how many there are; in the end with "Sphinx"."""

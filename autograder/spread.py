@@ -1,21 +1,28 @@
 """Spreads jobs over workers with dask.distributed: on this machine, or wherever a scheduler's workers are.
 
-Each worker process keeps one `Grader`, that is its own pair of fork servers, and examines one job after the other. A
-job is plain data and has no effect but its report, so one that was lost with its worker is simply done again.
+Each worker process keeps its own `Servers`, and examines one job after the other. A job is plain data and has no effect
+but its report, so one that was lost with its worker is simply done again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import signal
 import socket
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from autograder.errors import CourseError
-from autograder.examiner import Job, Report, Result
-from autograder.grading import Grader, Task
+from autograder.forkserver import Parent
+from autograder.job import Job, Report
+from autograder.servers import Servers
+
+if TYPE_CHECKING:
+    from autograder.grading import Task
 
 ALLOWED_FAILURES = 3
 """After how many lost workers a job is given up: one that kills its worker each time would take all of them."""
@@ -34,17 +41,31 @@ class Examiners(Protocol):
 
 
 class Here:
-    """Examines in this process's own fork servers, one job after the other."""
+    """Examines in this process's own servers, one job after the other."""
 
-    def __init__(self, grader: Grader):
-        self.grader = grader
+    def __init__(self, servers: Servers):
+        self.servers = servers
 
     def walls(self) -> list[str]:
-        return self.grader.walls()
+        return self.servers.walls()
 
     def examine_all(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Report | None]]:
-        for task in tasks:
-            yield task, self.grader.examine(task.job) if task.job else None
+        """Reads the next submission, and has the last one written, while one is examined."""
+        thread = ThreadPoolExecutor(max_workers=1)
+        waiting: deque[tuple[Task, Future[Report] | None]] = deque()
+        try:
+            for task in tasks:
+                waiting.append((task, thread.submit(self.servers.examine, task.job) if task.job else None))
+                if len(waiting) > 2:
+                    yield self._finished(*waiting.popleft())
+            while waiting:
+                yield self._finished(*waiting.popleft())
+        finally:  # after Ctrl-C, say: not even the one in work is waited for
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def _finished(task: Task, report: Future[Report] | None) -> tuple[Task, Report | None]:
+        return task, report.result() if report else None
 
 
 class Spread:
@@ -78,18 +99,13 @@ class Spread:
             yield self._finished(future, running)
 
     def _finished(self, future: Any, running: dict[Any, Task]) -> tuple[Task, Report]:
-        task = running.pop(future)
-        return task, self._report(future, task.job)
-
-    def _report(self, future: Any, job: Job) -> Report:
         from distributed import KilledWorker
 
+        task = running.pop(future)
         try:
-            return future.result()
+            return task, future.result()
         except KilledWorker:
-            message = f"{ALLOWED_FAILURES} workers ended while they graded it"
-            checks = [c["id"] for c in job.cells if c["kind"] == "check"]
-            return Report([vars(Result(c, False, "crashed", message, message)) for c in checks])
+            return task, Report(lost=f"{ALLOWED_FAILURES} workers ended while they graded it")
 
 
 @contextlib.contextmanager
@@ -100,15 +116,18 @@ def open_examiners(workers: int, scheduler: str | None) -> Iterator[Examiners]:
         CourseError: if the scheduler cannot be reached, or would be over an open network.
     """
     if scheduler is None and workers == 1:
-        with Grader() as grader:
-            yield Here(grader)
+        with Servers() as servers:
+            yield Here(servers)
         return
 
-    import dask
-    from distributed import Client, LocalCluster
-
-    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES})
     with contextlib.ExitStack() as stack:
+        # first, for it starts in the background; workers beyond this machine have their own
+        parent = stack.enter_context(Parent()).path if scheduler is None else None
+
+        import dask
+        from distributed import Client, LocalCluster
+
+        dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES})
         if scheduler is None:
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
@@ -120,37 +139,39 @@ def open_examiners(workers: int, scheduler: str | None) -> Iterator[Examiners]:
                 client = stack.enter_context(Client(scheduler, timeout=10))
             except OSError as error:
                 raise CourseError(f"no dask scheduler answers at {scheduler}: {error}") from error
-        client.register_plugin(_plugin())
+        client.register_plugin(_plugin(parent))
         yield Spread(client)
 
 
 def _walls() -> list[str]:
     from distributed import get_worker
 
-    return get_worker().grader.walls()
+    return get_worker().servers.walls()
 
 
 def _examine(job: Job) -> Report:
     from distributed import get_worker
 
-    return get_worker().grader.examine(job)
+    return get_worker().servers.examine(job)
 
 
-def _plugin() -> Any:
+def _plugin(parent: str | None) -> Any:
     from distributed import WorkerPlugin
 
-    class KeepGrader(WorkerPlugin):
-        """Gives every worker a grader, those too that start later."""
+    class KeepServers(WorkerPlugin):
+        """Gives every worker its servers, those too that start later."""
 
-        name = "grader"
+        name = "servers"
 
         def setup(self, worker: Any) -> None:
-            worker.grader = Grader().__enter__()
+            if parent is not None:  # then Ctrl-C, in the terminal that they share, is for the grader
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            worker.servers = Servers(parent).__enter__()
 
         def teardown(self, worker: Any) -> None:
-            worker.grader.__exit__()
+            worker.servers.__exit__()
 
-    return KeepGrader()
+    return KeepServers()
 
 
 def _refuse_open_network(address: str) -> None:

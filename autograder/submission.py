@@ -15,7 +15,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.build import release
-from autograder.lab import Cell, Lab, lab_names
+from autograder.cell import Cell
+from autograder.lab import Lab, lab_names
 
 MAX_BYTES = 50 * 2**20
 """The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""

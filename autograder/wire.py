@@ -1,6 +1,6 @@
 """Plain data between two processes that do not trust each other.
 
-A message is a frame: eight bytes of length, then msgpack. Only data can be said in it: None, booleans, numbers,
+A message is msgpack, in one of `autograder.frames`. Only data can be said in it: None, booleans, numbers,
 strings, bytes, lists, tuples, sets, dicts, tensors, arrays, and *handles*, which are numbers that stand for an object
 on the other side. Decoding builds these and nothing else; it never imports, calls or unpickles what came in, and
 it refuses frames that are too long, too deep, or whose shapes do not fit their bytes.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,16 +20,13 @@ import msgpack
 import numpy as np
 import torch
 
-MAX_BYTES = 64 * 2**20
-"""The longest frame that is read. The activations of a CIFAR-10 batch of 256 take 12 MiB."""
+from autograder.frames import MAX_BYTES, WireError
 
 MAX_ITEMS = 1_000_000
 """The most items of a list or dict, and of all in a message; an item of one byte costs up to a hundred in memory."""
 
 MAX_DEPTH = 32
 """How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
-
-HEADER = struct.Struct("!Q")
 
 
 class Ext(IntEnum):
@@ -55,14 +51,6 @@ TORCH_DTYPES = {
     )
 }
 NUMPY_KINDS = "biufc"
-
-
-class WireError(Exception):
-    """A message that cannot be sent, or one that came in and is not what it should be."""
-
-
-class Closed(WireError):
-    """The other side has gone."""
 
 
 @dataclass(frozen=True)
@@ -270,44 +258,3 @@ def _one_deeper(coder: Encoder | Decoder) -> Iterator[None]:
         yield
     finally:
         coder.depth -= 1
-
-
-class Wire:
-    """Frames over a connected stream socket."""
-
-    def __init__(self, connection: socket.socket):
-        self.connection = connection
-
-    def send(self, body: bytes) -> None:
-        """
-        Raises:
-            Closed: if the other side has gone.
-        """
-        try:
-            self.connection.sendall(HEADER.pack(len(body)) + body)
-        except OSError as error:
-            raise Closed(f"the other side has gone ({error})") from None
-
-    def receive(self) -> bytes:
-        """Waits for a frame. A time limit is the caller's (a signal that raises).
-
-        Raises:
-            Closed: if the other side has gone.
-            WireError: if it announces more than `MAX_BYTES`.
-        """
-        (length,) = HEADER.unpack(self._read(HEADER.size))
-        if length > MAX_BYTES:
-            raise WireError(f"a message of {length} bytes is too long")
-        return self._read(length)
-
-    def _read(self, count: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < count:
-            try:
-                part = self.connection.recv(min(count - len(parts), 2**20))
-            except OSError as error:
-                raise Closed(f"the other side has gone ({error})") from None
-            if not part:
-                raise Closed("the other side has gone")
-            parts += part
-        return bytes(parts)

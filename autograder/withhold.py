@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import course_utils
-from autograder import forkserver
+from autograder.forkserver import import_all
 
 LIBRARIES = ("course_utils", "numpy", "torch", "torchvision")  # that may know an original by several names
 
@@ -68,7 +68,7 @@ def prepare() -> None:
     knows what by which name. The fork server does this once: it takes longer than grading.
     """
     importlib.import_module("torch.ao.quantization.fx._decomposed")  # its operators exist from then on
-    forkserver.import_all(course_utils)
+    import_all(course_utils)
     _loaded.update(name for name in sys.modules if name.partition(".")[0] == "course_utils")
     sys.meta_path.insert(0, _Finder())
     for name, module in list(sys.modules.items()):

@@ -7,9 +7,9 @@ done, empty, with syntax errors, with deleted and edited cells), graded by
 - ``otter run``, one command for each submission, as it is meant without Docker,
 - ``course grade`` with one worker and with two, in the sandbox.
 
-A figure is the time of whole commands, start and gradebook included. Peers get fewer submissions, in two sizes; the
-straight line through these says what 100 would take. They run the same cells as we do: what is tagged for looking and
-playing is left out of their notebooks, too. Left out of the class are endless loops, whose cost is the time limit
+A figure is the time of whole commands, start and gradebook included. otter-grader gets fewer submissions, in two sizes;
+the straight line through these says what 100 would take. Peers run the same cells as we do: what is tagged for looking
+and playing is left out of their notebooks, too. Left out of the class are endless loops, whose cost is the time limit
 whoever grades, and what ends a peer's whole run: an exercise cell twice, a file that is no notebook, an answer that
 ends its process. *Cells alone* is the time that the given cells, answers and checks of the
 same submissions take by themselves, each in a fork of one process that has imported everything; nobody can be faster.
@@ -223,14 +223,16 @@ def compare(lab: Lab, sizes: list[int], peer_sizes: list[int], chart: Path) -> N
     if importlib.util.find_spec("otter") is None:
         graders.pop("otter run")
         print("otter-grader is not installed: left out (pip install '.[bench]')")
-    peers = {"nbgrader autograde", "otter run"}
+    sizes_of = dict.fromkeys(graders, sizes)
+    sizes_of["nbgrader autograde"] = sorted({*peer_sizes, max(sizes)})
+    sizes_of["otter run"] = peer_sizes
     seconds: dict[str, dict[int, float]] = {name: {} for name in graders}
     with tempfile.TemporaryDirectory() as temporary:
         for size in sorted({*sizes, *peer_sizes}):
             inbox = Path(temporary, f"inbox-{size}")
             write_class(lab, size, inbox)
             for number, (name, grade) in enumerate(graders.items()):
-                if size in (peer_sizes if name in peers else sizes):
+                if size in sizes_of[name]:
                     seconds[name][size] = grade(inbox, Path(temporary, f"{number}-{size}"))
                     print(f"  {name}, {size} submissions: {seconds[name][size]:.1f} s", flush=True)
         alone = cells_alone(lab, inbox)
@@ -240,11 +242,11 @@ def compare(lab: Lab, sizes: list[int], peer_sizes: list[int], chart: Path) -> N
     print(f"{'':26s}{'seconds':>10s}{'each':>8s}{'above cells':>13s}{'nbgrader takes':>16s}")
     for name, total in {**whole, "cells alone": alone}.items():
         above = (total - alone) / largest
-        marks = "*" if name in peers else " "
+        marks = "*" if largest not in seconds.get(name, [largest]) else " "
         ratio = whole["nbgrader autograde"] / total
         print(f"{name:26s}{total:9.1f}{marks}{total / largest:8.2f}{above:13.2f}{ratio:14.1f} x")
     print(f"* by the straight line through {' and '.join(map(str, peer_sizes))} submissions\n")
-    draw(seconds, peers, largest, chart)
+    draw(seconds, largest, chart)
 
 
 def at(measured: dict[int, float], size: int) -> float:
@@ -255,19 +257,27 @@ def at(measured: dict[int, float], size: int) -> float:
     return measured[many] + (measured[many] - measured[few]) / (many - few) * (size - many)
 
 
-def draw(seconds: dict[str, dict[int, float]], peers: set[str], largest: int, path: Path) -> None:
+def draw(seconds: dict[str, dict[int, float]], largest: int, path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2), layout="constrained")
-    for (name, measured), colour in zip(seconds.items(), ("#8c510a", "#bf812d", "#35978f", "#01665e"), strict=False):
+    colours = {"otter": "#8c510a", "nbgrader": "#bf812d", "1 worker": "#35978f", "2 workers": "#01665e"}
+    for name, measured in seconds.items():
+        colour = next(c for word, c in colours.items() if word in name)
         sizes = sorted(measured)
-        axes.plot(sizes, [measured[s] for s in sizes], "o-", color=colour, label=name)
-        if name in peers:
-            axes.plot([sizes[-1], largest], [measured[sizes[-1]], at(measured, largest)], "--", color=colour)
-        axes.annotate(name, (largest, at(measured, largest)), (-4, 5), textcoords="offset points", ha="right")
-    axes.set(xlabel="submissions", ylabel="seconds, whole command", yscale="log")
-    axes.set_title("Grading a class (dashed: straight line through what was measured)", fontsize=10)
+        axes.plot(sizes, [measured[s] for s in sizes], "o-", color=colour)
+        if largest not in measured:
+            beyond = range(sizes[-1], largest + 1)
+            axes.plot(beyond, [at(measured, s) for s in beyond], "--", color=colour)
+        place = {"1 worker": "bottom", "2 workers": "top"}.get(name.partition(", ")[2], "center")  # these end together
+        axes.annotate(f"  {name}", (largest, at(measured, largest)), va=place)
+    axes.set(xlabel="submissions", ylabel="seconds, whole command", xscale="log", yscale="log")
+    ticks = sorted({size for measured in seconds.values() for size in measured})
+    axes.set_xticks(ticks, [str(size) for size in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(right=5 * largest)  # room for the names
+    axes.set_title("Seconds to grade a class (dashed: a straight line through what was measured)", fontsize=10)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     print(f"chart: {path}")
@@ -291,38 +301,52 @@ def memory(sizes: list[int]) -> None:
                 nbformat.write(answered(lab, {"double": f"def double(x):\n    return x + x  # {number}"}), path)
             watch = Watch()
             seconds = ours(1, inbox, Path(temporary, f"grades-{size}"), Path(temporary), lab.name)
-            whole, largest = watch.end()
-            print(f"{size:12d}{whole / 2**20:10.0f}{largest / 2**20:12.0f}{seconds:9.1f}", flush=True)
+            whole, grader = watch.end()
+            print(f"{size:12d}{whole / 2**20:10.0f}{grader / 2**20:12.0f}{seconds:9.1f}", flush=True)
 
 
 class Watch(threading.Thread):
-    """Looks twice a second at the memory of all processes that descend from this one."""
+    """Looks twice a second at the memory of the command that runs, and of all processes that descend from it."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.whole = self.largest = 0
+        self.whole = self.grader = 0
         self.ended = threading.Event()
         self.start()
 
     def run(self) -> None:
         while not self.ended.wait(0.5):
-            held = [0]
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):  # it ended meanwhile
-                    held.append(process.memory_full_info().pss)
-            self.whole, self.largest = max(self.whole, sum(held)), max(self.largest, *held)
+            commands = psutil.Process().children()
+            descendants = [process for command in commands for process in command.children(recursive=True)]
+            grader = held(commands)
+            self.grader = max(self.grader, grader)
+            self.whole = max(self.whole, grader + held(descendants))
 
     def end(self) -> tuple[int, int]:
-        """Bytes at their peak: of all processes, and of the largest, which is the one that writes the gradebook."""
+        """Bytes at their peak: of all processes, and of the one that writes the gradebook."""
         self.ended.set()
         self.join()
-        return self.whole, self.largest
+        return self.whole, self.grader
+
+
+def held(processes: list[psutil.Process]) -> int:
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            total += process.memory_full_info().pss
+    return total
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 50, 100], help="classes that we grade")
-    parser.add_argument("--peer-sizes", type=int, nargs="+", default=[2, 10], help="classes that peers grade")
+    parser.add_argument(
+        "--peer-sizes",
+        type=int,
+        nargs="+",
+        default=[2, 10],
+        help="classes that otter grades; nbgrader the largest, too",
+    )
     parser.add_argument("--memory-sizes", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--chart", type=Path, default=CHART)
     arguments = parser.parse_args()

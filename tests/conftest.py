@@ -15,7 +15,7 @@ torch.set_num_threads(1)  # two test processes share two cores; torch's idle thr
 
 sys.path.insert(0, str(Path(__file__).parent))  # `sample_class` is for the tests and for `make course`
 
-LONGEST_FIRST = ["browser", "labs", "autograder"]  # folders; what is short fills the gaps at the end
+LONGEST_FIRST = ["browser", "labs", "grader"]  # folders; what is short fills the gaps at the end
 
 
 class ByLab(LoadScopeScheduling):

@@ -14,9 +14,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from autograder import ROOT
 from autograder.build import answered, release
 from autograder.gates import points_of
-from autograder.lab import ROOT, Lab, lab_names
+from autograder.lab import Lab, lab_names
 
 
 @dataclass

@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 GRADER = {
-    *("cache", "candidate", "examiner", "forkserver", "gates", "grading", "kernel", "sandbox", "spread", "withhold"),
+    *("cache", "candidate", "examiner", "forkserver", "gates", "grading", "job", "kernel", "sandbox", "servers"),
+    *("spread", "withhold"),
 }
 """Modules of `autograder` that need a POSIX system, or exist only for those that do. All others must not."""
 

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
+from autograder import ROOT
 from autograder.build import build, release, release_path
 from autograder.cli import main
 from autograder.gradebook import nbgrader_id
-from autograder.lab import ROOT, Lab
+from autograder.lab import Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

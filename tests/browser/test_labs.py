@@ -1,4 +1,4 @@
-"""Every lab, answered, and the notebook of demos run in JupyterLab without an error, their demos answer to mouse and
+"""Every solution notebook, and that of the demos, runs in JupyterLab without an error, the demos answer to mouse and
 keyboard, every picture has a text alternative, and a second run by nbval gives the same outputs."""
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from playwright.sync_api import Locator, Page, expect
-from sample_class import answered
 
-from autograder.lab import ROOT, Lab, lab_names
+from autograder import ROOT
+from autograder.lab import Lab, lab_names
 from autograder.pages import DEMOS
 from autograder.pages import Page as DemoPage
 
@@ -35,11 +35,11 @@ NOTEBOOKS = [*lab_names(ROOT), DEMOS]
 
 @pytest.fixture(scope="module")
 def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every lab, answered, and the demos."""
+    """A folder with every lab's solution notebook, and the demos."""
     root = tmp_path_factory.mktemp("answered")
     for name in NOTEBOOKS:
         (root / name).mkdir()
-        notebook = DemoPage(DEMOS).notebook if name == DEMOS else answered(Lab(name))
+        notebook = DemoPage(DEMOS).notebook if name == DEMOS else Lab(name).instructor_notebook
         nbformat.write(notebook, root / name / f"{name}.ipynb")
     return root
 

@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
+from autograder import ROOT
 from autograder.build import build
-from autograder.lab import ROOT, Lab
+from autograder.lab import Lab
 from autograder.pages import DEMOS, START, Page
 from course_utils.progress import VERDICT
 

@@ -12,11 +12,12 @@ from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import PyFileConfigLoader
 
+from autograder import ROOT
 from autograder.build import answered
 from autograder.gates import secret_lines
 from autograder.gradebook import GradeWriter
 from autograder.grading import Graded, Grader, Submission
-from autograder.lab import ROOT, Lab, lab_names
+from autograder.lab import Lab, lab_names
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)>[a](javascript:alert(1))"
 

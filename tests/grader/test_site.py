@@ -10,11 +10,11 @@ import pytest
 from conftest import MINI, write_mini
 from nbformat import NotebookNode
 
-from autograder import lab_page, links, site
+from autograder import ROOT, lab_page, links, site
 from autograder.build import answered
 from autograder.errors import CourseError
 from autograder.gates import secret_lines
-from autograder.lab import ROOT, Lab
+from autograder.lab import Lab
 
 HIDDEN = 'hint="do not write into x"'
 ANSWER = 'raise ValueError("a string cannot be doubled")'

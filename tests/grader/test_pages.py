@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from conftest import MINI, write_mini
 from nbclient import NotebookClient
 
+from autograder import ROOT
 from autograder.build import answered, build, release_path
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.lab import ROOT, Lab
+from autograder.lab import Lab
 from autograder.pages import Page, write_start_page
 from course_utils.progress import PLACEHOLDER, progress_of
 

@@ -12,10 +12,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from autograder import doctor
+from autograder import ROOT, doctor
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.lab import ROOT
 from autograder.sandbox import WALLS
 
 

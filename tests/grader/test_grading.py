@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 from conftest import DOUBLE, MINI, write_mini
@@ -156,3 +158,11 @@ def test_on_a_busy_machine_time_limits_are_longer(monkeypatch):
     assert alarm_after(10, load=0.5) == pytest.approx(10, abs=1)
     assert alarm_after(10, load=8) == pytest.approx(40, abs=1), "four processes for each core"
     assert alarm_after(10, load=1000) == pytest.approx(100, abs=1), "there is an end to it"
+
+
+def test_the_graders_own_process_does_without_torch():
+    """To import it takes longer than grading a lab; those processes that do so are started first, in the background."""
+    modules = "autograder.cli, autograder.cache, autograder.gradebook, autograder.grading, autograder.spread"
+    code = f"import sys, {modules}; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

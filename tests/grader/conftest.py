@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autograder.grading import Graded, Grader, Submission
@@ -121,6 +122,12 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def grader() -> Iterator[Grader]:
     with Grader() as grader:
         yield grader
+
+
+def newest_parent() -> psutil.Process:
+    """The process that the servers of the grader that was started last come from."""
+    parents = [p for p in psutil.Process().children() if "autograder.forkserver" in p.cmdline()]
+    return max(parents, key=psutil.Process.create_time)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.api import Gradebook
 
+from autograder import ROOT
 from autograder.grading import Grader
-from autograder.lab import ROOT
 from autograder.plain import rebuild
 
 CONFIG = """

@@ -21,12 +21,13 @@ from pathlib import Path
 import nbformat
 import numpy
 import pytest
-from conftest import DOUBLE, write_mini
+from conftest import DOUBLE, newest_parent, write_mini
 
+from autograder import ROOT
 from autograder.build import release
 from autograder.gradebook import GradeWriter
 from autograder.grading import Graded, Grader, Submission, find_submissions
-from autograder.lab import ROOT, Lab
+from autograder.lab import Lab
 from autograder.report import write_report
 from autograder.sandbox import WALLS
 from autograder.submission import Answers
@@ -193,12 +194,13 @@ ATTACKS = {
         "    os._exit(0)"
     ),
     "the grader killed": Attack(
-        "for pid in (GRADER, SERVER, BYSTANDER, os.getppid() or 99999):\n    attempt(os.kill, pid, signal.SIGKILL)\n"
+        "for pid in (GRADER, PARENT, SERVER, BYSTANDER, os.getppid() or 99999):\n"
+        "    attempt(os.kill, pid, signal.SIGKILL)\n"
         "try: os.kill(-1, signal.SIGTERM)\nexcept OSError: pass"
     ),
     "signals to the grader and its groups": Attack(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "for pid in (GRADER, SERVER, BYSTANDER):\n"
+        "for pid in (GRADER, PARENT, SERVER, BYSTANDER):\n"
         "    attempt(os.kill, pid, signal.SIGSTOP)\n    attempt(os.killpg, pid, signal.SIGSTOP)\n"
         "    attempt(signal.pidfd_send_signal, 0, signal.SIGINT)\nos.killpg(0, signal.SIGTERM)\n"
         "attempt(os.setpgid, 0, GRADER)"
@@ -369,7 +371,7 @@ ATTACKS = {
     # --- the walls
     "ptrace": Attack("attempt(system, 101, 16, SERVER, 0, 0)\nattempt(system, 101, 0, 0, 0, 0)"),
     "memory of other processes": Attack(
-        "for pid in (SERVER, GRADER, BYSTANDER):\n"
+        "for pid in (PARENT, SERVER, GRADER, BYSTANDER):\n"
         "    for name in ('mem', 'maps', 'environ', 'cmdline', 'fd', 'root'):\n"
         "        attempt(lambda: os.listdir(f'/proc/{pid}/{name}'))\n"
         "        attempt(lambda: open(f'/proc/{pid}/{name}', 'rb').read(9))\n"
@@ -388,7 +390,7 @@ ATTACKS = {
     ),
     "unix sockets by name and by path": Attack(
         "def connect(name):\n    socket.socket(socket.AF_UNIX).connect(name)\n"
-        "attempt(connect, '\\0ABSTRACT')\nattempt(connect, 'CANARY/socket')\nattempt(connect, '/var/run/docker.sock')"
+        "for name in ('\\0ABSTRACT', 'CANARY/socket', 'FORKS', '/var/run/docker.sock'):\n    attempt(connect, name)"
     ),
     "inherited file descriptors": Attack(
         "held = {fd: os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if int(fd) > 2}\n"
@@ -530,6 +532,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, mini: Lab, grader: Grader) -
         (canary / name).chmod(0o666)
     canary.chmod(0o777)
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", TOKEN])
+    grader.walls()  # from then on there is a server
+    parent = newest_parent()
+    server = parent.children()[0]
     listeners = [socket.socket(), socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)]
     listeners[0].bind(("127.0.0.1", 0))
     abstract = f"{TOKEN}-{os.getpid()}"
@@ -549,7 +554,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, mini: Lab, grader: Grader) -
         "HOME": str(Path.home()),
         "SITE": str(Path(pytest.__file__).parents[1]),
         "GRADER": str(os.getpid()),
-        "SERVER": str(grader.candidates.process.pid),
+        "PARENT": str(parent.pid),
+        "SERVER": str(server.pid),
+        "FORKS": grader.candidates.getpeername(),
         "BYSTANDER": str(bystander.pid),
         "PORT": str(listeners[0].getsockname()[1]),
         "ABSTRACT": abstract,

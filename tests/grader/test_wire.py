@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder.wire import HEADER, MAX_BYTES, TORCH_DTYPES, Closed, Decoder, Encoder, Ext, Wire, WireError
+from autograder.frames import HEADER, MAX_BYTES, Closed, Wire, WireError
+from autograder.wire import TORCH_DTYPES, Decoder, Encoder, Ext
 
 numbers = st.booleans() | st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 plain = st.recursive(
