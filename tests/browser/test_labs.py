@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from notebook_page import NEVER_RAN, open_notebook, prompts, run_all
 from playwright.sync_api import Locator, Page, expect
 
 from autograder import ROOT
@@ -25,7 +26,6 @@ RUN_SECONDS = 240  # a lab is made to run in two minutes; a busy machine takes l
 
 SANITIZE = Path(__file__).parents[1] / "nbval_sanitize.cfg"
 
-NEVER_RAN = "[ ]:"
 ERROR = "application/vnd.jupyter.error"
 SLIDER, MENU, BUTTON = ".noUi-handle", ".widget-dropdown select", ".widget-button"
 CONTROLS = f"{SLIDER}, {MENU}"
@@ -53,10 +53,7 @@ def server(start_lab: Callable, notebooks: Path):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs_and_its_demos_move(name: str, server, page: Page, tmp_path: Path) -> None:
     # a workspace of its own: JupyterLab would open the tabs of the test before again, hidden under this one
-    page.goto(server.address(f"lab/workspaces/{name}/tree/{name}/{name}.ipynb"))
-    notebook = page.locator(".jp-NotebookPanel")
-    notebook.locator(".jp-Cell").first.wait_for()
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=90_000)
+    notebook = open_notebook(page, server.address(f"lab/workspaces/{name}/tree/{name}/{name}.ipynb"))
     run_all(notebook)
     expect(prompts(notebook).filter(has_text="*")).to_have_count(0, timeout=1000 * RUN_SECONDS)
 
@@ -107,23 +104,6 @@ def save(notebook: Locator, path: Path) -> None:
             if has_outputs(nbformat.read(path, as_version=4)):
                 return
     pytest.fail(f"JupyterLab did not save {path.name}")
-
-
-def run_all(notebook: Locator) -> None:
-    """Presses Run All Cells; again, should JupyterLab not have listened yet."""
-    for _ in range(5):
-        notebook.page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
-        notebook.page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-        for _ in range(20):
-            notebook.page.wait_for_timeout(500)
-            if prompts(notebook).filter(has_not_text=NEVER_RAN).count():
-                return
-    pytest.fail("JupyterLab does not run the cells")
-
-
-def prompts(notebook: Locator) -> Locator:
-    """``[ ]:`` of a code cell that never ran, ``[*]:`` of one that waits or runs, ``[3]:`` of one that has run."""
-    return notebook.locator(".jp-CodeCell .jp-InputPrompt")
 
 
 def check_demo(demo: Locator) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from notebook_page import open_notebook, run_all
+from playwright.sync_api import Page, expect
 
 from autograder.build import release
 from autograder.lab import Lab
@@ -34,17 +35,10 @@ def failing(tmp_path: Path) -> Path:
 @pytest.mark.browser
 @pytest.mark.timeout(300)
 def test_a_failing_check_shows_its_panel(failing: Path, start_lab: Callable, page: Page) -> None:
-    page.goto(start_lab(failing).address(f"lab/workspaces/panel/tree/{LAB}.ipynb"))
-    page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
-    panel = page.get_by_role("region", name=f"check of {EXERCISE}: not yet")
-    for _ in range(3):  # JupyterLab may not listen yet
-        page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
-        page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-        try:
-            panel.wait_for(timeout=60_000)
-            break
-        except TimeoutError:
-            continue
+    notebook = open_notebook(page, start_lab(failing).address(f"lab/workspaces/panel/tree/{LAB}.ipynb"))
+    run_all(notebook)
+    panel = notebook.get_by_role("region", name=f"check of {EXERCISE}: not yet")
+    panel.wait_for(timeout=120_000)
     for fact in ("a code is round(x / scalefactor) + zeropoint", "2 at [3], 3 of 5 elements differ", "142", "141"):
         expect(panel).to_contain_text(fact)
     expect(panel.locator("img")).to_have_attribute(
