@@ -145,8 +145,8 @@ def draw_curves(curves: Curves, axes: Sequence[Any], marks: Mapping[str, float] 
     top.stairs(curves.shares, curves.edges, fill=True, color=plots.COLOURS["sky"], alpha=0.8)
     top.set_ylabel("share of values\n(%, log)")
     top.set_title(f"input of {curves.layer}, {curves.num_bits} bits")
-    finite = np.isfinite(curves.kl)
-    middle.plot(curves.kl_thresholds[finite], curves.kl[finite], color=plots.COLOURS["blue"])
+    finite = np.where(np.isfinite(curves.kl), curves.kl, np.nan)  # a line is interrupted at NaN
+    middle.plot(curves.kl_thresholds, finite, color=plots.COLOURS["blue"])
     middle.set_ylabel("KL divergence\n(nats)")
     bottom.plot(curves.mse_thresholds, curves.mse, color=plots.COLOURS["green"])
     bottom.set_ylabel("mean squared\nerror (log)")

@@ -47,7 +47,7 @@
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
 # *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call refuse in grading: number formats from `course_utils`, `gfloat` and
+# functions that are an exercise in one call are refused in grading: number formats from `course_utils`, `gfloat` and
 # `ml_dtypes`, and torch's fake quantization.
 #
 # **Sources.** "The Purdue lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems*

@@ -56,7 +56,7 @@
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
 # *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call refuse in grading: `course_utils.affine`, torch's `quantize_...` and
+# functions that are an exercise in one call are refused in grading: `course_utils.affine`, torch's `quantize_...` and
 # `fake_quantize_...` functions, and `mse_loss`.
 #
 # **Sources.** The lab rests on three documents. "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer

@@ -38,9 +38,9 @@
 #
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the text or in the docstring; read *Args*, *Returns* and *Raises* once more before you go on.
-# Library functions that are an exercise in one call refuse in grading: torch's ways to fuse convolution and batch norm
-# (`fuse_conv_bn_eval` and its relatives) and to quantize and dequantize (`torch.fake_quantize_per_tensor_affine` and
-# its relatives).
+# Library functions that are an exercise in one call are refused in grading: torch's ways to fuse convolution and batch
+# norm (`fuse_conv_bn_eval` and its relatives) and to quantize and dequantize (`torch.fake_quantize_per_tensor_affine`
+# and its relatives).
 #
 # **Sources.** "The assignment" and "the lecture" are those on static quantization in Yung-Hsiang Lu's course *Computer
 # Vision for Embedded Systems* (Purdue). "The report" is one from TU Wien on a Tiny YOLOv3 with few bits. The rest is

@@ -15,7 +15,7 @@ class QuantizerForClassyClassifier:
         self.calibration_input_stats = {n: {"min": [], "max": []} for n in names}
         m = self.model
         for x in batches:
-            if torch.isnan(x).any():
+            if not torch.isfinite(x).all():
                 raise ValueError("NaN")
             seen = [x]
             with torch.no_grad():

@@ -19,8 +19,8 @@ class QuantizerForClassyClassifier:
 
         with torch.no_grad():
             for x in batches:
-                if x.isnan().any():
-                    raise ValueError("a batch contains NaN")
+                if not x.isfinite().all():
+                    raise ValueError("a batch contains NaN or infinity")
                 for name, layer in self.model.named_children():
                     record(name, x)
                     x = layer(x)

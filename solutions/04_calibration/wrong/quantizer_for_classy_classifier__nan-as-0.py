@@ -1,5 +1,5 @@
 # Mistake: takes NaN for 0
-# Rule: a batch with NaN is refused
+# Rule: a batch with NaN or infinity is refused
 class QuantizerForClassyClassifier:
     def __init__(self, model):
         self.model = model
