@@ -11,7 +11,9 @@ could find.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import os
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +37,7 @@ from autograder.errors import CourseError
 REQUEST = struct.Struct("!ci")  # what, pid
 REPLY = struct.Struct("!i")
 NAME = struct.Struct("64s")  # of the module that a server is to serve
-FORK, INTERRUPT, KILL = b"F", b"I", b"K"
+FORK, SESSION, WAIT, INTERRUPT, KILL = b"F", b"S", b"W", b"I", b"K"
 
 MAX_FDS = 4
 
@@ -102,6 +104,20 @@ def fork(control: socket.socket, *sockets: socket.socket) -> int:
     return _ask(control, FORK, 0, *sockets)
 
 
+@contextlib.contextmanager
+def session(control: socket.socket) -> Iterator[socket.socket]:
+    """A connection like ``control``, for one job: when the block ends, all children that were asked for on it have
+    ended too, and no request or reply of it can be taken for one of the next job's."""
+    ours, theirs = socket.socketpair()
+    pid = _ask(control, SESSION, 0, theirs)
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        _ask(control, WAIT, pid)
+
+
 def interrupt(control: socket.socket, pid: int) -> None:
     """Sends a child what Ctrl-C would send."""
     _ask(control, INTERRUPT, pid)
@@ -113,11 +129,15 @@ def kill(control: socket.socket, pid: int) -> int:
 
 
 def _ask(control: socket.socket, what: bytes, pid: int, *sockets: socket.socket) -> int:
+    # A time limit that ended this halfway would leave the reply behind, to be taken for that to the next request.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
         socket.send_fds(control, [REQUEST.pack(what, pid)], [s.fileno() for s in sockets])
         reply = control.recv(REPLY.size, socket.MSG_WAITALL)
     except OSError as error:
         raise CourseError(f"a grading process has gone: {error}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     if len(reply) < REPLY.size:
         raise CourseError("a grading process has gone: it closed its control connection")
     return REPLY.unpack(reply)[0]
@@ -131,12 +151,16 @@ def serve(control: socket.socket, child: Callable[..., None]) -> None:
         if len(request) < REQUEST.size:
             break
         what, pid = REQUEST.unpack(request)
-        if what == FORK:
+        if what in (FORK, SESSION):
             pid = os.fork()
             if pid == 0:
-                _run_child(control, child, fds)
+                _run_child(control, child if what == FORK else functools.partial(serve, child=child), fds)
             children.add(pid)
             control.sendall(REPLY.pack(pid))
+        elif what == WAIT:
+            os.waitpid(pid, 0)
+            children.discard(pid)
+            control.sendall(REPLY.pack(0))
         elif what == INTERRUPT:
             if pid in children:
                 os.kill(pid, signal.SIGINT)

@@ -42,7 +42,7 @@ SCRATCH = 64 * 2**20
 FILES = 10_000  # in the scratch folder; an empty one has no size, but takes the kernel's memory
 PROCESSES = 64  # threads count too
 CPU_SECONDS = 600
-OPEN_FILES = 256
+OPEN_FILES = 64  # what lies in sockets belongs to no process: all of them together hold less than `MEMORY`
 
 OUT_OF_MEMORY = 201
 """Exit code of a candidate whose processes together took more than `MEMORY`."""
@@ -171,29 +171,31 @@ def _memory(processes: int, process: int, *, exact: bool = False) -> int:
     dumpable; then the other figure, never smaller, counts.
     """
 
-    def read(name: str) -> str:
-        with open(os.open(f"{process}/{name}", os.O_RDONLY, dir_fd=processes), encoding="ascii") as file:  # noqa: PTH123
+    def read(name: str) -> bytes:  # a process can give itself a name that is no text
+        with open(os.open(f"{process}/{name}", os.O_RDONLY, dir_fd=processes), "rb") as file:  # noqa: PTH123
             return file.read()
 
+    def held(name: str) -> int:
+        told = dict(line.split()[:2] for line in read(name).splitlines() if line.endswith(b"kB"))
+        return sum(int(told.get(n, 0)) for n in (b"RssAnon:", b"RssShmem:", b"Pss_Anon:", b"Pss_Shmem:"))
+
+    amount, children = 0, set()
     try:
-        lines = read("status").splitlines()
-        if exact:
-            with contextlib.suppress(PermissionError):
-                lines = read("smaps_rollup").splitlines()
-        told = dict(line.split()[:2] for line in lines if line.endswith("kB"))
-        held = sum(int(told.get(n, 0)) for n in ("RssAnon:", "RssShmem:", "Pss_Anon:", "Pss_Shmem:"))
         threads = os.open(f"{process}/task", os.O_RDONLY, dir_fd=processes)
-        try:
-            children = [
-                c
-                for t in os.listdir(threads)  # noqa: PTH208
-                for c in read(f"task/{t}/children").split()
-            ]
-        finally:
-            os.close(threads)
-    except (OSError, ValueError):
+    except OSError:  # it has ended
         return 0
-    return held * 1024 + sum(_memory(processes, int(c), exact=exact) for c in children)
+    try:
+        for thread in os.listdir(threads):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                amount = max(amount, held(f"task/{thread}/status"))  # the main thread may have ended before the others
+            with contextlib.suppress(OSError):
+                children.update(read(f"task/{thread}/children").split())
+    finally:
+        os.close(threads)
+    if exact:
+        with contextlib.suppress(OSError):
+            amount = held("smaps_rollup")
+    return amount * 1024 + sum(_memory(processes, int(c), exact=exact) for c in children)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
@@ -232,7 +234,7 @@ def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[P
     for path in writable:
         _bind(path, root, writable=True)
     Path(root, "dev").mkdir()
-    for name in ("null", "zero", "full", "random", "urandom"):
+    for name in ("null", "random", "urandom"):  # not zero: mapped, it is memory that belongs to no process
         _bind(Path("/dev", name), root, writable=True)
     Path(root, "proc").mkdir()
     with contextlib.suppress(OSError):  # some containers do not let a user namespace have it; torch can do without
@@ -361,6 +363,7 @@ _SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
     "memfd_secret": (447, 447),
 }
 _CLONE, _CLONE3, _PRCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (157, 167), (41, 198), (53, 199)
+_MMAP, _MAP_SHARED, _MAP_ANONYMOUS = (9, 222), 0x01, 0x20
 _FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: the others are not all kept in by a network namespace (vsock)
 _AUDIT_ARCHITECTURE = (0xC000003E, 0xC00000B7)
 
@@ -400,8 +403,14 @@ def _refuse_system_calls() -> bool:
     ]
     for number in refused:
         program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
-    first_argument = 16
+    first_argument, fourth_argument = 16, 40
     program += [
+        (equal, 0, 5, _MMAP[machine]),  # shared memory of no file stays when it is taken out of the process's sight
+        (load, 0, 0, fourth_argument),
+        (any_bit, 0, 2, _MAP_ANONYMOUS),
+        (any_bit, 0, 1, _MAP_SHARED),
+        (give, 0, 0, refuse),
+        (give, 0, 0, allow),
         (equal, 0, 4, _CLONE[machine]),
         (load, 0, 0, first_argument),
         (any_bit, 0, 1, namespaces),

@@ -43,32 +43,33 @@ class Servers:
 
     def walls(self) -> list[str]:
         """Which walls of the sandbox stand here, asked of a candidate that is started for it."""
-        ours, theirs = socket.socketpair()
-        pid = forkserver.fork(self.candidates, theirs)
-        theirs.close()
-        ours.settimeout(START_SECONDS * crowding())
-        try:
-            return read_walls(Wire(ours))
-        except WireError as error:
-            raise CourseError(f"a candidate process does not start: {error}") from error
-        finally:
-            forkserver.kill(self.candidates, pid)
-            ours.close()
+        with forkserver.session(self.candidates) as candidates:
+            ours, theirs = socket.socketpair()
+            forkserver.fork(candidates, theirs)
+            theirs.close()
+            ours.settimeout(START_SECONDS * crowding())
+            try:
+                return read_walls(Wire(ours))
+            except WireError as error:
+                raise CourseError(f"a candidate process does not start: {error}") from error
+            finally:
+                ours.close()
 
     def examine(self, job: Job) -> Report:
         """Runs a job in a fresh examiner. Should that die or hang itself, the report says so, and nothing of the next
         job is touched."""
-        ours, theirs = socket.socketpair()
-        pid = forkserver.fork(self.examiners, theirs, self.candidates)
-        theirs.close()
-        # longer than its own limits, also should the machine become busy meanwhile
-        ours.settimeout(10 * (START_SECONDS + (job.seconds + 2 * GRACE_SECONDS) * 2 * len(job.cells)))
-        wire = Wire(ours)
-        try:
-            wire.send(json.dumps(asdict(job)).encode())
-            return Report(**json.loads(wire.receive()))
-        except (Closed, WireError) as error:
-            return Report(lost=f"the process that examines the answers ended without a result: {error}")
-        finally:
-            forkserver.kill(self.examiners, pid)
-            ours.close()
+        with forkserver.session(self.candidates) as candidates:
+            ours, theirs = socket.socketpair()
+            pid = forkserver.fork(self.examiners, theirs, candidates)
+            theirs.close()
+            # longer than its own limits, also should the machine become busy meanwhile
+            ours.settimeout(10 * (START_SECONDS + (job.seconds + 2 * GRACE_SECONDS) * 2 * len(job.cells)))
+            wire = Wire(ours)
+            try:
+                wire.send(json.dumps(asdict(job)).encode())
+                return Report(**json.loads(wire.receive()))
+            except (Closed, WireError) as error:
+                return Report(lost=f"the process that examines the answers ended without a result: {error}")
+            finally:
+                forkserver.kill(self.examiners, pid)
+                ours.close()

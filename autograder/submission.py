@@ -7,6 +7,7 @@ An answer is the source of an exercise or written cell, found by its ``grade_id`
 from __future__ import annotations
 
 import ast
+import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,9 @@ from autograder.lab import Lab, lab_names
 MAX_BYTES = 50 * 2**20
 """The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""
 
-MAX_SOURCE = 1_000_000
-"""Characters of a cell that is searched for names. Parsing takes a hundred times the memory of the text."""
+MAX_CODE = 500_000
+"""Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
+tenth; parsing a million takes seconds, and a hundred times the memory of the text."""
 
 
 class Unreadable(Exception):
@@ -145,9 +147,10 @@ def find_answer(
     sources = [c.source for c in cells if _grade_id(c) == wanted.id]
     if len(sources) > 1:
         notes.append(f"{wanted.id}: {len(sources)} cells have this id; the last whole answer in them counts")
-    if not sources and wanted.kind == "exercise":
+    names = set(wanted.names) if wanted.kind == "exercise" else set()
+    if not sources and wanted.kind == "exercise" and _is_searchable(cells):
         untouched = {c.source.strip() for c in released.values()}
-        defining = [c for c in cells if c.source.strip() not in untouched and _defines(c, wanted.names)]
+        defining = [c for c in cells if c.source.strip() not in untouched and _defines(c, names)]
         sources = [c.source for c in ([c for c in defining if _grade_id(c) is None] or defining)]
         if sources:
             notes.append(f"{wanted.id}: the cell's id is lost; the cell that defines {wanted.names[0]} counts")
@@ -155,12 +158,12 @@ def find_answer(
         notes.append(f"{wanted.id}: the cell is missing")
         return None
     edited = [s for s in sources if s.strip() != released[wanted.id].source.strip()] or sources
-    return _join(edited, set(wanted.names)) if wanted.kind == "exercise" else edited[-1]
+    return _join(edited, names) if wanted.kind == "exercise" and _is_searchable(cells) else edited[-1]
 
 
 def _join(parts: list[str], names: set[str]) -> str:
     """One answer of several cells: the last that is whole, with the parts that were split off it."""
-    known = [_names(part) for part in parts]
+    known = [_names(part) for part in parts] if len(parts) > 1 else []
     whole = "\n".join(parts)
     if None in known and names <= (_names(whole) or set()):  # split within a function
         return whole
@@ -171,14 +174,21 @@ def _join(parts: list[str], names: set[str]) -> str:
     return "\n".join(part for n, part in enumerate(parts) if n == last or n in helpers)
 
 
-def _defines(cell: NotebookNode, names: tuple[str, ...]) -> bool:
-    return cell.get("cell_type") == "code" and set(names) <= (_names(cell.source) or set())
+def _is_searchable(cells: list[NotebookNode]) -> bool:
+    return sum(len(c.source) for c in cells if c.get("cell_type") == "code") <= MAX_CODE
 
 
+def _defines(cell: NotebookNode, names: set[str]) -> bool:
+    """Whether a cell defines all names. It is parsed only if they are in it."""
+    code = cell.get("cell_type") == "code" and all(name in cell.source for name in names)
+    return code and names <= (_names(cell.source) or set())
+
+
+@functools.lru_cache(maxsize=64)  # each exercise whose id is lost asks for those of all cells
 def _names(source: str) -> set[str] | None:
     """What a stranger's source defines. None if it is no Python, or only meant to keep the parser busy."""
     try:
-        return set(Cell("", "exercise", source[:MAX_SOURCE], True).names)
+        return set(Cell("", "exercise", source, True).names)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -204,15 +214,12 @@ def added_names(path: Path, lab: Lab) -> set[str]:
     """Names that cells of the student's own define. Only exercise cells are graded, so an answer must not need them."""
     names: set[str] = set()
     ids = {c.id for c in lab.cells}
-    for cell in read_cells(path):
+    cells = read_cells(path)
+    for cell in cells if _is_searchable(cells) else []:
         if _grade_id(cell) not in ids and cell.get("cell_type") == "code":
             try:
                 names.update(_names(cell.source) or ())
-                imports = [
-                    n
-                    for n in ast.walk(ast.parse(cell.source[:MAX_SOURCE]))
-                    if isinstance(n, ast.Import | ast.ImportFrom)
-                ]
+                imports = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import | ast.ImportFrom)]
                 names.update(a.asname or a.name.partition(".")[0] for n in imports for a in n.names)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue

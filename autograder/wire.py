@@ -25,6 +25,9 @@ from autograder.frames import MAX_BYTES, WireError
 MAX_ITEMS = 1_000_000
 """The most items of a list or dict, and of all in a message; an item of one byte costs up to a hundred in memory."""
 
+MAX_SET = 1_000
+"""The most items of a set. A stranger can choose items that look alike to it, each of which is compared with all."""
+
 MAX_DEPTH = 32
 """How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
 
@@ -210,7 +213,10 @@ class Decoder:
             case Ext.TUPLE:
                 return tuple(self.unpack(data))
             case Ext.SET:
-                return set(self.unpack(data))
+                items = self.unpack(data)
+                if len(items) > MAX_SET:
+                    raise WireError(f"a set has {len(items)} items (limit {MAX_SET})")
+                return set(items)
             case Ext.BIG_INT:  # int() itself refuses more than a few thousand digits
                 return int(data.decode("ascii"))
             case Ext.COMPLEX:

@@ -12,11 +12,17 @@
 #       - torchao
 #       - gfloat
 #       - onnxruntime
+#       - onnx
 #       - torch.ao.quantization.observer
 #       - torch.ao.quantization.fake_quantize
 #       - torch.ao.quantization.fx._decomposed
+#       - torch.ao.ns.fx.utils.compute_sqnr
 #       - torch._choose_qparams_per_tensor
+#       - torch._fused_moving_avg_obs_fq_helper
+#       - torch._refs.nn.functional.mse_loss
+#       - torch._decomp.decompositions.mse_loss
 #       - aten::_choose_qparams_per_tensor
+#       - quantized_decomposed::dequantize_per_tensor
 #       - quantized_decomposed::choose_qparams
 #       - quantized_decomposed::choose_qparams_symmetric
 #       - quantized_decomposed::quantize_per_tensor
@@ -37,6 +43,8 @@
 #       - aten::fake_quantize_per_tensor_affine_cachemask
 #       - aten::fake_quantize_per_channel_affine_cachemask
 #       - aten::mse_loss
+#       - aten::_fused_moving_avg_obs_fq_helper
+#       - aten::_fake_quantize_per_tensor_affine_cachemask_tensor_qparams
 # ---
 
 # %% [markdown]

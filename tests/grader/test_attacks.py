@@ -243,6 +243,13 @@ ATTACKS = {
     "memory that belongs to no process": Attack(
         "attempt(system, 68, 0, 0o1600)\n"
         "attempt(system, 319, b'x', 0)\nattempt(system, 29, 0, 2**20, 0o1600)\nattempt(system, 447, 0)\n"
+        "import mmap\nattempt(mmap.mmap, -1, 2**20)\n"
+        "attempt(lambda: mmap.mmap(open('/dev/zero', 'r+b').fileno(), 2**20))"
+    ),
+    "memory of a process whose name is no text": Attack(
+        "libc.prctl(15, b'\\xff\\xfe', 0, 0, 0)\nfor _ in range(8):\n    if os.fork() == 0:\n"
+        "        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\ndef double(x):\n    time.sleep(60)",
+        harms_itself=True,  # as above
     ),
     "a full disk": Attack(
         "end = time.time() + 1\ntry:\n    for n in range(10_000):\n"
@@ -622,7 +629,10 @@ def left_over(world: World) -> list[str]:
     left = []
     for name in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if name.read_text().strip() == world.places["COMM"] and "Z" not in name.with_name("stat").read_text():
+            if (
+                name.read_bytes().strip() == world.places["COMM"].encode()
+                and b"Z" not in name.with_name("stat").read_bytes()
+            ):
                 left.append(name.parent.name)
         except OSError:
             continue

@@ -238,6 +238,7 @@ def test_an_examiner_that_is_killed_costs_nobody_else_and_is_not_remembered(mini
         killer = threading.Thread(target=kill_examiner)
         killer.start()
         rows = grader.grade(Submission("ann", mini, answers)).rows
+        assert not servers[0].children(), "nor does the candidate outlive its submission"
         killer.join()
         assert {r.status for r in rows} == {"crashed", "by hand"}
         assert "ended without a result" in rows[0].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 
@@ -119,6 +120,25 @@ def test_a_huge_file_is_not_read(mini, tmp_path):
         file.truncate(200 * 2**20)
     with pytest.raises(Unreadable, match="200 MiB"):
         read_answers(path, mini)
+
+
+def test_a_flood_of_cells_or_code_is_not_parsed_again_and_again(read, notebook, monkeypatch):
+    """Ten thousand empty cells, then as much code as fits, and no ids: both took the better part of a minute."""
+    parsed = []
+    real = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda source, *rest: parsed.append(len(source)) or real(source, *rest))
+    raw = json.loads(nbformat.writes(notebook))
+    for cell in raw["cells"]:
+        cell["metadata"] = {}
+    read(json.dumps(raw).encode())
+    plain = len(parsed)
+    empty = {"cell_type": "code", "source": "", "metadata": {}}
+    assert "double" in read(json.dumps(raw | {"cells": [empty] * 10_000 + raw["cells"]}).encode()).sources
+    assert len(parsed) <= 2 * plain
+    parsed.clear()
+    long = {"cell_type": "code", "source": "double = counter = 0\n" * 50_000, "metadata": {}}
+    read(json.dumps(raw | {"cells": [long]}).encode())
+    assert max(parsed, default=0) < 100_000
 
 
 @pytest.mark.parametrize("metadata", [None, 5, {"nbgrader": None}, {"nbgrader": {"grade_id": []}}])

@@ -93,6 +93,9 @@ HOSTILE = {
     "a number of a million digits": msgpack.packb(msgpack.ExtType(Ext.BIG_INT, b"9" * 1_000_000)),
     "a key that is a list": b"\x81\x90\xc0",
     "a set of lists": ext(Ext.SET, []),
+    "a set whose items all look alike": ext(  # each new one is compared with all before: a minute, in one call of C
+        Ext.SET, *(msgpack.ExtType(Ext.BIG_INT, str(k * (2**61 - 1)).encode()) for k in range(60_000))
+    ),
 }
 nested = msgpack.packb([])
 for _ in range(2000):
