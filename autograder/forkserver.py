@@ -2,7 +2,8 @@
 
 Importing torch takes longer than grading a lab. So one process, the `Parent`, imports what all need. Whoever connects
 to it gets a *server* for one side (candidate, examiner), forked off, which prepares what is its own and then does
-nothing but fork; a job gets a copy of it. That is safe only while the parents run torch on one thread, hence
+nothing but fork; a job gets a copy of it. Candidates come from a `session`, a copy of their server for one job, which
+ends with all that it has forked. That is safe only while the parents run torch on one thread, hence
 `torch.set_num_threads(1)` before anything else, and it needs a POSIX system.
 
 The candidates' server never reads a course file: a fork inherits memory, and what the parent has seen, a student's code

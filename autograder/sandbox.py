@@ -42,7 +42,9 @@ SCRATCH = 64 * 2**20
 FILES = 10_000  # in the scratch folder; an empty one has no size, but takes the kernel's memory
 PROCESSES = 64  # threads count too
 CPU_SECONDS = 600
-OPEN_FILES = 64  # what lies in sockets belongs to no process: all of them together hold less than `MEMORY`
+OPEN_FILES = 64
+# What lies in a socket belongs to no process. Linux lets one hold 416 KiB at most, as it is usually set up: all sockets
+# of all processes together 64 * 64 * 416 KiB, less than `MEMORY`.
 
 OUT_OF_MEMORY = 201
 """Exit code of a candidate whose processes together took more than `MEMORY`."""
