@@ -21,7 +21,7 @@ from pathlib import Path
 import nbformat
 import numpy
 import pytest
-from conftest import DOUBLE, newest_parent, write_mini
+from mini_course import DOUBLE, newest_parent, write_mini
 
 from autograder import ROOT
 from autograder.build import release

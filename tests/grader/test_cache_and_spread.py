@@ -20,7 +20,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
-from conftest import DOUBLE, MINI, newest_parent, write_mini
+from mini_course import DOUBLE, MINI, newest_parent, write_mini
 from nbgrader.api import Gradebook
 from test_cli import course, rows_of
 

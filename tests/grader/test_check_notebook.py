@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import DOUBLE, write_mini
+from mini_course import DOUBLE, write_mini
 
 from autograder.build import build, release, release_path
 from autograder.cli import main

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import DOUBLE
+from mini_course import DOUBLE
 from nbgrader.api import Gradebook
 
 from autograder.build import answered, release

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import MINI, write_mini
+from mini_course import MINI, write_mini
 from nbgrader.api import Gradebook
 
 from autograder.build import answered

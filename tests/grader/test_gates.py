@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import MINI, write_mini
+from mini_course import MINI, write_mini
 
 from autograder import gates
 from autograder.build import build

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import DOUBLE, MINI, write_mini
+from mini_course import DOUBLE, MINI, write_mini
 
 from autograder.examiner import time_limit
 from autograder.gates import reference_answers

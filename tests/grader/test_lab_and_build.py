@@ -6,7 +6,7 @@ import json
 
 import nbformat
 import pytest
-from conftest import MINI, write_mini
+from mini_course import MINI, write_mini
 
 from autograder.build import build, is_current, release, release_bytes, release_path
 from autograder.errors import CourseError

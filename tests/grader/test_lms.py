@@ -14,7 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import DOUBLE
+from mini_course import DOUBLE
 
 from autograder import collect as collecting
 from autograder.build import answered

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import MINI, write_mini
+from mini_course import MINI, write_mini
 from nbclient import NotebookClient
 
 from autograder import ROOT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import MINI, write_mini
+from mini_course import MINI, write_mini
 from nbformat import NotebookNode
 
 from autograder import ROOT, lab_page, links, site
