@@ -234,10 +234,10 @@ def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[P
             _bind(path, root)
             shown.append(path)
     for path in writable:
-        _bind(path, root, writable=True)
+        _bind(path, root, 0)
     Path(root, "dev").mkdir()
     for name in ("null", "random", "urandom"):  # not zero: mapped, it is memory that belongs to no process
-        _bind(Path("/dev", name), root, writable=True)
+        _bind(Path("/dev", name), root, _MS_RDONLY)  # that is about its time stamps and the like
     Path(root, "proc").mkdir()
     with contextlib.suppress(OSError):  # some containers do not let a user namespace have it; torch can do without
         _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
@@ -250,7 +250,7 @@ def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[P
     os.chdir("/tmp")
 
 
-def _bind(path: Path, root: str, *, writable: bool = False) -> None:
+def _bind(path: Path, root: str, flags: int = _MS_RDONLY | _MS_NODEV) -> None:
     target = Path(root, *path.parts[1:])
     if path.is_dir():
         target.mkdir(parents=True, exist_ok=True)
@@ -262,8 +262,7 @@ def _bind(path: Path, root: str, *, writable: bool = False) -> None:
     have = os.statvfs(target).f_flag
     kept = have & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME | os.ST_RELATIME)
     kept = kept & ~os.ST_RELATIME | ((1 << 21) if kept & os.ST_RELATIME else 0)
-    wanted = 0 if writable else _MS_RDONLY | _MS_NODEV
-    _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | wanted | kept)
+    _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | flags | kept)
 
 
 def limit_memory() -> None:

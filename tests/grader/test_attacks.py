@@ -246,6 +246,10 @@ ATTACKS = {
         "import mmap\nattempt(mmap.mmap, -1, 2**20)\n"
         "attempt(lambda: mmap.mmap(open('/dev/zero', 'r+b').fileno(), 2**20))"
     ),
+    "time stamps of devices": Attack(
+        "open('/dev/null', 'w').write('x')\nfor name in ('null', 'random', 'urandom'):\n"
+        "    attempt(os.utime, f'/dev/{name}')\n    attempt(os.chmod, f'/dev/{name}', 0o666)"
+    ),
     "memory of a process whose name is no text": Attack(
         "libc.prctl(15, b'\\xff\\xfe', 0, 0, 0)\nfor _ in range(8):\n    if os.fork() == 0:\n"
         "        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\ndef double(x):\n    time.sleep(60)",
