@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from autograder.build import PREPROCESSORS
-from autograder.formgrader import Refuse, safe_markdown
+from autograder.for_nbgrader.formgrader import Refuse, safe_markdown
+from autograder.labs.build import PREPROCESSORS
 
 ROOT = Path(__file__).resolve().parent
 GRADES = "build/grades"

@@ -19,11 +19,11 @@ from autograder import ROOT
 from autograder.errors import CourseError
 
 if TYPE_CHECKING:
-    from autograder.cache import ResultCache
-    from autograder.due import Dates
-    from autograder.grading import Graded
-    from autograder.lab import Lab
-    from autograder.spread import Examiners
+    from autograder.grading.cache import ResultCache
+    from autograder.grading.grader import Graded
+    from autograder.grading.spread import Examiners
+    from autograder.labs.due import Dates
+    from autograder.labs.lab import Lab
 
 console = Console()
 
@@ -80,7 +80,7 @@ def main(context: click.Context, root: Path) -> None:
 
 
 def _labs(root: Path, names: tuple[str, ...]) -> list[Lab]:
-    from autograder.lab import Lab, lab_names
+    from autograder.labs.lab import Lab, lab_names
 
     return [Lab(name, root) for name in names or lab_names(root)]
 
@@ -94,9 +94,9 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 
     Writes notebooks/<lab>/<lab>.ipynb for students and build/source/<lab>/<lab>.ipynb for instructors.
     """
-    from autograder import build as builder
-    from autograder.lab import Lab, lab_names
-    from autograder.pages import Page, released_pages
+    from autograder.labs import build as builder
+    from autograder.labs.lab import Lab, lab_names
+    from autograder.labs.pages import Page, released_pages
 
     stale, pages = [], released_pages(root)
     for name in labs or (*lab_names(root), *pages):
@@ -171,7 +171,7 @@ def grade(
     A time that is not in --timestamps is taken from the timestamp.txt that nbgrader's exchange lays beside a notebook.
     What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say.
     """
-    from autograder.spread import open_examiners
+    from autograder.grading.spread import open_examiners
 
     if not labs and not every:
         raise CourseError("say which lab to grade, or --all")
@@ -184,9 +184,9 @@ def grade(
         return
     workers = workers or _enough_workers(submissions)
     with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
-        from autograder.cache import ResultCache
-        from autograder.gradebook import GradeWriter
-        from autograder.grading import student_folders
+        from autograder.grading.cache import ResultCache
+        from autograder.grading.grader import student_folders
+        from autograder.records.gradebook import GradeWriter
 
         with console.status("starting"):
             chosen, folders = _labs(root, labs), student_folders(submissions)
@@ -222,7 +222,7 @@ def _dates(
     lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: dict[str, Path]
 ) -> Dates:
     """What the options say of dates. Names students in the files of whom there is no submission."""
-    from autograder.due import Dates, read_time, read_times
+    from autograder.labs.due import Dates, read_time, read_times
 
     handed_in = read_times(timestamps, lab.name) if timestamps else {}
     own = read_times(extensions, lab.name) if extensions else {}
@@ -234,7 +234,7 @@ def _dates(
 
 def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
     """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
-    from autograder.grading import Submission, Task
+    from autograder.grading.grader import Submission, Task
 
     # read when its turn comes, so that a large class does not fill the memory
     tasks = (Task(Submission.read(student, lab, folder), cache) for student, folder in folders.items())
@@ -261,8 +261,8 @@ def _grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: 
 
 def _show_student(labs: list[Lab], student: str, submissions: Path, verbose: bool) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
-    from autograder.grading import Grader, Submission, student_folders
-    from autograder.report import clean
+    from autograder.grading.grader import Grader, Submission, student_folders
+    from autograder.records.report import clean
 
     def tell(text: str, style: str = "") -> None:
         console.print(clean(text), style=style, markup=False, highlight=False)
@@ -288,7 +288,7 @@ def _show_student(labs: list[Lab], student: str, submissions: Path, verbose: boo
 
 def _tell_walls(standing: list[str], required: bool) -> None:
     """Says which walls of the sandbox stand; refuses if one is missing that was required."""
-    from autograder.sandbox import WALLS
+    from autograder.sandbox.walls import WALLS
 
     missing = [wall for wall in WALLS if wall not in standing]
     if missing and required:
@@ -301,7 +301,7 @@ def _tell_walls(standing: list[str], required: bool) -> None:
 
 def _show_changes(lab: Lab, output: Path, graded: Iterator[Graded]) -> None:
     """Compares results with the csv that is there, and prints the rows that differ."""
-    from autograder.gradebook import previous_rows
+    from autograder.records.gradebook import previous_rows
 
     before = previous_rows(lab, output)
     table = Table("student", "question", "before", "after", "message", title=f"{lab.name}: what would change")
@@ -321,7 +321,7 @@ def _counted(statuses: Iterable[str]) -> str:
 @click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
 def gradebook(output: Path) -> None:
     """Print every student's points, lab by lab."""
-    from autograder.gradebook import late_penalties, read_csvs, totals
+    from autograder.records.gradebook import late_penalties, read_csvs, totals
 
     rows = read_csvs(output)
     points = totals(rows, late_penalties(output))
@@ -344,7 +344,7 @@ def gradebook(output: Path) -> None:
 @click.option("--to", type=click.Path(path_type=Path), default=REPORT, show_default=True, help="Folder to write to.")
 def report(output: Path, to: Path) -> None:
     """Write an HTML page that shows how the class did, and where."""
-    from autograder.report import write_report
+    from autograder.records.report import write_report
 
     console.print(f"report: {write_report(output, to)}")
 
@@ -362,7 +362,7 @@ def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
     It builds, and passes the gates but for what is not written yet: reference answers, variants and hints. Nothing is
     overwritten.
     """
-    from autograder.new import new_lab
+    from autograder.authoring.new import new_lab
 
     source = new_lab(root, lab, title, exercises)
     console.print(f"{source}: write what is marked TODO, there and in the files beside it, then:", soft_wrap=True)
@@ -378,10 +378,10 @@ def gates(root: Path, lab: str, failed: bool) -> None:
 
     Exits with 1 if something does not hold.
     """
-    from autograder.cache import ResultCache
-    from autograder.gates import run_gates
-    from autograder.grading import Grader
-    from autograder.lab import Lab
+    from autograder.authoring.gates import run_gates
+    from autograder.grading.cache import ResultCache
+    from autograder.grading.grader import Grader
+    from autograder.labs.lab import Lab
 
     chosen, broken = Lab(lab, root), 0
     with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
@@ -412,8 +412,8 @@ def check(root: Path, notebook: Path, hints: int) -> None:
     The cells run in order in a fresh kernel, as "Restart and run all" does; demos and experiments are left out. Grading
     adds hidden checks of the same rules. Exits with 1 if a check fails or is missing.
     """
-    from autograder.check_notebook import check_notebook, missing_checks
-    from course_utils.hints import LEVELS
+    from autograder.grading.check_notebook import check_notebook, missing_checks
+    from course_utils.checks.hints import LEVELS
 
     passed, earned, most = 0, 0.0, 0.0
     verdicts = []
@@ -456,7 +456,7 @@ def open_lab(root: Path, arguments: tuple[str, ...]) -> None:
 
     ARGUMENTS go to JupyterLab as they are, for instance --no-browser --port 9000.
     """
-    from autograder.pages import open_jupyterlab, write_start_page
+    from autograder.labs.pages import open_jupyterlab, write_start_page
 
     try:
         page = write_start_page(root)
@@ -499,8 +499,8 @@ def export(output: Path, system: str, roster: Path, path: Path) -> None:
     The roster has a column `student`, the name of the folder, and `id` (canvas) or `email` (moodle, gradescope);
     `name`, `sis`, `login` and `section` are passed on. Who is not in it is named, and not in the file: exit code 1.
     """
-    from autograder.export import export as make
-    from autograder.export import read_roster, write_export
+    from autograder.records.export import export as make
+    from autograder.records.export import read_roster, write_export
 
     made = make(output, system, read_roster(roster, system))
     write_export(made, path)
@@ -522,8 +522,8 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
 
     What is refused is named, with the reason, and the rest goes on; the exit code is then 1.
     """
-    from autograder.collect import collect as take
-    from autograder.lab import Lab
+    from autograder.grading.collect import collect as take
+    from autograder.labs.lab import Lab
 
     done = take(source, Lab(lab, root).name, to)
     for refused in done.refused:
@@ -544,9 +544,9 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
 @click.pass_obj
 def similar(root: Path, lab: str, submissions: Path, pairs: int) -> None:
     """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything."""
-    from autograder.grading import find_submissions
-    from autograder.lab import Lab
-    from autograder.similar import similar as compare
+    from autograder.grading.grader import find_submissions
+    from autograder.labs.lab import Lab
+    from autograder.records.similar import similar as compare
 
     chosen = Lab(lab, root)
     found = compare(chosen, find_submissions(chosen, submissions))
@@ -589,7 +589,7 @@ def site(root: Path) -> None:
     A lab runs again only if something that decides about its outputs has changed. Exits with 1 if a link on the pages
     leads nowhere, something comes from another host, a picture has no text alternative, or an answer shows.
     """
-    from autograder.site import make_site
+    from autograder.authoring.site import make_site
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:

@@ -186,8 +186,8 @@ def sandbox() -> Finding:
     """Which walls stand around answers, asked of a real candidate process."""
     mend = "only who grades strangers' answers needs all: use Linux, or a machine that you do not need"
     try:
-        from autograder.grading import Grader
-        from autograder.sandbox import WALLS
+        from autograder.grading.grader import Grader
+        from autograder.sandbox.walls import WALLS
 
         with Grader() as grader:
             walls = grader.walls()

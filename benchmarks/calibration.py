@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from course_utils import observers
-from course_utils.observers import Histogram
+from course_utils.quantization import observers
+from course_utils.quantization.observers import Histogram
 
 BINS, LEVELS = 2048, 128
 Range = tuple[float, float]

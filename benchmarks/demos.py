@@ -23,8 +23,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 
-from autograder.pages import DEMOS, Page
-from course_utils.demos import image_tag
+from autograder.labs.pages import DEMOS, Page
+from course_utils.demos.base import image_tag
 
 CHANGES = 12
 

@@ -51,8 +51,8 @@ def clone() -> Calls:
 def ours_compiled() -> Calls:
     import torch
 
-    from course_utils import affine
-    from course_utils.formats import FORMATS, FloatFormat
+    from course_utils.numerics import affine
+    from course_utils.numerics.formats import FORMATS, FloatFormat
 
     calls = {name: (FORMATS.get(name) or FloatFormat(*bits)).quantize for name, bits in FLOATS.items()}
     calls["e4m3 stochastic"] = lambda x: FORMATS["e4m3"].quantize(x, "stochastic")
@@ -69,9 +69,9 @@ def ours_compiled() -> Calls:
 
 
 def ours_eager() -> Calls:
-    from course_utils import blocks
+    from course_utils.numerics import chunks
 
-    blocks.COMPILED_FROM = math.inf
+    chunks.COMPILED_FROM = math.inf
     return ours_compiled()
 
 

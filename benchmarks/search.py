@@ -29,7 +29,7 @@ Choices = list[int]
 def layers() -> dict:
     import torch
 
-    from course_utils.models import TinyYOLOv3
+    from course_utils.networks.models import TinyYOLOv3
 
     torch.manual_seed(0)
     return {name: p.detach() for name, p in TinyYOLOv3(80).named_parameters() if p.dim() == 4}
@@ -38,8 +38,8 @@ def layers() -> dict:
 def implementations(tensors: dict) -> dict[str, Callable[[int], Choices]]:
     import torch
 
-    from course_utils import blocks
-    from course_utils.format_search import SPLITS, search_network, split
+    from course_utils.numerics import chunks
+    from course_utils.numerics.format_search import SPLITS, search_network, split
 
     def by_hand(x, e: int, word_length: int):
         m, bias = word_length - 1 - e, 2 ** (e - 1) - 1
@@ -64,11 +64,11 @@ def implementations(tensors: dict) -> dict[str, Callable[[int], Choices]]:
 
     def torch_only(call: Callable[[int], Choices]) -> Callable[[int], Choices]:
         def without(word_length: int) -> Choices:
-            usual, blocks.COMPILED_FROM = blocks.COMPILED_FROM, math.inf
+            usual, chunks.COMPILED_FROM = chunks.COMPILED_FROM, math.inf
             try:
                 return call(word_length)
             finally:
-                blocks.COMPILED_FROM = usual
+                chunks.COMPILED_FROM = usual
 
         return without
 

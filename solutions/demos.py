@@ -19,9 +19,10 @@
 # %%
 import torch
 
-from course_utils import affine, data
-from course_utils.models import load_trained, normalize
-from course_utils.plots import use_course_style
+from course_utils import data
+from course_utils.networks import load_trained, normalize
+from course_utils.numerics import affine
+from course_utils.pictures import use_course_style
 
 use_course_style()
 
@@ -34,7 +35,7 @@ use_course_style()
 # Then type 0.1 and go through the formats: how far off is each?
 
 # %%
-from course_utils.bit_toggler import bit_toggler_demo, bit_toggler_still
+from course_utils.demos import bit_toggler_demo, bit_toggler_still
 
 bit_toggler_demo()
 
@@ -49,7 +50,7 @@ bit_toggler_still([(0.1, "float32"), (0.1, "float16"), (0.1, "e4m3")])
 # while you move a bit from the mantissa to the exponent: the range grows, and every step of the stairs gets higher.
 
 # %%
-from course_utils.number_line import number_line_demo, number_line_still
+from course_utils.demos import number_line_demo, number_line_still
 
 number_line_demo()
 
@@ -88,8 +89,8 @@ staircase_still(quantize, affine.dequantize, values, [(-3, 6, 3), (-3, 6, 5), (-
 # at 0.
 
 # %%
-from course_utils.integer_layers import QuantizedLayer
-from course_utils.layer_error import layer_error_demo, layer_error_still, record_layers
+from course_utils.demos import layer_error_demo, layer_error_still, record_layers
+from course_utils.quantization import QuantizedLayer
 
 model = load_trained("classyclassifier-shapes")
 images, labels = data.shapes(train=False, count=200)
@@ -108,8 +109,8 @@ layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 
 # minima at different places. *Look at* what fewer bits do to the place of the least squared error.
 
 # %%
-from course_utils.observers import entropy_threshold, mse_range, observe_inputs
-from course_utils.threshold_slider import threshold_demo, threshold_still
+from course_utils.demos import threshold_demo, threshold_still
+from course_utils.quantization import entropy_threshold, mse_range, observe_inputs
 
 inner = [name for name in records if name != "layer1_conv"]  # what enters the first one is the image
 histograms = {name: seen.histogram for name, seen in observe_inputs(model, [images[:50]], inner).items()}
@@ -134,7 +135,7 @@ threshold_still({name: histograms[name] for name in ("layer3_conv", "layer8_fc")
 # the cliff's place: is it the same for weights and for activations?
 
 # %%
-from course_utils.bits_and_accuracy import BitsAndAccuracy, demo, still
+from course_utils.demos import BitsAndAccuracy, bits_and_accuracy_demo, bits_and_accuracy_still
 
 
 def fake_quantize(x, scale, zero_point, low, high):
@@ -142,10 +143,10 @@ def fake_quantize(x, scale, zero_point, low, high):
 
 
 network = BitsAndAccuracy(model, images, labels, fake_quantize)
-demo(network)
+bits_and_accuracy_demo(network)
 
 # %%
-still(network)
+bits_and_accuracy_still(network)
 
 # %% [markdown]
 # ## Exponent or mantissa?
@@ -155,8 +156,8 @@ still(network)
 # within it. *Look for* the best split: is it the same for the weights of a layer and for what enters it?
 
 # %%
-from course_utils.formats import FloatFormat
-from course_utils.split_slider import split_demo, split_still
+from course_utils.demos import split_demo, split_still
+from course_utils.numerics import FloatFormat
 
 
 def convert(value, word_length, exponent_bits):

@@ -22,7 +22,7 @@
 # run this cell again to bring the table up to date
 from IPython.display import Markdown
 
-from course_utils.progress import overview
+from course_utils.checks.progress import overview
 
 Markdown(overview())
 

@@ -15,9 +15,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import ROOT
-from autograder.build import answered, release
-from autograder.gates import points_of
-from autograder.lab import Lab, lab_names
+from autograder.authoring.gates import points_of
+from autograder.labs.build import answered, release
+from autograder.labs.lab import Lab, lab_names
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Images that the labs run on: real ones if they are here, else generated ones. Nothing is downloaded unless asked.
 
 For classification, CIFAR-10 or generated shapes: images are uint8 (N, 3, 32, 32), labels int64 (N,);
-`course_utils.models.normalize` makes what a network takes. For detection, photos or generated scenes, with boxes.
+`course_utils.networks.normalize` makes what a network takes. For detection, photos or generated scenes, with boxes.
 """
 
 from course_utils.data.catalogue import DataSet, DetectionSet, ImageSet, classification_data, describe, detection_data

@@ -71,7 +71,7 @@ class DetectionSet:
     """Images with boxes, and which they are.
 
     Attributes:
-        name: ``"retail"``, ``"coco"``, ``"coco-train"`` or ``"scenes"``; `course_utils.models.detector` gives the
+        name: ``"retail"``, ``"coco"``, ``"coco-train"`` or ``"scenes"``; `course_utils.networks.detector` gives the
             network for it.
         images: for each image uint8 (3, height, width), RGB 0..255; photos differ in size.
         boxes: for each image float32 (n, 4): left, top, right, bottom in pixels of the image.

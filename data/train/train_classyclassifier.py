@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from course_utils.data import cifar10, shapes
-from course_utils.models import WEIGHTS, ClassyClassifier, accuracy, normalize
+from course_utils.networks.models import WEIGHTS, ClassyClassifier, accuracy, normalize
 
 EPOCHS = 30
 BATCH = 128

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from course_utils.darknet_network import Darknet, Yolo
 from course_utils.data import scenes
 from course_utils.data.generated_scenes import CLASSES
-from course_utils.detection import decode, detect, mean_average_precision
-from course_utils.models import WEIGHTS, architecture
+from course_utils.networks.darknet_network import Darknet, Yolo
+from course_utils.networks.detection import decode, detect, mean_average_precision
+from course_utils.networks.models import WEIGHTS, architecture
 
 NAME = "scenes"
 SCENES = 6000  # generated training images

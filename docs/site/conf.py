@@ -1,4 +1,4 @@
-"""How Sphinx makes the site. The sources are put together by `autograder/site.py`; see docs/site.md."""
+"""How Sphinx makes the site. The sources are put together by `autograder/authoring/site.py`; see docs/site.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 
-# notebooks come with their outputs, see autograder/lab_page.py
+# notebooks come with their outputs, see autograder/authoring/lab_page.py
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]

@@ -6,22 +6,22 @@
 #     minutes: 160
 #     check_seconds: 5
 #     withhold:
-#       - course_utils.formats.FloatFormat.values
-#       - course_utils.formats.FloatFormat.quantize
-#       - course_utils.formats.FloatFormat.encode
-#       - course_utils.formats.FloatFormat.decode
-#       - course_utils.fixed_point.FixedPoint.values
-#       - course_utils.fixed_point.FixedPoint.quantize
-#       - course_utils.fixed_point.FixedPoint.encode
-#       - course_utils.fixed_point.FixedPoint.decode
-#       - course_utils.formats
-#       - course_utils.fixed_point
-#       - course_utils.rounding
-#       - course_utils.compiled
+#       - course_utils.numerics.formats.FloatFormat.values
+#       - course_utils.numerics.formats.FloatFormat.quantize
+#       - course_utils.numerics.formats.FloatFormat.encode
+#       - course_utils.numerics.formats.FloatFormat.decode
+#       - course_utils.numerics.fixed_point.FixedPoint.values
+#       - course_utils.numerics.fixed_point.FixedPoint.quantize
+#       - course_utils.numerics.fixed_point.FixedPoint.encode
+#       - course_utils.numerics.fixed_point.FixedPoint.decode
+#       - course_utils.numerics.formats
+#       - course_utils.numerics.fixed_point
+#       - course_utils.numerics.rounding
+#       - course_utils.numerics.compiled
 #       - gfloat
 #       - ml_dtypes
-#       - course_utils.bit_toggler
-#       - course_utils.number_line
+#       - course_utils.demos.bit_toggler
+#       - course_utils.demos.number_line
 #       - torch.quantize_per_tensor
 #       - torch.fake_quantize_per_tensor_affine
 #       - aten::quantize_per_tensor
@@ -64,7 +64,7 @@ import numpy as np
 import torch
 
 from course_utils.checks import check, expect, expect_equal, expect_raises, expect_returns, generator, probe
-from course_utils.plots import COLOURS, use_course_style
+from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
 
@@ -91,7 +91,7 @@ use_course_style()
 # (power and fraction are the same number) and what changes (the bias, and how many zeros follow).
 
 # %% tags=["explore"]
-from course_utils import bit_toggler, number_line
+from course_utils.demos import bit_toggler, number_line
 
 figure, rows = plt.subplots(3, 1, figsize=(10, 5.6))
 for axes, name in zip(rows, ("float32", "float16", "e4m3"), strict=True):
@@ -1140,7 +1140,7 @@ with check("round_to_minifloat"):
         hint="let torch work on the whole tensor at once",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.formats import FloatFormat
+    from course_utils.numerics import FloatFormat
 
     g = generator()
     for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,)):
@@ -1534,7 +1534,7 @@ plt.show()
 
 # %% tags=["explore"]
 from course_utils.data import classification_data
-from course_utils.models import accuracy, load_trained, normalize
+from course_utils.networks import accuracy, load_trained, normalize
 
 data = classification_data(train=False)
 model = load_trained(f"classyclassifier-{data.name}")

@@ -6,9 +6,9 @@
 #     minutes: 150
 #     check_seconds: 5
 #     withhold:
-#       - course_utils.affine
-#       - course_utils.demos
-#       - course_utils.compiled
+#       - course_utils.numerics.affine
+#       - course_utils.demos.staircase
+#       - course_utils.numerics.compiled
 #       - torchao
 #       - gfloat
 #       - onnxruntime
@@ -64,8 +64,8 @@
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
 # *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call are refused in grading: `course_utils.affine`, torch's `quantize_...` and
-# `fake_quantize_...` functions, and `mse_loss`.
+# functions that are an exercise in one call are refused in grading: `course_utils.numerics.affine`, torch's
+# `quantize_...` and `fake_quantize_...` functions, and `mse_loss`.
 #
 # **Sources.** The lab rests on three documents. "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer
 # Vision for Embedded Systems* (Purdue); "the thesis" is *Quantization Profiler for Artificial Neural Networks* by
@@ -80,7 +80,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from course_utils.plots import COLOURS, channel_ranges, code_line, curves_by_bits, use_course_style
+from course_utils.pictures import COLOURS, channel_ranges, code_line, curves_by_bits, use_course_style
 
 use_course_style()
 
@@ -672,10 +672,10 @@ with check("dequantize_tensor"):
 # </details>
 
 # %% tags=["explore"]
-from course_utils import demos
+from course_utils.demos import staircase_demo, staircase_still
 
 activations = torch.randn(4000, generator=torch.Generator().manual_seed(0)).mul(1.4).add(1.0).clamp(-3, 6)
-demos.staircase_demo(quantize_tensor, dequantize_tensor, activations)
+staircase_demo(quantize_tensor, dequantize_tensor, activations)
 
 # %% [markdown]
 # No sliders to be seen (on paper, in a viewer)? Here are three settings side by side. From left to right: 3 bits over
@@ -683,7 +683,7 @@ demos.staircase_demo(quantize_tensor, dequantize_tensor, activations)
 # inside, large errors outside.
 
 # %% tags=["explore"]
-demos.staircase_still(quantize_tensor, dequantize_tensor, activations, [(-3, 6, 3), (-3, 6, 5), (-1, 3, 3)])
+staircase_still(quantize_tensor, dequantize_tensor, activations, [(-3, 6, 3), (-3, 6, 5), (-1, 3, 3)])
 
 # %% [markdown]
 # ## Exercise 3: symmetric quantization
@@ -1431,7 +1431,7 @@ plt.show()
 
 # %% tags=["explore"]
 from course_utils.data import classification_data
-from course_utils.models import accuracy, load_trained, normalize
+from course_utils.networks import accuracy, load_trained, normalize
 
 data = classification_data(train=False)
 model = load_trained(f"classyclassifier-{data.name}")

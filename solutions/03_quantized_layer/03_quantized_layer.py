@@ -6,8 +6,8 @@
 #     minutes: 165
 #     check_seconds: 5
 #     withhold:
-#       - course_utils.integer_layers
-#       - course_utils.layer_error
+#       - course_utils.quantization.integer_layers
+#       - course_utils.demos.layer_error
 #       - torch._int_mm
 #       - torch.ops.quantized.linear
 #       - torch.ops.quantized.conv2d
@@ -31,8 +31,8 @@
 # **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
 # from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
 # *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call are refused in grading: `course_utils.integer_layers` and torch's own
-# integer matrix product and quantized layers.
+# functions that are an exercise in one call are refused in grading: `course_utils.quantization.integer_layers` and
+# torch's own integer matrix product and quantized layers.
 #
 # **Sources.** "The thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
 # (Lund University, 2020), who measure in TensorFlow which layers of a network suffer. The arithmetic is older: B. Jacob
@@ -50,7 +50,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from course_utils import affine
 from course_utils.checks import (
     check,
     expect,
@@ -61,7 +60,8 @@ from course_utils.checks import (
     generator,
     probe,
 )
-from course_utils.plots import COLOURS, use_course_style
+from course_utils.numerics import affine
+from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
 
@@ -1008,7 +1008,7 @@ print(f"theory: rounded 0 and 1/12 = {1 / 12:.4f}, dropped -1/2 and 1/3 = {1 / 3
 # from yours, and by how much?
 
 # %% tags=["explore"]
-from course_utils.integer_layers import requantize_twice
+from course_utils.quantization import requantize_twice
 
 for m in (0.3, 0.0123, 2.0**-7, 0.0007):
     multiplier, shift = fixed_point_multiplier(m)
@@ -1196,7 +1196,7 @@ with check("quantized_layer"):
         hint="round, add the zero point, then clamp at 0 and 2^num_bits - 1",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.integer_layers import integer_linear, quantize_bias
+    from course_utils.quantization import integer_linear, quantize_bias
 
     rule = "an output code is round(M * (sum + bias code)) + out_zeropoint"
     g = generator()
@@ -1343,7 +1343,7 @@ with check("quantized_layer"):
         hint="hand the layer's own stride, padding, dilation and groups to functional.conv2d",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.integer_layers import integer_conv2d, integer_linear, quantize_bias
+    from course_utils.quantization import integer_conv2d, integer_linear, quantize_bias
 
     g = generator()
     for about, ways in (
@@ -1534,7 +1534,7 @@ with check("quantized_layer"):
 
 # %% tags=["explore"]
 from course_utils.data import classification_data
-from course_utils.models import accuracy, load_trained, normalize
+from course_utils.networks import accuracy, load_trained, normalize
 
 data = classification_data(train=False)
 print(data.note)
@@ -1584,7 +1584,7 @@ print(f"in a corner 16 of the 25 pixels under the kernel are padding, {x_zero} s
 # 3. At which number of bits do you *see* a difference between the two pictures?
 
 # %% tags=["explore"]
-from course_utils import layer_error
+from course_utils.demos import layer_error
 
 records = layer_error.record_layers(model, normalize(data.images[:16]))
 layer_error.layer_error_demo(QuantizedLayer, records)
@@ -1637,13 +1637,13 @@ for name, record in records.items():
 #
 # **How large are $M$ and the accumulators?** The thesis quotes from Jacob et al. that $M$ was always found between 0
 # and 1, and that accumulators have 32 bits. Both are statements about networks, so look at one. The course's own
-# layer, `course_utils.integer_layers.QuantizedLayer`, gives its accumulators out. It computes in whole numbers to
-# the end, with fixed-point multipliers. "Difference" is how far these lead away from the real $M$ at the largest sum,
+# layer, `course_utils.quantization.QuantizedLayer`, gives its accumulators out. It computes in whole numbers to the
+# end, with fixed-point multipliers. "Difference" is how far these lead away from the real $M$ at the largest sum,
 # in output steps; "bits" is what that sum needs, with its sign. The last column counts how many of its output codes
 # differ from those of your layer.
 
 # %% tags=["explore"]
-from course_utils import integer_layers
+from course_utils.quantization import integer_layers
 
 print(
     f"{'layer':12s} {'terms':>6s} {'M':>9s} {'multiplier':>11s} {'shift':>5s} {'difference':>10s} "

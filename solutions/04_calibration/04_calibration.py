@@ -6,8 +6,8 @@
 #     minutes: 165
 #     check_seconds: 10
 #     withhold:
-#       - course_utils.observers
-#       - course_utils.threshold_slider
+#       - course_utils.quantization.observers
+#       - course_utils.demos.threshold_slider
 #       - torch.quantile
 #       - torch.nanquantile
 #       - numpy.quantile
@@ -63,9 +63,9 @@ from course_utils.checks import (
     generator,
     probe,
 )
-from course_utils.integer_layers import QuantizedLayer
-from course_utils.models import ClassyClassifier
-from course_utils.plots import COLOURS, use_course_style
+from course_utils.networks import ClassyClassifier
+from course_utils.pictures import COLOURS, use_course_style
+from course_utils.quantization import QuantizedLayer
 
 use_course_style()
 torch.set_num_threads(1)  # most tensors here are small: a second thread would cost more than it gains
@@ -111,8 +111,8 @@ def histogram_of(values, bins=2048):
 import functools
 
 from course_utils.data import classification_data
-from course_utils.models import accuracy, load_trained, normalize
-from course_utils.observers import Observer
+from course_utils.networks import accuracy, load_trained, normalize
+from course_utils.quantization import Observer
 
 test_set, train_set = classification_data(train=False), classification_data(train=True)
 print(test_set.note)
@@ -868,7 +868,7 @@ with check("entropy_threshold"):
         hint="i goes up to B itself, the candidate that cuts nothing",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.observers import entropy_curve  # the same by prefix sums; its tests compare it to a plain loop
+    from course_utils.quantization import entropy_curve  # the same by prefix sums; its tests compare it to a plain loop
 
     g = generator()
 
@@ -1020,7 +1020,7 @@ for name in WEIGHTED:
 # is the end of bin number 128.)
 
 # %% tags=["explore"]
-from course_utils.threshold_slider import threshold_demo, threshold_still
+from course_utils.demos import threshold_demo, threshold_still
 
 layers = {name: observed(name, 50).histogram for name in WEIGHTED[1:]}
 marks = {name: {way: choices(name, 50, 8)[way][1] for way in ("entropy", "least squares")} for name in layers}
@@ -1049,7 +1049,7 @@ display(threshold_still({name: layers[name] for name in ("layer3_conv", "layer8_
 # its entropy calibration.) The next cell draws both curves, again interrupted where the divergence is infinite.
 
 # %% tags=["explore"]
-from course_utils.observers import entropy_curve
+from course_utils.quantization import entropy_curve
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 for ax, name in zip(axes, ("layer3_conv", "layer7_fc"), strict=True):
@@ -1777,7 +1777,7 @@ for method, row in rows.items():
 # give the same ranges as onnxruntime 1.31 itself. The same activations, two programs:
 
 # %% tags=["explore"]
-from course_utils.observers import onnxruntime_entropy_range
+from course_utils.quantization import onnxruntime_entropy_range
 
 print("upper end of the range   TensorRT's, our bins   onnxruntime, 2048 bins   onnxruntime, 128 bins     largest")
 for name in WEIGHTED:

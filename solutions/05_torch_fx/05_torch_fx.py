@@ -6,8 +6,8 @@
 #     minutes: 170
 #     check_seconds: 10
 #     withhold:
-#       - course_utils.affine
-#       - course_utils.real_quantization.quantize
+#       - course_utils.numerics.affine
+#       - course_utils.quantization.real_quantization.quantize
 #       - torch.fake_quantize_per_tensor_affine
 #       - torch.fake_quantize_per_channel_affine
 #       - aten::fake_quantize_per_tensor_affine
@@ -70,8 +70,8 @@ from course_utils.checks import (
     generator,
     probe,
 )
-from course_utils.models import accuracy, load_trained, normalize
-from course_utils.plots import COLOURS, channel_ranges, use_course_style
+from course_utils.networks import accuracy, load_trained, normalize
+from course_utils.pictures import COLOURS, channel_ranges, use_course_style
 
 use_course_style()
 torch.set_num_threads(1)  # one thread, so that the times of this lab can be compared
@@ -1096,7 +1096,7 @@ plt.show()
 from torch.ao.quantization import get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-from course_utils.real_quantization import default_engine
+from course_utils.quantization.real_quantization import default_engine
 
 ENGINE = default_engine()
 torch.backends.quantized.engine = ENGINE
@@ -1328,8 +1328,8 @@ for name, observer in observed.named_modules():
 # operations and not layers. A *quantizer* object written for one processor decides what goes on integers. And the
 # converted graph only *simulates*: it keeps `dequantize` steps around float operations, until `torch.compile` melts
 # them into integer kernels for this machine. The idea (observe, calibrate, convert) stays, so both fit behind one
-# call: `quantize(model, example, batches, how="fx")` or `how="pt2e"`, in `course_utils.real_quantization`. If torchao
-# is not installed, the table says so.
+# call: `quantize(model, example, batches, how="fx")` or `how="pt2e"`, in `course_utils.quantization.real_quantization`.
+# If torchao is not installed, the table says so.
 #
 # For the table we also need the **pseudo-quantized** network, whose values lie on 8-bit grids but are computed in
 # float. You will build it yourself in a minute; so the table follows after the next two exercises.
@@ -1853,7 +1853,7 @@ def on_grids(network, num_bits, batches):
     return graph.eval()
 
 
-from course_utils.real_quantization import available, quantize
+from course_utils.quantization.real_quantization import available, quantize
 
 missing = available()
 networks = {"float": model, "pseudo-quantized": on_grids(model, 8, batches), "fx": fx_model}
@@ -2106,16 +2106,16 @@ plt.show()
 # begin to hurt. Is it the same for the activations?
 
 # %% tags=["explore"]
-from course_utils.bits_and_accuracy import BitsAndAccuracy, demo, still
+from course_utils.demos import BitsAndAccuracy, bits_and_accuracy_demo, bits_and_accuracy_still
 
 playground = BitsAndAccuracy(model, images[:200], labels[:200], FakeQuantize.apply)
-demo(playground)
+bits_and_accuracy_demo(playground)
 
 # %% [markdown]
 # For those who read this on paper, three settings side by side:
 
 # %% tags=["explore"]
-still(playground)
+bits_and_accuracy_still(playground)
 
 # %% [markdown]
 # ## What the field reports

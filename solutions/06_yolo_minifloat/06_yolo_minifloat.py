@@ -6,24 +6,24 @@
 #     minutes: 160
 #     check_seconds: 10
 #     withhold:
-#       - course_utils.formats.FloatFormat.values
-#       - course_utils.formats.FloatFormat.quantize
-#       - course_utils.formats.FloatFormat.encode
-#       - course_utils.formats.FloatFormat.decode
-#       - course_utils.fixed_point.FixedPoint.values
-#       - course_utils.fixed_point.FixedPoint.quantize
-#       - course_utils.fixed_point.FixedPoint.encode
-#       - course_utils.fixed_point.FixedPoint.decode
-#       - course_utils.formats
-#       - course_utils.fixed_point
-#       - course_utils.block_formats
-#       - course_utils.rounding
-#       - course_utils.blocks
-#       - course_utils.carriers
-#       - course_utils.compiled
-#       - course_utils.affine
-#       - course_utils.format_search
-#       - course_utils.detection.letterbox
+#       - course_utils.numerics.formats.FloatFormat.values
+#       - course_utils.numerics.formats.FloatFormat.quantize
+#       - course_utils.numerics.formats.FloatFormat.encode
+#       - course_utils.numerics.formats.FloatFormat.decode
+#       - course_utils.numerics.fixed_point.FixedPoint.values
+#       - course_utils.numerics.fixed_point.FixedPoint.quantize
+#       - course_utils.numerics.fixed_point.FixedPoint.encode
+#       - course_utils.numerics.fixed_point.FixedPoint.decode
+#       - course_utils.numerics.formats
+#       - course_utils.numerics.fixed_point
+#       - course_utils.numerics.block_formats
+#       - course_utils.numerics.rounding
+#       - course_utils.numerics.chunks
+#       - course_utils.numerics.carriers
+#       - course_utils.numerics.compiled
+#       - course_utils.numerics.affine
+#       - course_utils.numerics.format_search
+#       - course_utils.networks.detection.letterbox
 #       - gfloat
 #       - ml_dtypes
 #       - torch.quantize_per_tensor
@@ -80,7 +80,7 @@ from course_utils.checks import (
     generator,
     probe,
 )
-from course_utils.plots import COLOURS, use_course_style
+from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
 torch.set_num_threads(1)  # most tensors here are small: a second thread would cost more than it gains
@@ -110,7 +110,7 @@ torch.set_num_threads(1)  # most tensors here are small: a second thread would c
 
 
 # %% tags=["explore"]
-from course_utils.formats import FloatFormat
+from course_utils.numerics import FloatFormat
 
 maker = torch.Generator().manual_seed(0)
 examples = {
@@ -345,8 +345,7 @@ import os
 from pathlib import Path
 
 from course_utils.data import detection_data
-from course_utils.detection import draw_boxes, mean_average_precision, non_maximum_suppression
-from course_utils.models import detector
+from course_utils.networks import detector, draw_boxes, mean_average_precision, non_maximum_suppression
 
 EXAMPLES, TESTS = 8, {"scenes": 150}.get(detection_data(count=1).name, 60)
 data = detection_data(count=EXAMPLES + TESTS)
@@ -624,7 +623,7 @@ with check("symbolic_convert"):
         hint="m is 2 here: the steps are 0.5",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.formats import FloatFormat
+    from course_utils.numerics import FloatFormat
 
     g = generator()
     for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,)):
@@ -820,7 +819,7 @@ plt.show()
 # every stair begins half a step later. Now the figures, as mean and standard deviation over five draws:
 
 # %% tags=["explore"]
-from course_utils.affine import fake_quantize, scale_and_zero_point
+from course_utils.numerics.affine import fake_quantize, scale_and_zero_point
 
 
 def grid(end, num_bits=8):
@@ -980,7 +979,7 @@ with check("search"):
         hint="the upper end depends on word_length",
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.formats import FloatFormat
+    from course_utils.numerics import FloatFormat
 
     @probe
     def search_in_table(data, word_length, converted):
@@ -1078,7 +1077,7 @@ def tensors_of(network, images):
     return dict(sorted(found.items(), key=lambda row: (row[0].split()[0] == "input", int(row[0].split()[1]))))
 
 
-from course_utils.split_slider import split_demo, split_still
+from course_utils.demos import split_demo, split_still
 
 pictures = torch.cat([letterbox(image.permute(1, 2, 0), SIZE) for image in data.images])
 examples, pictures = pictures[:EXAMPLES], pictures[EXAMPLES:]
@@ -1719,7 +1718,7 @@ plt.show()
 
 # %% tags=["explore"]
 from course_utils.data import DataError
-from course_utils.models import WeightsError
+from course_utils.networks import WeightsError
 
 try:
     coco, fast = detection_data("coco", count=EXAMPLES + 60), detector("coco").folded()

@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from autograder import ROOT
-from autograder.build import build, release, release_path
 from autograder.cli import main
-from autograder.gradebook import nbgrader_id
-from autograder.lab import Lab
+from autograder.labs.build import build, release, release_path
+from autograder.labs.lab import Lab
+from autograder.records.gradebook import nbgrader_id
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -28,7 +28,7 @@ SOURCE = """\
 # ---
 
 # %%
-from course_utils.checks import check, expect_equal
+from course_utils.checks.expectations import check, expect_equal
 
 # %% nbgrader={"grade_id": "double", "solution": true}
 def double(x):

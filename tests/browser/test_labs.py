@@ -16,9 +16,9 @@ from notebook_page import NEVER_RAN, open_notebook, prompts, run_all
 from playwright.sync_api import Locator, Page, expect
 
 from autograder import ROOT
-from autograder.lab import Lab, lab_names
-from autograder.pages import DEMOS
-from autograder.pages import Page as DemoPage
+from autograder.labs.lab import Lab, lab_names
+from autograder.labs.pages import DEMOS
+from autograder.labs.pages import Page as DemoPage
 
 pytestmark = pytest.mark.timeout(600)
 

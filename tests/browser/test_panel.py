@@ -12,8 +12,8 @@ import pytest
 from notebook_page import open_notebook, run_all
 from playwright.sync_api import Page, expect
 
-from autograder.build import release
-from autograder.lab import Lab
+from autograder.labs.build import release
+from autograder.labs.lab import Lab
 
 LAB, EXERCISE = "02_quantization_helpers", "quantize_tensor"
 

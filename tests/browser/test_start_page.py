@@ -13,10 +13,10 @@ from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
 from autograder import ROOT
-from autograder.build import build
-from autograder.lab import Lab
-from autograder.pages import DEMOS, START, Page
-from course_utils.progress import VERDICT
+from autograder.labs.build import build
+from autograder.labs.lab import Lab
+from autograder.labs.pages import DEMOS, START, Page
+from course_utils.checks.progress import VERDICT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

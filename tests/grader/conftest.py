@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from mini_course import write_mini
 
-from autograder.grading import Graded, Grader, Submission
-from autograder.lab import Lab
-from autograder.submission import Answers
+from autograder.grading.grader import Graded, Grader, Submission
+from autograder.grading.submission import Answers
+from autograder.labs.lab import Lab
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from mini_course import DOUBLE
 from nbgrader.api import Gradebook
 
-from autograder.build import answered, release
 from autograder.cli import main
-from autograder.gradebook import nbgrader_id
-from autograder.lab import Lab
+from autograder.labs.build import answered, release
+from autograder.labs.lab import Lab
+from autograder.records.gradebook import nbgrader_id
 
 
 @pytest.fixture(scope="module")

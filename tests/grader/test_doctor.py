@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from autograder import ROOT, doctor
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.sandbox import WALLS
+from autograder.sandbox.walls import WALLS
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def walls(monkeypatch) -> list[str]:
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr("autograder.grading.Grader", Grader)
+    monkeypatch.setattr("autograder.grading.grader.Grader", Grader)
     return standing
 
 
@@ -145,13 +145,13 @@ def test_a_grader_that_does_not_start(monkeypatch):
     def fails():
         raise CourseError("a candidate process does not start")
 
-    monkeypatch.setattr("autograder.grading.Grader", fails)
+    monkeypatch.setattr("autograder.grading.grader.Grader", fails)
     assert doctor.sandbox().verdict == "problem"
 
 
 def test_a_system_without_fork(monkeypatch):
     """As on Windows, where the module `resource` is missing."""
-    for name in ("autograder.sandbox", "autograder.grading"):
+    for name in ("autograder.sandbox.walls", "autograder.grading.grader"):
         monkeypatch.setitem(sys.modules, name, None)
     told = doctor.sandbox()
     assert told.verdict == "note"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from sample_class import Student, write_sample_class
 
-from autograder.cache import ResultCache
-from autograder.grading import Graded, Grader, Submission
-from autograder.lab import Lab
+from autograder.grading.cache import ResultCache
+from autograder.grading.grader import Graded, Grader, Submission
+from autograder.labs.lab import Lab
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import PyFileConfigLoader
 
 from autograder import ROOT
-from autograder.build import answered
-from autograder.gates import secret_lines
-from autograder.gradebook import GradeWriter
-from autograder.grading import Graded, Grader, Submission
-from autograder.lab import Lab, lab_names
+from autograder.authoring.gates import secret_lines
+from autograder.grading.grader import Graded, Grader, Submission
+from autograder.labs.build import answered
+from autograder.labs.lab import Lab, lab_names
+from autograder.records.gradebook import GradeWriter
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)>[a](javascript:alert(1))"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autograder.gates import GATES
-from autograder.grading import Grader
-from autograder.lab import Lab, lab_names
+from autograder.authoring.gates import GATES
+from autograder.grading.grader import Grader
+from autograder.labs.lab import Lab, lab_names
 
 LABS = {name: Lab(name) for name in lab_names()}
 

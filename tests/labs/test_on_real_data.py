@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from nbclient import NotebookClient
 
-from autograder.build import answered
-from autograder.lab import Lab, lab_names
+from autograder.labs.build import answered
+from autograder.labs.lab import Lab, lab_names
 
 
 @pytest.mark.slow

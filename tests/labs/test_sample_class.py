@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autograder.lab import Lab, lab_names
+from autograder.labs.lab import Lab, lab_names
 
 
 @pytest.mark.timeout(1800)

@@ -1,0 +1,1 @@
+"""For authors: the skeleton of a lab, the honesty gates, the site."""

@@ -1,0 +1,256 @@
+"""The honesty gates: what every lab must pass before a student sees it.
+
+Each gate grades some answers of known worth and compares. A gate yields one `Verdict` after the other; a lab passes
+when all hold.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from autograder.grading.grader import Graded, Grader, Submission
+from autograder.grading.submission import Answers
+from autograder.labs.build import is_current, release, release_bytes
+from autograder.labs.cell import Cell
+from autograder.labs.lab import MIN_RIGHT, MIN_WRONG, Lab, Variant
+from autograder.records.gradebook import autograded_notebook
+from course_utils.checks import hints
+
+KEPT = ("passed", "by hand")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that a gate looked at."""
+
+    gate: str
+    subject: str
+    holds: bool
+    score: float | None = None
+    max_score: float | None = None
+    message: str = ""
+
+
+def run_gates(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """All gates of a lab, one verdict after the other."""
+    for gate in GATES:
+        yield from gate(lab, grader)
+
+
+def reference_scores_all(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """1. The reference answers earn every point."""
+    graded = _grade(lab, grader, reference_answers(lab))
+    yield _verdict("reference scores all", "reference answers", graded, lab.max_score)
+
+
+def release_scores_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """2. The untouched release earns nothing, and every question says that it was not attempted."""
+    graded = _grade(lab, grader, released_answers(lab))
+    attempted = [r.question for r in graded.rows if r.status != "not attempted"]
+    message = f"counts as attempted: {', '.join(attempted)}" if attempted else ""
+    yield _verdict("release scores nothing", "untouched release", graded, 0.0, also=not attempted, message=message)
+
+
+def alone_earns_its_own(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """3. Each exercise, answered alone, earns exactly its own points."""
+    for exercise in lab.exercises:
+        answers = released_answers(lab)
+        answers.sources[exercise.id] = exercise.source
+        graded = _grade(lab, grader, answers)
+        yield _verdict("alone earns its own", exercise.id, graded, points_of(lab, exercise.id))
+
+
+def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """4. Every wrong variant loses points and gets the message that names its mistake's rule."""
+    gate = "wrong variant loses"
+    wrong = lab.variants(right=False)
+    yield from _enough(gate, lab, wrong, MIN_WRONG)
+    for variant in wrong:
+        own = [r for r in _grade_own(lab, grader, variant).rows if r.status != "passed"]
+        messages = " | ".join(" ".join(r.message.split()) for r in own)
+        lost, named = bool(own), " ".join(variant.rule.split()) in messages
+        reason = "" if lost and named else "full score: " if not lost else f"no message names {variant.rule!r}: "
+        points = points_of(lab, variant.exercise)
+        score = points - sum(r.max_score for r in own)
+        yield Verdict(gate, variant.name, lost and named, score, points, reason + messages)
+
+
+def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """5. Every right variant, however written, earns every point, and takes none from the others."""
+    gate = "right variant scores"
+    right = lab.variants(right=True)
+    yield from _enough(gate, lab, right, MIN_RIGHT)
+    # the first ones of all exercises are graded together, then the second ones: a few submissions instead of many, and
+    # variants that hinder each other are found, too
+    by_exercise = [[v for v in right if v.exercise == exercise.id] for exercise in lab.exercises]
+    for together in itertools.zip_longest(*by_exercise):
+        variants = [v for v in together if v is not None]
+        lost_rows = [r for r in _grade(lab, grader, with_variants(lab, variants)).rows if r.status not in KEPT]
+        for variant in variants:
+            own = {c.id for c in checks_of(lab, variant.exercise)}
+            lost = [r for r in lost_rows if r.question in own]
+            lost_rows = [r for r in lost_rows if r.question not in own]
+            points = points_of(lab, variant.exercise)
+            score = points - sum(r.max_score for r in lost)
+            yield Verdict(gate, variant.name, not lost, score, points, " | ".join(r.message for r in lost))
+        for row in lost_rows:
+            names = ", ".join(v.name for v in variants)
+            yield Verdict(gate, row.question, False, message=f"lost beside {names}: {row.message}")
+
+
+def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """6. No line of an answer, hidden check or model answer is in the release, nor in what feedback is made from."""
+    secrets = secret_lines(lab)
+    yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
+    texts = {"release": [release_bytes(lab).decode("utf-8")], "hints": [str(lab.hints)]}
+    graded = {"the release": _grade(lab, grader, released_answers(lab))}
+    graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
+    for who, result in graded.items():
+        notebook = autograded_notebook(result)
+        own = set(result.submission.answers.sources.values())  # what the student wrote is no secret to the student
+        texts[f"feedback on {who}"] = [
+            text for c in notebook.cells for text in ("" if c.source in own else c.source, str(c.get("outputs", "")))
+        ]
+
+    @functools.cache  # feedback pages have most of their cells in common
+    def found(text: str) -> tuple[str, ...]:
+        return tuple(line for line in secrets if line in text)
+
+    for name, parts in texts.items():
+        leaked = [line for part in parts for line in found(part)]
+        yield Verdict("nothing leaks", name, not leaked, message=f"contains: {leaked[0]}" if leaked else "")
+
+
+def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """7. Grading three times in shuffled order gives identical results."""
+    variants = [*lab.variants(right=True)[:3], *lab.variants(right=False)[:3]]
+    seen: dict[Variant, set[str]] = {v: set() for v in variants}
+    for seed in range(3):
+        random.Random(seed).shuffle(variants)
+        for variant in variants:
+            rows = grader.grade(Submission("", lab, with_variants(lab, [variant])), afresh=True).rows
+            seen[variant].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
+    for variant, results in seen.items():
+        message = "" if len(results) == 1 else f"{len(results)} different results"
+        yield Verdict("order does not matter", variant.name, len(results) == 1, message=message)
+
+
+def release_is_current(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """8. The committed release equals a fresh build, byte for byte."""
+    current = is_current(lab)
+    message = "" if current else f"run `course build {lab.name}` and commit notebooks/{lab.name}"
+    yield Verdict("release is current", lab.name, current, message=message)
+
+
+def hints_are_there(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """9. Every exercise has the two levels of hints that the result panel opens on demand."""
+    exercises = [exercise.id for exercise in lab.exercises]
+    for name in dict.fromkeys([*exercises, *lab.hints]):
+        levels = lab.hints.get(name, {})
+        if name not in exercises:
+            message = "is no exercise of this lab"
+        else:
+            missing = [level for level in hints.KEYS if not str(levels.get(level, "")).strip()]
+            message = f"{lab.hints_path.name} lacks {' and '.join(missing)}" if missing else ""
+        yield Verdict("hints are there", name, not message, message=message)
+    for cell in lab.cells:
+        if cell.kind == "check":  # the panel looks its hints up by this name
+            own = lab.exercise_of(cell).id
+            others = {name for name in re.findall(r"with check\(\"([^\"]*)\"", cell.source) if name != own}
+            message = f"says check({others.pop()!r}), not check({own!r})" if others else ""
+            yield Verdict("hints are there", cell.id, not message, message=message)
+
+
+GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
+    reference_scores_all,
+    release_scores_nothing,
+    alone_earns_its_own,
+    wrong_variants_lose,
+    right_variants_score,
+    nothing_leaks,
+    order_does_not_matter,
+    release_is_current,
+    hints_are_there,
+]
+
+
+def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
+    return grader.grade(Submission("", lab, answers))
+
+
+def _grade_own(lab: Lab, grader: Grader, variant: Variant) -> Graded:
+    """Grades a variant among reference answers by the checks of its own exercise: those must find its mistake."""
+    own = {c.id for c in checks_of(lab, variant.exercise)}
+    return grader.grade(Submission("", lab, with_variants(lab, [variant])), only=own)
+
+
+def reference_answers(lab: Lab) -> Answers:
+    return Answers({c.id: c.source for c in lab.answers})
+
+
+def released_answers(lab: Lab) -> Answers:
+    wanted = {c.id for c in lab.answers}
+    return Answers({c["id"]: c.source for c in release(lab).cells if c["id"] in wanted})
+
+
+def with_variants(lab: Lab, variants: list[Variant]) -> Answers:
+    answers = reference_answers(lab)
+    answers.sources |= {v.exercise: v.source for v in variants}
+    return answers
+
+
+def checks_of(lab: Lab, exercise: str) -> list[Cell]:
+    return [c for c in lab.cells if c.kind == "check" and lab.exercise_of(c).id == exercise]
+
+
+def points_of(lab: Lab, exercise: str) -> float:
+    return sum(c.points for c in checks_of(lab, exercise))
+
+
+def secret_lines(lab: Lab) -> list[str]:
+    """Lines of answers, hidden checks and model answers that do not stand in the rest of the lab too.
+
+    Short ones (a bare ``return q``) give nothing away and would be found by chance.
+    """
+    public: set[str] = set()
+    secret: list[str] = []
+    for cell in lab.cells:
+        hidden = _secret_line_numbers(cell)
+        for number, line in enumerate(cell.source.splitlines(), start=1):
+            (secret.append if number in hidden else public.add)(line.strip())
+    shown = "\n".join(public)
+    return sorted({line for line in secret if len(line) >= 25 and line not in shown})
+
+
+def _secret_line_numbers(cell: Cell) -> set[int]:
+    if cell.kind == "written":
+        return set(range(1, len(cell.source.splitlines()) + 1))
+    if cell.kind == "exercise":
+        inside, numbers = False, set()
+        for number, line in enumerate(cell.source.splitlines(), start=1):
+            if "BEGIN SOLUTION" in line or "END SOLUTION" in line:
+                inside = "BEGIN" in line
+            elif inside:
+                numbers.add(number)
+        return numbers
+    return cell.hidden_lines()
+
+
+def _enough(gate: str, lab: Lab, variants: list[Variant], least: int) -> Iterator[Verdict]:
+    for exercise in lab.exercises:
+        count = sum(v.exercise == exercise.id for v in variants)
+        yield Verdict(gate, f"{exercise.id} has {count}", count >= least, message=f"at least {least} are needed")
+
+
+def _verdict(
+    gate: str, subject: str, graded: Graded, wanted: float, *, also: bool = True, message: str = ""
+) -> Verdict:
+    broken = [r.message for r in graded.rows if r.status not in (*KEPT, "not attempted")]
+    holds = graded.score == wanted and also
+    text = "" if holds else " | ".join([f"wanted {wanted:g}", *([message] if message else []), *broken])
+    return Verdict(gate, subject, holds, graded.score, graded.submission.lab.max_score, text)

@@ -1,0 +1,1 @@
+"""What nbgrader's own tools are handed: safe formgrader pages, a sandboxed kernel, rebuilt submissions."""

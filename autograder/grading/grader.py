@@ -1,0 +1,224 @@
+"""Grades submissions: makes a job of each, has it examined, and tells what came of every question."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from autograder.errors import CourseError
+from autograder.grading.cache import ResultCache, check_key, common_key
+from autograder.grading.submission import Answers, Unreadable, added_names, notebook_path, read_answers
+from autograder.labs.build import release
+from autograder.labs.cell import Cell
+from autograder.labs.lab import Lab
+from autograder.processes.job import Job, Report, Result
+from autograder.processes.servers import Servers
+
+MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one question of one submission."""
+
+    student: str
+    lab: str
+    question: str
+    score: float
+    max_score: float
+    status: str  # passed, failed, error, timeout, crashed, not attempted, missing, unreadable, by hand, graded by hand
+    message: str = ""
+    public: str = ""  # the message as the student may read it
+    seconds: float = 0.0
+
+
+@dataclass
+class Submission:
+    """What a student handed in for a lab."""
+
+    student: str
+    lab: Lab
+    answers: Answers
+    path: Path | None = None  # of the notebook, if there is one
+    unreadable: str = ""  # why there are no answers
+
+    @classmethod
+    def read(cls, student: str, lab: Lab, folder: Path) -> Submission:
+        """Reads a student's folder. Whatever is in it, the result can be graded."""
+        path = None
+        try:
+            path = notebook_path(folder, lab)
+            return cls(student, lab, read_answers(path, lab), path)
+        except Unreadable as error:
+            return cls(student, lab, Answers(notes=[str(error)]), path, str(error))
+
+
+@dataclass
+class Graded:
+    """A submission with its rows, in the order of the lab's questions."""
+
+    submission: Submission
+    rows: list[Row]
+    output: dict[str, str] = field(default_factory=dict)  # what the answers printed, cell by cell
+    walls: list[str] = field(default_factory=list)  # of the sandbox
+
+    @property
+    def score(self) -> float:
+        return sum(r.score for r in self.rows)
+
+
+class Grader(Servers):
+    """Grades one submission after the other. Use as a context manager.
+
+    Args:
+        cache: what `grade` knows already.
+    """
+
+    def __init__(self, cache: ResultCache | None = None):
+        super().__init__()
+        self.cache = cache
+
+    def grade(self, submission: Submission, *, afresh: bool = False, only: Collection[str] | None = None) -> Graded:
+        """Grades one submission, with what the cache knows unless ``afresh``; ``only`` some questions, if given.
+
+        Raises:
+            CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
+        """
+        task = Task(submission, None if afresh else self.cache, only)
+        return task.finish(self.examine(task.job) if task.job else None)
+
+
+class Task:
+    """A submission on its way: what is left to examine, and what is known already.
+
+    Args:
+        cache: results found there are not computed again; new ones are put there by `finish`.
+        only: the ids of the questions to grade; by default all.
+
+    Attributes:
+        job: for `Servers.examine`; None if nothing is left to examine.
+    """
+
+    def __init__(self, submission: Submission, cache: ResultCache | None = None, only: Collection[str] | None = None):
+        self.submission, self.cache = submission, cache
+        self.questions = [q for q in submission.lab.questions if only is None or q.id in only]
+        self.results: dict[str, dict] = {}
+        self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
+        self.job: Job | None = None
+        if not submission.unreadable:
+            job = make_job(submission.lab, submission.answers)
+            checks = [q for q in self.questions if q.kind == "check"]
+            if cache is not None:
+                common = common_key(job)
+                self.run_key = common
+                self.keys = {c.id: check_key(common, c) for c in checks}
+                self.results = {i: found for i, key in self.keys.items() if (found := cache.get(key))}
+                self.run = cache.get(self.run_key) or self.run
+            if len(self.results) < len(checks):
+                left_out = {q.id for q in submission.lab.questions} - {c.id for c in checks} | self.results.keys()
+                left = [c for c in job.cells if c["id"] not in left_out]
+                self.job = replace(job, cells=left)
+
+    def finish(self, report: Report | None) -> Graded:
+        """Puts the examiner's report and what was known together.
+
+        Raises:
+            CourseError: if the report says that the lab itself is at fault.
+        """
+        if report is not None and report.lost:  # perhaps by an accident of the machine's: not kept in the cache
+            left = [c["id"] for c in self.job.cells if c["kind"] == "check"]
+            self.results |= {i: asdict(Result(i, False, "crashed", report.lost, report.lost)) for i in left}
+        elif report is not None:
+            if report.error:
+                raise CourseError(f"{self.submission.lab.source}: {report.error}")
+            new = {r["question"]: r for r in report.results}
+            self.results |= new
+            self.run = {"output": report.output, "walls": report.walls}
+            if self.cache is not None:
+                self.cache.put({self.keys[i]: r for i, r in new.items()} | {self.run_key: self.run})
+        rows = [self._row(question) for question in self.questions]
+        return Graded(self.submission, self._explain_added_names(rows), self.run["output"], self.run["walls"])
+
+    def _row(self, question: Cell) -> Row:
+        submission, lab = self.submission, self.submission.lab
+        score, seconds, public = 0.0, 0.0, None
+        if submission.unreadable:
+            status, message = "unreadable", submission.unreadable
+        elif question.kind == "written":
+            status, message = self._written(question)
+        elif (exercise := lab.exercise_of(question).id) not in submission.answers.sources:
+            status, message = "missing", f"{exercise}: the exercise cell was deleted"
+        else:
+            result = self.results[question.id]
+            status, message, public, seconds = (result[k] for k in ("status", "message", "public", "seconds"))
+            score = question.points if result["passed"] else 0.0
+        public = message if public is None else public
+        return Row(submission.student, lab.name, question.id, score, question.points, status, message, public, seconds)
+
+    def _written(self, question: Cell) -> tuple[str, str]:
+        """Written questions wait for a person, unless there is nothing to read."""
+        stub = next(c.source for c in release(self.submission.lab).cells if c["id"] == question.id)
+        answer = self.submission.answers.sources.get(question.id)
+        if answer is None:
+            return "missing", f"{question.id}: the cell was deleted"
+        if answer.strip() == stub.strip():
+            return "not attempted", f"{question.id} was not answered"
+        return "by hand", f"{question.id} waits for a person's grade"
+
+    def _explain_added_names(self, rows: list[Row]) -> list[Row]:
+        """A NameError over something that the student defined in a cell of their own deserves a word on the reason."""
+        path = self.submission.path
+        if path is None or not any(MISSING_NAME.search(r.message) for r in rows):
+            return rows
+        added = added_names(path, self.submission.lab)
+        explained = []
+        for row in rows:
+            match = MISSING_NAME.search(row.message)
+            if match and match[1] in added:
+                hint = f"; {match[1]} is defined in a cell you added, and only exercise cells are graded: move it there"
+                row = replace(row, message=row.message + hint, public=row.public + hint)
+            explained.append(row)
+        return explained
+
+
+def student_folders(folder: Path) -> dict[str, Path]:
+    """Students, and where in a folder of submissions each one's lie; sorted.
+
+    Raises:
+        CourseError: if there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise CourseError(f"the submissions folder {folder} does not exist")
+    students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not students:
+        raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
+    # a name that is not UTF-8, from an old archive say, could be written nowhere
+    return {os.fsencode(path.name).decode("utf-8", "backslashreplace"): path for path in students}
+
+
+def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
+    """The submissions in a folder, all read; `student_folders` says of errors."""
+    return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
+
+
+def make_job(lab: Lab, answers: Answers) -> Job:
+    """What an examiner needs to know, without the reference answers."""
+    cells = [asdict(c) | {"source": "" if c.kind in ("exercise", "written") else c.source} for c in lab.cells]
+    stubs = {c["id"]: c.source for c in release(lab).cells}
+    exercises = [c.id for c in lab.exercises]
+    given = {i: s for i, s in answers.sources.items() if i in exercises}
+    return Job(
+        cells=cells,
+        names={c.id: list(c.names) for c in lab.exercises},
+        answers=given,
+        stubs={i: stubs[i] for i in exercises},
+        exercise_of={c.id: lab.exercise_of(c).id for c in lab.cells if c.kind == "check"},
+        withheld=lab.withheld,
+        seconds=lab.check_seconds,
+        # Other inputs for every submission, the same ones whenever it is graded again.
+        seed=zlib.crc32("\0".join([lab.name, *(f"{i}\0{s}" for i, s in sorted(given.items()))]).encode()),
+    )

@@ -1,0 +1,226 @@
+"""From a student's notebook, take the answers and nothing else.
+
+An answer is the source of an exercise or written cell, found by its ``grade_id``. Everything else of a submission
+(checks, given cells, added cells, outputs, metadata) is left behind; what is odd about it becomes a note.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.labs.build import release
+from autograder.labs.cell import Cell
+from autograder.labs.lab import Lab, lab_names
+
+MAX_BYTES = 50 * 2**20
+"""The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""
+
+MAX_CODE = 500_000
+"""Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
+tenth; parsing a million takes seconds, and a hundred times the memory of the text."""
+
+
+class Unreadable(Exception):
+    """A submission without a notebook to take answers from. The message says what is wrong with it."""
+
+
+@dataclass
+class Answers:
+    """What a student answered, by ``grade_id``, and what was odd about the notebook."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def notebook_path(folder: Path, lab: Lab) -> Path:
+    """The notebook in a student's folder: ``<lab>.ipynb``, or the only one there is.
+
+    Raises:
+        Unreadable: if there is none, or several and not just one has the lab's name, or it is a link to elsewhere.
+    """
+    expected = folder / f"{lab.name}.ipynb"
+    found = [expected] if expected.is_file() else sorted(p for p in folder.rglob("*.ipynb") if _is_hand_in(p, folder))
+    labs = lab_names(lab.root)  # a folder may hold what was handed in for other labs
+    fitting = [p for p in found if p.name == expected.name] or [p for p in found if p.stem not in labs]
+    if len(fitting) != 1:
+        names = ", ".join(str(p.relative_to(folder)) for p in found) or "no notebook"
+        raise Unreadable(f"{expected.name} is missing (found: {names})")
+    path = fitting[0]
+    if not path.resolve().is_relative_to(folder.resolve()):  # to a classmate's notebook, or to the grader's own files
+        raise Unreadable(f"{path.name} is a link to a file outside of the submission: hand in the notebook itself")
+    return path
+
+
+def _is_hand_in(path: Path, folder: Path) -> bool:
+    """Whether a file was meant to be handed in: checkpoints and what macOS puts into archives were not."""
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def read_answers(path: Path, lab: Lab) -> Answers:
+    """
+    Raises:
+        Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
+    """
+    cells = read_cells(path)
+    answers = Answers()
+    if path.name != f"{lab.name}.ipynb":
+        answers.notes.append(f"the notebook is named {path.name}")
+    released = {c["id"]: c for c in release(lab).cells}
+    for wanted in lab.answers:
+        source = find_answer(wanted, cells, released, answers.notes)
+        if source is not None:
+            answers.sources[wanted.id] = source
+    answers.notes += _oddities(lab, cells, released)
+    return answers
+
+
+def read_cells(path: Path) -> list[NotebookNode]:
+    """A notebook's cells, whoever saved it.
+
+    Raises:
+        Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise Unreadable(f"{path.name} has {size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)")
+        notebook = json.loads(_decode(path.read_bytes()))
+    except OSError as error:
+        raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path.name} is not UTF-8 text (byte {error.start})") from None
+    except (ValueError, RecursionError) as error:  # a ValueError: no JSON, or a number of thousands of digits
+        where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
+        raise Unreadable(f"{path.name} is not a notebook: it is not JSON{where}") from None
+    if not isinstance(notebook, dict):
+        raise Unreadable(f"{path.name} is not a notebook: it is JSON, but no object")
+    try:
+        if notebook.get("nbformat", 4) < 4:
+            notebook = nbformat.convert(nbformat.from_dict(notebook), 4)
+        cells = notebook["cells"]
+        return [nbformat.from_dict(c | {"source": _text(c["source"])}) for c in cells]
+    except Exception as error:
+        raise Unreadable(f"{path.name} is not a notebook: {type(error).__name__}: {error}") from None
+
+
+def _decode(content: bytes) -> str:
+    """UTF-8 as Jupyter writes it, or what an editor on Windows may have made of it."""
+    encoding = json.detect_encoding(content)  # UTF-16 and UTF-32 show themselves
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        if not content.lstrip().startswith(b"{"):
+            raise
+        return content.decode("cp1252", "replace")
+
+
+def _text(source: str | list[str]) -> str:
+    text = source if isinstance(source, str) else "".join(source)
+    text = text.encode("utf-8", "replace").decode()  # JSON can say half a character, which no file or wire can hold
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _grade_id(cell: NotebookNode) -> str | None:
+    metadata = cell.get("metadata")
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    return grade_id if isinstance(grade_id, str) else None
+
+
+def find_answer(
+    wanted: Cell, cells: list[NotebookNode], released: dict[str, NotebookNode], notes: list[str]
+) -> str | None:
+    """The student's source for one answer cell, or None.
+
+    Of several cells with its id, the last that differs from the stub counts: what a kernel that ran them top-down
+    would have kept. Where the id is lost, the last cell that defines the exercise's names counts, perhaps one with
+    another id, since merged cells keep only the first one's.
+    """
+    sources = [c.source for c in cells if _grade_id(c) == wanted.id]
+    if len(sources) > 1:
+        notes.append(f"{wanted.id}: {len(sources)} cells have this id; the last whole answer in them counts")
+    names = set(wanted.names) if wanted.kind == "exercise" else set()
+    if not sources and wanted.kind == "exercise" and _is_searchable(cells):
+        untouched = {c.source.strip() for c in released.values()}
+        defining = [c for c in cells if c.source.strip() not in untouched and _defines(c, names)]
+        sources = [c.source for c in ([c for c in defining if _grade_id(c) is None] or defining)]
+        if sources:
+            notes.append(f"{wanted.id}: the cell's id is lost; the cell that defines {wanted.names[0]} counts")
+    if not sources:
+        notes.append(f"{wanted.id}: the cell is missing")
+        return None
+    edited = [s for s in sources if s.strip() != released[wanted.id].source.strip()] or sources
+    return _join(edited, names) if wanted.kind == "exercise" and _is_searchable(cells) else edited[-1]
+
+
+def _join(parts: list[str], names: set[str]) -> str:
+    """One answer of several cells: the last that is whole, with the parts that were split off it."""
+    known = [_names(part) for part in parts] if len(parts) > 1 else []
+    whole = "\n".join(parts)
+    if None in known and names <= (_names(whole) or set()):  # split within a function
+        return whole
+    last = max((n for n, defined in enumerate(known) if defined is not None and names <= defined), default=None)
+    if last is None:
+        return whole
+    helpers = [n for n, defined in enumerate(known) if defined is not None and not names & defined]
+    return "\n".join(part for n, part in enumerate(parts) if n == last or n in helpers)
+
+
+def _is_searchable(cells: list[NotebookNode]) -> bool:
+    return sum(len(c.source) for c in cells if c.get("cell_type") == "code") <= MAX_CODE
+
+
+def _defines(cell: NotebookNode, names: set[str]) -> bool:
+    """Whether a cell defines all names. It is parsed only if they are in it."""
+    code = cell.get("cell_type") == "code" and all(name in cell.source for name in names)
+    return code and names <= (_names(cell.source) or set())
+
+
+@functools.lru_cache(maxsize=64)  # each exercise whose id is lost asks for those of all cells
+def _names(source: str) -> set[str] | None:
+    """What a stranger's source defines. None if it is no Python, or only meant to keep the parser busy."""
+    try:
+        return set(Cell("", "exercise", source, True).names)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _oddities(lab: Lab, cells: list[NotebookNode], released: dict[str, NotebookNode]) -> list[str]:
+    """What else differs from the release. It has no effect on the score; an instructor may want to know."""
+    notes = []
+    by_id: dict[str, list[str]] = {}
+    for cell in cells:
+        by_id.setdefault(_grade_id(cell) or "", []).append(cell.source)
+    for check in (c for c in lab.cells if c.kind == "check"):
+        sources = by_id.get(check.id, [])
+        if not sources:
+            notes.append(f"{check.id}: the check cell was deleted")
+        elif len(sources) > 1:
+            notes.append(f"{check.id}: {len(sources)} cells have this id")
+        elif sources[0].strip() != released[check.id].source.strip():
+            notes.append(f"{check.id}: the check cell was edited")
+    return notes
+
+
+def added_names(path: Path, lab: Lab) -> set[str]:
+    """Names that cells of the student's own define. Only exercise cells are graded, so an answer must not need them."""
+    names: set[str] = set()
+    ids = {c.id for c in lab.cells}
+    cells = read_cells(path)
+    for cell in cells if _is_searchable(cells) else []:
+        if _grade_id(cell) not in ids and cell.get("cell_type") == "code":
+            try:
+                names.update(_names(cell.source) or ())
+                imports = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import | ast.ImportFrom)]
+                names.update(a.asname or a.name.partition(".")[0] for n in imports for a in n.names)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+    return names

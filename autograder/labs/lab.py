@@ -1,0 +1,247 @@
+"""A lab as its author wrote it: cells, questions and answer variants, read from ``solutions/<lab>/``.
+
+There are four kinds of cell:
+
+- *given*: prose and code that nobody edits;
+- *exercise*: a code cell whose reference answer stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``;
+- *check*: a code cell with expectations and points, part of them between ``### BEGIN HIDDEN TESTS`` and
+  ``### END HIDDEN TESTS``;
+- *written*: a markdown cell with points, graded by hand; in the source it holds the model answer.
+
+A given code cell tagged ``explore`` is for looking and playing. The grader leaves it out.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from autograder import ROOT
+from autograder.errors import CourseError
+from autograder.labs.cell import Cell
+from course_utils.checks import hints
+
+CHECK_SECONDS = 10.0
+"""How long a check or an answer cell may take when the lab's front matter (``check_seconds``) says nothing."""
+
+MIN_WRONG, MIN_RIGHT = 5, 2
+"""How many variants the gates ask for, for each exercise."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another answer to one exercise, right or wrong, from ``right/`` or ``wrong/``."""
+
+    name: str
+    exercise: str
+    right: bool
+    source: str
+    rule: str  # wrong only: must appear in the message that the variant triggers
+    about: str  # the mistake, or the way
+
+
+class Lab:
+    """A lab in ``<root>/solutions/<name>/``.
+
+    Raises:
+        CourseError: if there is no such lab; its text lists those there are.
+    """
+
+    def __init__(self, name: str, root: Path = ROOT):
+        self.name, self.root = name, Path(root)
+        self.folder = self.root / "solutions" / name
+        self.source = self.folder / f"{name}.py"
+        if not self.source.is_file():
+            known = ", ".join(lab_names(self.root)) or "none"
+            raise CourseError(f"there is no lab {name!r}: {self.source} does not exist (labs here: {known})")
+
+    def __repr__(self) -> str:
+        return f"Lab({self.name!r})"
+
+    @functools.cached_property
+    def instructor_notebook(self) -> NotebookNode:
+        """The notebook with reference answers and hidden checks, and nbgrader's metadata filled in.
+
+        Raises:
+            CourseError: if the source is no notebook, or two cells share an id.
+        """
+        notebook = read_source(self.source)
+        course = notebook.metadata.get("course", {})
+        if "due" in course:
+            course["due"] = _utc(course["due"], self.source)
+        for number, cell in enumerate(notebook.cells, start=1):
+            _complete_metadata(cell, number)
+            cell["id"] = cell.metadata.get("nbgrader", {}).get("grade_id", f"explore-{number}")[:64]
+        ids = [cell["id"] for cell in notebook.cells]
+        if twice := sorted({i for i in ids if ids.count(i) > 1}):
+            raise CourseError(f"{self.source}: the grade_id {twice[0]!r} stands on more than one cell")
+        nbformat.validate(notebook)
+        return notebook
+
+    @functools.cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, in order."""
+        return tuple(_cell(c) for c in self.instructor_notebook.cells)
+
+    @property
+    def settings(self) -> dict:
+        """The front matter's ``course`` entry: title, minutes, due, check_seconds, withhold."""
+        return self.instructor_notebook.metadata.get("course", {})
+
+    @property
+    def check_seconds(self) -> float:
+        return float(self.settings.get("check_seconds", CHECK_SECONDS))
+
+    @property
+    def due(self) -> datetime | None:
+        """When the lab is due, in UTC, if its front matter says so."""
+        text = self.settings.get("due")
+        return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
+
+    @property
+    def withheld(self) -> list[str]:
+        return list(self.settings.get("withhold", []))
+
+    @property
+    def hints_path(self) -> Path:
+        return self.folder / hints.FILE
+
+    @property
+    def hints(self) -> dict[str, dict[str, str]]:
+        """Exercise -> level (``idea``, ``steps``) -> text. Empty if nobody wrote any.
+
+        Raises:
+            CourseError: if the file is not TOML.
+        """
+        if not self.hints_path.is_file():
+            return {}
+        try:
+            return tomllib.loads(self.hints_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CourseError(f"{self.hints_path} is not TOML: {error}") from error
+
+    @property
+    def exercises(self) -> tuple[Cell, ...]:
+        return tuple(c for c in self.cells if c.kind == "exercise")
+
+    @property
+    def answers(self) -> tuple[Cell, ...]:
+        """What a student fills in: exercises and written questions."""
+        return tuple(c for c in self.cells if c.kind in ("exercise", "written"))
+
+    @property
+    def questions(self) -> tuple[Cell, ...]:
+        """What has points: checks and written questions."""
+        return tuple(c for c in self.cells if c.kind in ("check", "written"))
+
+    @property
+    def max_score(self) -> float:
+        """Points that the checks give, the written questions left aside."""
+        return sum(c.points for c in self.cells if c.kind == "check")
+
+    def exercise_of(self, check: Cell) -> Cell:
+        """The exercise that a check belongs to: the nearest one above it."""
+        above = [c for c in self.cells[: self.cells.index(check)] if c.kind == "exercise"]
+        if not above:
+            raise CourseError(f"{self.source}: the check {check.id!r} stands before any exercise")
+        return above[-1]
+
+    def variants(self, *, right: bool) -> list[Variant]:
+        """The answers in ``right/`` or ``wrong/``, sorted by name.
+
+        Raises:
+            CourseError: if a file's name does not begin with an exercise and ``__``, or a wrong one names no rule.
+        """
+        variants = []
+        exercises = {c.id for c in self.exercises}
+        for path in sorted((self.folder / ("right" if right else "wrong")).glob("*.py")):
+            exercise, _, _ = path.stem.partition("__")
+            if exercise not in exercises:
+                raise CourseError(
+                    f"{path}: {exercise!r} is no exercise of {self.name} ({', '.join(sorted(exercises))})"
+                )
+            source = path.read_text(encoding="utf-8")
+            header = dict(re.findall(r"^# (Mistake|Rule|Way): *(.+)$", source, re.MULTILINE))
+            needed = {"Way"} if right else {"Mistake", "Rule"}
+            if missing := needed - header.keys():
+                raise CourseError(f"{path} lacks the comment line '# {sorted(missing)[0]}: ...'")
+            about = header["Way"] if right else header["Mistake"]
+            variants.append(Variant(path.stem, exercise, right, source, header.get("Rule", ""), about))
+        return variants
+
+
+def lab_names(root: Path = ROOT) -> list[str]:
+    """The labs in ``<root>/solutions``: every folder that holds a source of its own name."""
+    return sorted(p.parent.name for p in (Path(root) / "solutions").glob("*/*.py") if p.stem == p.parent.name)
+
+
+def read_source(path: Path) -> NotebookNode:
+    """A source as a notebook, with no more metadata than its author wrote.
+
+    Raises:
+        CourseError: if it is no notebook.
+    """
+    try:
+        notebook = jupytext.read(path, fmt="py:percent")
+    except Exception as error:
+        raise CourseError(f"{path} is not a notebook in jupytext's percent format: {error}") from error
+    # what jupytext writes of itself would tie the release to a jupytext version
+    notebook.metadata = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "course")}
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)  # its note to itself about blank lines
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def _utc(due: object, source: Path) -> str:
+    """A due date as it stands in a release, ``2026-11-30T22:59:00+00:00``: what reads it needs to know no zones."""
+    from autograder.labs.due import read_time
+
+    # YAML makes a date of what looks like one
+    return read_time(str(due), f"{source}, due").replace(tzinfo=UTC).isoformat()
+
+
+def _complete_metadata(cell: NotebookNode, number: int) -> None:
+    """Fills in what nbgrader wants of a cell's metadata, so that an author writes only what says something; tells the
+    student a check's points."""
+    written = cell.metadata.pop("nbgrader", None)
+    if written is None and "explore" in cell.metadata.get("tags", []):
+        return
+    written = written or {"grade_id": f"given-{number}", "locked": True}
+    graded = bool(written.get("grade"))
+    metadata = {
+        "schema_version": 3,
+        "grade_id": written["grade_id"],
+        "grade": graded,
+        "solution": bool(written.get("solution")),
+        "locked": not written.get("solution"),
+        "task": False,
+    }
+    if graded:
+        points = written["points"]
+        metadata |= {"points": points, "cell_type": cell.cell_type}
+        if cell.cell_type == "code":
+            cell.source = f"# {points:g} point{'s' if points != 1 else ''}\n{cell.source}"
+    cell.metadata["nbgrader"] = metadata
+
+
+def _cell(cell: NotebookNode) -> Cell:
+    nbgrader = cell.metadata.get("nbgrader", {})
+    kinds = {(False, True): "exercise", (True, False): "check", (True, True): "written"}
+    return Cell(
+        id=cell["id"],
+        kind=kinds.get((nbgrader.get("grade", False), nbgrader.get("solution", False)), "given"),
+        source=cell.source,
+        is_code=cell.cell_type == "code",
+        points=float(nbgrader.get("points", 0)),
+        explore="explore" in cell.metadata.get("tags", []),
+    )

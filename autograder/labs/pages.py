@@ -1,0 +1,80 @@
+"""Notebooks without exercises: the demos, and the start page at which JupyterLab opens.
+
+``solutions/demos.py`` -> ``notebooks/demos.ipynb``, as `course build` writes it (committed).
+``solutions/start.py`` -> ``notebooks/start.ipynb``, run, with its outputs (ignored by git: one person's progress).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from autograder import ROOT
+from autograder.errors import CourseError
+from autograder.labs.lab import read_source
+
+DEMOS, START = "demos", "start"
+START_SECONDS = 60  # for a kernel to start on a busy machine, and read a few notebooks
+
+
+class Page:
+    """A page in ``<root>/solutions/<name>.py``."""
+
+    def __init__(self, name: str, root: Path = ROOT):
+        self.name, self.root = name, Path(root)
+        self.source = self.root / "solutions" / f"{name}.py"
+        self.path = self.root / "notebooks" / f"{name}.ipynb"
+
+    @functools.cached_property
+    def notebook(self) -> NotebookNode:
+        """The notebook, without outputs.
+
+        Raises:
+            CourseError: if the source is no notebook.
+        """
+        notebook = read_source(self.source)
+        for number, cell in enumerate(notebook.cells, start=1):
+            cell["id"] = f"{self.name}-{number}"
+        nbformat.validate(notebook)
+        return notebook
+
+
+def released_pages(root: Path = ROOT) -> list[str]:
+    """The pages that `course build` makes."""
+    return [DEMOS] if Page(DEMOS, root).source.is_file() else []
+
+
+def write_start_page(root: Path = ROOT) -> Path:
+    """Runs the start page where it is going to lie, and writes it with its outputs.
+
+    Raises:
+        CourseError: if it cannot be run.
+    """
+    page = Page(START, root)
+    resources = {"metadata": {"path": str(page.path.parent)}}
+    try:
+        NotebookClient(page.notebook, timeout=START_SECONDS, resources=resources).execute()
+    except Exception as error:  # no kernel, a kernel of another environment, a cell that fails
+        raise CourseError(f"{page.source} cannot be run: {error}") from error
+    nbformat.write(page.notebook, page.path)
+    return page.path
+
+
+def open_jupyterlab(root: Path, path: Path, arguments: Sequence[str]) -> None:
+    """JupyterLab in the course's folder, opened at a file or folder of it. Returns when it is shut down.
+
+    Args:
+        arguments: JupyterLab's own.
+    """
+    from jupyterlab.labapp import LabApp
+
+    where = path.relative_to(root).as_posix()
+    options = [f"--ServerApp.root_dir={root}", "--ContentsManager.preferred_dir=notebooks"]
+    with contextlib.chdir(root):  # nbgrader looks there for its configuration
+        LabApp.launch_instance([*options, f"--LabApp.default_url=/lab/tree/{where}", *arguments])

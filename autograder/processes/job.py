@@ -1,0 +1,63 @@
+"""What an examiner is told and what it answers: plain data. And how long it may take."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+
+from autograder.processes.frames import Wire
+
+START_SECONDS = 30.0  # for a candidate to start; it takes a tenth of a second on an idle machine
+GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the examiner needs to know of a lab and a submission. Plain data, made by the grader."""
+
+    cells: list[dict]  # of `Cell`, with the reference answers left out
+    names: dict[str, list[str]]  # exercise -> names its answer must define
+    answers: dict[str, str]  # exercise -> the student's source
+    stubs: dict[str, str]  # exercise -> source of the untouched exercise
+    exercise_of: dict[str, str]  # check -> exercise
+    withheld: list[str]
+    seconds: float  # for each check and each answer cell
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one check.
+
+    `message` is for the instructor; `public` leaves out the expected values of hidden expectations.
+    """
+
+    question: str
+    passed: bool
+    status: str  # passed, failed, error, timeout, crashed, not attempted
+    message: str = ""
+    public: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """An examiner's answer: a result per check, and what the answers printed in each answer and check cell."""
+
+    results: list[dict] = field(default_factory=list)
+    output: dict[str, str] = field(default_factory=dict)
+    walls: list[str] = field(default_factory=list)  # of the sandbox that the answers ran in
+    error: str = ""  # a slip of the lab's author or of ours, never of the student
+    lost: str = ""  # why the examiner itself ended before it had an answer: then nothing else is known
+
+
+def crowding() -> float:
+    """How many processes have to share a core of this machine, from 1 to 10. Time limits are stretched by it: that
+    others keep the machine busy must cost nobody points."""
+    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), 10.0)
+
+
+def read_walls(wire: Wire) -> list[str]:
+    """The first thing that a candidate says, before it has seen an answer: which walls of the sandbox stand."""
+    return [str(wall) for wall in json.loads(wire.receive())]

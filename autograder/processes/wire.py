@@ -1,0 +1,266 @@
+"""Plain data between two processes that do not trust each other.
+
+A message is msgpack, in one of `autograder.processes.frames`. Only data can be said in it: None, booleans, numbers,
+strings, bytes, lists, tuples, sets, dicts, tensors, arrays, and *handles*, which are numbers that stand for an object
+on the other side. Decoding builds these and nothing else; it never imports, calls or unpickles what came in, and
+it refuses frames that are too long, too deep, or whose shapes do not fit their bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgpack
+import numpy as np
+import torch
+
+from autograder.processes.frames import MAX_BYTES, WireError
+
+MAX_ITEMS = 1_000_000
+"""The most items of a list or dict, and of all in a message; an item of one byte costs up to a hundred in memory."""
+
+MAX_SET = 1_000
+"""The most items of a set. A stranger can choose items that look alike to it, each of which is compared with all."""
+
+MAX_DEPTH = 32
+"""How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
+
+
+class Ext(IntEnum):
+    """What msgpack has no word for."""
+
+    TUPLE = 1
+    SET = 2
+    BIG_INT = 3
+    COMPLEX = 4
+    TENSOR = 5
+    ARRAY = 6
+    DTYPE = 7
+    GENERATOR = 8
+    HANDLE = 9
+
+
+TORCH_DTYPES = {
+    str(d).removeprefix("torch."): d
+    for d in (
+        *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    )
+}
+NUMPY_KINDS = "biufc"
+
+
+@dataclass(frozen=True)
+class Handle:
+    """An object that stays on the candidate's side."""
+
+    number: int
+    type_name: str
+
+
+@dataclass(frozen=True)
+class GeneratorState:
+    """A random generator: its number on the sender's side, and its state at the time of sending."""
+
+    number: int
+    state: bytes
+
+
+class Encoder:
+    """Turns values into frames.
+
+    Args:
+        reference: called for a value that is not plain data; returns the `Handle` or `GeneratorState` to send, or
+            raises `WireError`.
+
+    Attributes:
+        arrays: the tensors and arrays met, in order, so that changes made in place can be sent back by number.
+    """
+
+    def __init__(self, reference: Callable[[Any], Handle | GeneratorState] | None = None):
+        self.reference = reference
+        self.arrays: list[torch.Tensor | np.ndarray] = []
+        self.depth = 0
+
+    def pack(self, value: Any) -> bytes:
+        """
+        Raises:
+            WireError: if something in the value is not data, too large, or nested too deep.
+        """
+        with _one_deeper(self):
+            return self._pack(value)
+
+    def _pack(self, value: Any) -> bytes:
+        try:
+            body = msgpack.packb(value, default=self._extension, strict_types=True)
+        except (ValueError, RecursionError) as error:
+            raise WireError(f"a value cannot be sent: {error}") from None
+        if len(body) > MAX_BYTES:
+            raise WireError(
+                f"a value of {len(body) / 2**20:.0f} MiB cannot be sent (limit {MAX_BYTES / 2**20:.0f} MiB)"
+            )
+        return body
+
+    def _extension(self, value: Any) -> Any:
+        match value:
+            case np.generic() if value.dtype.kind in NUMPY_KINDS:
+                return value.item()
+            case int() if type(value) is int:
+                return msgpack.ExtType(Ext.BIG_INT, str(value).encode())
+            case int() | float() | str():  # of a derived type: an IntEnum, say
+                return next(base(value) for base in (int, float, str) if isinstance(value, base))
+            case complex():
+                return msgpack.ExtType(Ext.COMPLEX, struct.pack("!dd", value.real, value.imag))
+            case tuple():
+                return msgpack.ExtType(Ext.TUPLE, self.pack(list(value)))
+            case list():
+                return list(value)
+            case dict():
+                return dict(value)
+            case set() | frozenset():
+                return msgpack.ExtType(Ext.SET, self.pack(list(value)))
+            case torch.dtype():
+                return msgpack.ExtType(Ext.DTYPE, str(value).removeprefix("torch.").encode())
+            case torch.Tensor():
+                return self._tensor(value)
+            case np.ndarray() if value.dtype.kind in NUMPY_KINDS:
+                return self._array(value)
+            case Handle():
+                return msgpack.ExtType(Ext.HANDLE, self.pack([value.number, value.type_name]))
+            case GeneratorState():
+                return msgpack.ExtType(Ext.GENERATOR, self.pack([value.number, value.state]))
+        if self.reference is None:
+            raise WireError(f"a value of type {type(value).__name__} cannot be sent")
+        return self._extension(self.reference(value))
+
+    def _tensor(self, tensor: torch.Tensor) -> msgpack.ExtType:
+        name = str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout is not torch.strided or name not in TORCH_DTYPES:
+            raise WireError(f"a tensor of dtype {name}, layout {tensor.layout} cannot be sent")
+        if tensor.numel() * tensor.element_size() > MAX_BYTES:  # before contiguous() makes an expanded one real
+            raise WireError(f"a tensor of shape {tuple(tensor.shape)} is too large to be sent")
+        self.arrays.append(tensor)
+        plain = tensor.detach().cpu().contiguous()
+        raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), raw]))
+
+    def _array(self, array: np.ndarray) -> msgpack.ExtType:
+        if array.nbytes > MAX_BYTES:
+            raise WireError(f"an array of shape {array.shape} is too large to be sent")
+        self.arrays.append(array)
+        little = array.dtype.newbyteorder("<")
+        return msgpack.ExtType(
+            Ext.ARRAY, msgpack.packb([little.str, list(array.shape), array.astype(little).tobytes()])
+        )
+
+
+class Decoder:
+    """Turns frames into values.
+
+    Args:
+        resolve: called for each `Handle` and `GeneratorState`; returns what stands for it on this side. Without it
+            these come out as they are.
+
+    Attributes:
+        arrays: the tensors and arrays met, in the order of `Encoder.arrays`.
+    """
+
+    def __init__(self, resolve: Callable[[Handle | GeneratorState], Any] | None = None):
+        self.resolve = resolve or (lambda reference: reference)
+        self.arrays: list[torch.Tensor | np.ndarray] = []
+        self.depth = 0
+        self.items = 0
+
+    def unpack(self, body: bytes) -> Any:
+        """
+        Raises:
+            WireError: if the body is anything but well-formed data.
+        """
+        with _one_deeper(self):
+            return self._unpack(body)
+
+    def _unpack(self, body: bytes) -> Any:
+        try:
+            return msgpack.unpackb(
+                body,
+                ext_hook=self._extension,
+                list_hook=self._count,
+                object_hook=self._count,
+                strict_map_key=False,
+                max_array_len=MAX_ITEMS,
+                max_map_len=MAX_ITEMS,
+            )
+        except WireError:
+            raise
+        except Exception as error:  # whatever a stranger's bytes make msgpack, struct, numpy or torch raise
+            raise WireError(f"a message is not well-formed ({type(error).__name__}: {error})") from None
+
+    def _count(self, items: Any) -> Any:
+        """Lists of empty lists would take sixty times the memory of their bytes."""
+        self.items += 1 + len(items)
+        if self.items > MAX_ITEMS:
+            raise WireError(f"a message has more than {MAX_ITEMS} items")
+        return items
+
+    def _extension(self, code: int, data: bytes) -> Any:
+        match code:
+            case Ext.TUPLE:
+                return tuple(self.unpack(data))
+            case Ext.SET:
+                items = self.unpack(data)
+                if len(items) > MAX_SET:
+                    raise WireError(f"a set has {len(items)} items (limit {MAX_SET})")
+                return set(items)
+            case Ext.BIG_INT:  # int() itself refuses more than a few thousand digits
+                return int(data.decode("ascii"))
+            case Ext.COMPLEX:
+                return complex(*struct.unpack("!dd", data))
+            case Ext.TENSOR:
+                name, shape, raw = msgpack.unpackb(data)
+                dtype = TORCH_DTYPES[name]
+                self._check_shape(shape, len(raw), dtype.itemsize)
+                flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+                return self._keep(flat.reshape(shape))
+            case Ext.ARRAY:
+                name, shape, raw = msgpack.unpackb(data)
+                dtype = np.dtype(str(name))
+                if dtype.kind not in NUMPY_KINDS:
+                    raise WireError(f"an array of dtype {dtype} is not data")
+                self._check_shape(shape, len(raw), dtype.itemsize)
+                return self._keep(np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape))
+            case Ext.DTYPE:
+                return TORCH_DTYPES[data.decode("ascii")]
+            case Ext.GENERATOR:
+                number, state = msgpack.unpackb(data)
+                return self.resolve(GeneratorState(int(number), bytes(state)))
+            case Ext.HANDLE:
+                number, type_name = msgpack.unpackb(data)
+                return self.resolve(Handle(int(number), str(type_name)[:100]))
+        raise WireError(f"extension {code} is unknown")
+
+    def _keep(self, array: Any) -> Any:
+        self.arrays.append(array)
+        return array
+
+    @staticmethod
+    def _check_shape(shape: Any, nbytes: int, itemsize: int) -> None:
+        fits = isinstance(shape, list) and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        if not fits or math.prod(shape) * itemsize != nbytes:
+            raise WireError(f"a shape {str(shape)[:100]} does not fit {nbytes} bytes of {itemsize}")
+
+
+@contextlib.contextmanager
+def _one_deeper(coder: Encoder | Decoder) -> Iterator[None]:
+    coder.depth += 1
+    try:
+        if coder.depth > MAX_DEPTH:
+            raise WireError(f"a message nests deeper than {MAX_DEPTH} levels")
+        yield
+    finally:
+        coder.depth -= 1

@@ -1,0 +1,1 @@
+"""What is written of grades: nbgrader's gradebook, the report, exports, likenesses."""

@@ -1,0 +1,346 @@
+"""HTML pages on how the class did, and where: one for each lab and one that leads to them; from what `gradebook` wrote.
+
+A page needs no script and loads nothing. Names and messages come from strangers: the templates escape them, and each
+page's own policy lets a browser run nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from autograder.records.gradebook import read_csvs
+from autograder.sandbox.walls import WALLS
+
+KINDS = {
+    "passed": "passed",
+    "failed": "wrong",
+    "error": "wrong",
+    "timeout": "odd",
+    "crashed": "odd",
+    "missing": "odd",
+    "unreadable": "odd",
+    "not attempted": "blank",
+    "by hand": "waiting",
+    "graded by hand": "person",
+}
+"""Status -> how the page shows it: mark, colour and word."""
+
+CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
+HEADLINE = 120  # characters of a message's first line that are shown in a table
+
+MIN_STUDENTS = 20
+"""For `discrimination`. With fewer, a correlation of 0.44 comes about by chance in one of twenty questions (Student's t
+for 18 degrees of freedom), and what the page says of a question would be noise."""
+
+WEAK = 0.2
+"""Below, a question's `discrimination` is marked; the documentation of item_discrimination() in R's package
+performance asks for at least so much."""
+
+SLOW_SECONDS, SLOW_TIMES = 1.0, 5.0
+"""A student is named as slow from so many seconds on, and so many times the class's median; less is the machine's."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one student got for one question."""
+
+    kind: str
+    status: str
+    points: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """What several students read."""
+
+    text: str  # first line, by which they are told apart
+    example: str  # the whole of the first of them
+    questions: list[str]
+    students: list[str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """How the class did on one question."""
+
+    name: str
+    points: float
+    students: int
+    decided: int  # students whose points are settled
+    passed: int
+    mean: float  # points, of those decided
+    outcomes: list[tuple[str, str, int]]  # kind, status, how many
+    commonest: Message | None
+    discrimination: float | None  # see `discrimination`; None if it would say nothing
+    seconds: float | None  # how long its check took, median over those in time
+    slow: list[tuple[str, float]]  # students who took much longer, and how long
+
+    @property
+    def rate(self) -> float:
+        """Part of those decided that have all points."""
+        return self.passed / self.decided if self.decided else 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a person has yet to grade some answers; what is decided until then says little."""
+        return self.decided < self.students
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """A submission, or a part of one, that ended otherwise than right or wrong."""
+
+    student: str
+    status: str
+    questions: list[str]
+    message: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """What one student has in one lab."""
+
+    earned: float
+    late: float  # what lateness costs
+
+    @property
+    def net(self) -> float:
+        """What counts: in the gradebook and in exports."""
+        return self.earned - self.late
+
+
+@dataclass(frozen=True)
+class LabReport:
+    """All that the page says of one lab."""
+
+    name: str
+    largest: float  # points of all questions
+    questions: list[Question]  # hardest first
+    order: list[str]  # question names in the lab's order
+    messages: list[Message]  # commonest first
+    oddities: list[Oddity]
+    bins: list[tuple[str, int]]  # points in per cent, how many students
+    table: dict[str, dict[str, Cell]]  # student -> question -> cell
+    points: dict[str, Points]  # student -> points
+    walls: list[str] | None  # of the sandbox, that stood for every answer; None if nobody wrote it down
+    notes: dict[str, list[str]]  # student -> what was odd about the notebook, without effect on the score
+    refused: dict[str, list[str]]  # student -> what the walls, and what the lab withholds, refused to the answers
+
+    @property
+    def missing_walls(self) -> list[str]:
+        return [wall for wall in WALLS if wall not in (self.walls or [])]
+
+    @property
+    def median(self) -> float:
+        """Points less what lateness costs, of the student in the middle."""
+        return statistics.median(points.net for points in self.points.values())
+
+    @property
+    def is_late(self) -> bool:
+        """Whether anybody lost points by lateness."""
+        return any(points.late for points in self.points.values())
+
+    @property
+    def waiting(self) -> int:
+        """Answers that wait for a person."""
+        return sum(q.students - q.decided for q in self.questions)
+
+    @property
+    def discriminates(self) -> bool:
+        """Whether there are students enough for `discrimination`."""
+        return any(q.discrimination is not None for q in self.questions)
+
+    @property
+    def slow(self) -> list[Question]:
+        return [q for q in self.questions if q.slow]
+
+    @property
+    def odd_students(self) -> set[str]:
+        """Of whom anything stands among the anomalies."""
+        return {o.student for o in self.oddities} | self.notes.keys() | self.refused.keys()
+
+    @property
+    def hardest(self) -> Question | None:
+        return next((q for q in self.questions if q.rate < 1 and not q.waiting), None)
+
+
+def write_report(output: Path, to: Path) -> Path:
+    """Writes ``to/<lab>.html`` for every lab, and ``to/index.html``, from what `course grade` left in ``output``. The
+    same rows always give the same bytes.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        CourseError: if nothing was graded into that folder.
+    """
+    rows = read_csvs(output)
+    rows["message"] = rows["message"].astype(str).map(clean)
+    labs = [lab_report(str(name), of_lab, _run(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    to = Path(to)
+    to.mkdir(parents=True, exist_ok=True)
+    about = {"headline": _headline, "min_students": MIN_STUDENTS, "weak": WEAK}
+    for lab in labs:
+        page = environment.get_template("report_lab.html.jinja").render(lab=lab, **about)
+        _write(to / f"{lab.name}.html", page)
+    return _write(to / "index.html", environment.get_template("report_index.html.jinja").render(labs=labs, **about))
+
+
+def _write(path: Path, page: str) -> Path:
+    partial = path.with_suffix(".html.part")
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(path)
+
+
+def _run(output: Path, lab: str) -> dict:
+    """What the grader wrote beside the rows, in ``<lab>.run.json``; empty if there is none."""
+    path = Path(output) / f"{lab}.run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
+    """
+    Args:
+        rows: of the lab's csv file, with the columns of `gradebook.COLUMNS`.
+        run: what stands in its ``<lab>.run.json``.
+    """
+    order = list(dict.fromkeys(rows["question"]))
+    tells = discrimination(rows)
+    questions = [_question(q, rows[rows["question"] == q], tells[q], run.get("took", {}).get(q, {})) for q in order]
+    late = run.get("late", {})
+    points = {s: Points(float(own["score"].sum()), float(late.get(s, 0))) for s, own in _by_student(rows)}
+    return LabReport(
+        name=name,
+        largest=sum(q.points for q in questions),
+        questions=sorted(questions, key=lambda q: (q.waiting, q.rate)),
+        order=order,
+        messages=_messages(rows),
+        oddities=_oddities(rows),
+        bins=_bins(rows, late),
+        table={s: {r.question: _cell(r) for r in own.itertuples()} for s, own in _by_student(rows)},
+        points=points,
+        walls=run.get("walls"),
+        notes=_cleaned(run.get("notes", {})),
+        refused=_cleaned(run.get("refused", {})),
+    )
+
+
+def discrimination(rows: pd.DataFrame) -> dict[str, float | None]:
+    """How well each question tells the strong from the weak: the corrected item-total correlation, that is Pearson's
+    correlation of its points with the points in all other questions of the lab (Nunnally and Bernstein, Psychometric
+    Theory, 3rd edition, 1994). Checks of one exercise stand and fall together, which raises it.
+
+    Left out are students without a readable notebook, who would make every question look good, and questions that wait
+    for a person's grade.
+
+    Returns:
+        -1 to 1 for every question; None if fewer than `MIN_STUDENTS` remain, or if all have the same points.
+    """
+    read = rows[rows["status"] != "unreadable"]
+    waiting = set(read.loc[read["status"] == "by hand", "question"])
+    points = read.pivot_table(index="student", columns="question", values="score").drop(columns=waiting).dropna()
+    found: dict[str, float | None] = dict.fromkeys(rows["question"])
+    if len(points) < MIN_STUDENTS:
+        return found
+    for question in points.columns:
+        own, rest = points[question], points.drop(columns=question).sum(axis=1)
+        if own.nunique() > 1 and rest.nunique() > 1:
+            found[question] = float(own.corr(rest))
+    return found
+
+
+def _cleaned(texts: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {student: [clean(text) for text in own] for student, own in texts.items()}
+
+
+def _by_student(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(str(student), own) for student, own in rows.groupby("student", sort=True)]
+
+
+def _question(name: str, rows: pd.DataFrame, tells: float | None, took: dict[str, float]) -> Question:
+    decided = rows[rows["status"] != "by hand"]
+    counts = rows["status"].value_counts()
+    outcomes = [(kind, status, int(counts[status])) for status, kind in KINDS.items() if status in counts]
+    out_of_time = set(rows.loc[rows["status"] == "timeout", "student"])  # stand among the oddities already
+    took = {student: seconds for student, seconds in took.items() if student not in out_of_time}
+    median = statistics.median(took.values()) if took else None
+    slow = [(s, t) for s, t in took.items() if median is not None and t >= max(SLOW_SECONDS, SLOW_TIMES * median)]
+    return Question(
+        name=name,
+        points=float(rows["max_score"].iloc[0]),
+        students=len(rows),
+        decided=len(decided),
+        passed=int((decided["score"] >= decided["max_score"]).sum()),
+        mean=float(decided["score"].mean()) if len(decided) else 0.0,
+        outcomes=outcomes,
+        commonest=next(iter(_messages(rows)), None),
+        discrimination=tells,
+        seconds=median,
+        slow=sorted(slow, key=lambda pair: -pair[1]),
+    )
+
+
+def _messages(rows: pd.DataFrame) -> list[Message]:
+    """What students read whose answer ran and was not right."""
+    wrong = rows[rows["status"].isin(["failed", "error", "timeout", "crashed"])]
+    found = [
+        Message(
+            text, same["message"].iloc[0], list(dict.fromkeys(same["question"])), list(dict.fromkeys(same["student"]))
+        )
+        for text, same in wrong.groupby(wrong["message"].map(_first_line), sort=True)
+    ]
+    return sorted(found, key=lambda m: -len(m.students))
+
+
+def _oddities(rows: pd.DataFrame) -> list[Oddity]:
+    odd = rows[rows["status"].map(KINDS) == "odd"]
+    keys: list[Hashable] = ["student", "status", "message"]
+    return [
+        Oddity(student, status, list(same["question"]), message)
+        for (student, status, message), same in odd.groupby(keys, sort=True)
+    ]
+
+
+def _bins(rows: pd.DataFrame, late: dict[str, float]) -> list[tuple[str, int]]:
+    """Students by the part they have of the points decided so far, less what lateness costs."""
+    decided = rows[rows["status"] != "by hand"].groupby("student")[["score", "max_score"]].sum()
+    net = decided["score"] - decided.index.map(lambda student: late.get(student, 0))
+    percent = (100 * net / decided["max_score"]).fillna(0)
+    tenth = (percent // 10).clip(0, 10).astype(int)
+    names = [*(f"{10 * n} to {10 * n + 9} %" for n in range(10)), "100 %"]
+    return [(name, int((tenth == n).sum())) for n, name in enumerate(names)]
+
+
+def _cell(row: object) -> Cell:
+    values = row._asdict()  # type: ignore[attr-defined]  a named tuple of pandas
+    points = "?" if values["status"] == "by hand" else f"{values['score']:g}"
+    return Cell(KINDS.get(values["status"], "odd"), values["status"], points, values["message"])
+
+
+def _first_line(message: str) -> str:
+    return message.partition("\n")[0].strip() or "(no message)"
+
+
+def _headline(text: str) -> str:
+    return text if len(text) <= HEADLINE else text[: HEADLINE - 1] + "…"
+
+
+def clean(message: str) -> str:
+    """Without terminal colours and control characters, which HTML does not allow."""
+    return CONTROL.sub("", message.replace("\r\n", "\n")).strip("\n")

@@ -1,0 +1,384 @@
+"""What a check cell calls: named expectations whose failure explains itself.
+
+A check cell wraps its expectations in ``with check("quantize_tensor"):`` and states each one as a *rule* of the
+exercise. When a rule is broken the student reads which rule, for which (smallest) input, what was expected, what
+came, and one hint; never a bare ``AssertionError``. In a notebook this is a panel (`check_panel`), elsewhere text. The
+grader runs the very same code, so that a notebook and the gradebook cannot disagree.
+
+Stands on `check_panel` and torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from course_utils.checks import panel
+from course_utils.checks.panel import Difference
+
+__all__ = ["CheckFailed", "check", "expect", "expect_close", "expect_equal", "expect_raises", "generator", "probe"]
+
+_seed = 0  # the grader sets another one for every submission, so that inputs cannot be learnt by heart
+_run_probe: Callable[[Callable], Callable] = lambda function: function  # noqa: E731  the grader sets another one
+
+
+_UNTOLD: Any = object()  # None is something that functions return
+
+
+class Unavailable(Exception):
+    """For the grader: there is nothing to check, because an answer's cell failed or its process ended."""
+
+
+class CheckFailed(AssertionError):
+    """A broken rule, told in full.
+
+    Attributes:
+        rule: the broken rule, one sentence.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        given: Any = None,
+        expected: Any = None,
+        got: Any = _UNTOLD,
+        hint: str = "",
+        difference: Difference | None = None,
+    ):
+        self.rule = rule
+        self.difference = difference
+        self.in_panel = False
+        got = "None: is a return missing?" if got is None else None if got is _UNTOLD else got
+        self.facts = {"given": given, "expected": expected, "got": got, "hint": hint or None}
+        super().__init__(self._text("given", "expected", "got", "hint"))
+
+    @property
+    def public(self) -> str:
+        """The same without the expected value: what a student may read of a hidden check."""
+        return self._text("given", "got", "hint")
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Every fact there is, as text."""
+        digits = _digits(self.facts["expected"], self.facts["got"])
+        return {name: _show(fact, digits) for name, fact in self.facts.items() if fact is not None}
+
+    def _text(self, *names: str) -> str:
+        lines = [f"  {name:<9} {fact}" for name, fact in self.shown.items() if name in names]
+        return "\n".join([f"rule broken: {self.rule}", *lines])
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines instead of a traceback through the check's own code."""
+        return [f"✗ rule broken: {self.rule} (see the panel above)" if self.in_panel else f"✗ {self}"]
+
+
+class check:
+    """Context manager around the expectations of one check cell.
+
+    Args:
+        exercise: the exercise's name, as in its cell's ``grade_id``.
+
+    On success it tells how many rules held. The ``NotImplementedError`` of an untouched exercise, and a name that the
+    check looks for in vain, become a `CheckFailed` that says so; every other error of the student's code passes through
+    with its own traceback. In a notebook a panel shows the verdict.
+    """
+
+    active: check | None = None
+
+    def __init__(self, exercise: str):
+        self.exercise = exercise
+        self.held: dict[str, int] = {}  # rule -> how many times it held
+
+    def __enter__(self) -> check:
+        check.active = self
+        self.cell = sys._getframe(1).f_code.co_filename
+        self.started = time.perf_counter()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        check.active = None
+        if error is None:
+            self._tell(self._success(), {})
+            return
+        if not isinstance(error, Exception):  # the interrupt key, the end of the process
+            return
+        failed = error if isinstance(error, CheckFailed) else self._explained(error)
+        if failed is None:
+            raised = f"{type(error).__name__}: {error}"
+            self._tell(f"✗ {self.exercise}: {raised}", {"raised": raised, "where": "see the traceback below"})
+            return
+        failed.in_panel = self._tell(f"✗ {failed}", {"rule broken": failed.rule, **failed.shown}, failed.difference)
+        if failed is not error:
+            raise failed from None
+
+    def _explained(self, error: Exception) -> CheckFailed | None:
+        """What to tell instead of an error that says that there is nothing to check; None for every other error."""
+        if _is_stub(error):
+            return CheckFailed(
+                f"{error if str(error) else self.exercise} is written",
+                got="NotImplementedError: the exercise cell still holds its stub",
+                hint="replace the raise line in the exercise cell by your answer, run it, then run this cell again",
+            )
+        if self.misses(error):
+            return CheckFailed(
+                f"{self.exercise} is defined",
+                got=str(error),
+                hint="run the exercise cell, and every cell above it, then run this cell again",
+            )
+        return None
+
+    def _success(self) -> str:
+        seconds = time.perf_counter() - self.started
+        rules, cases = len(self.held), sum(self.held.values())
+        told = f"{rules} rule{'s hold' if rules != 1 else ' holds'}, {cases} case{'s' if cases != 1 else ''}"
+        return f"✓ {self.exercise}: {told}, {seconds:.2f} s"
+
+    def _tell(self, text: str, facts: dict[str, str], difference: Difference | None = None) -> bool:
+        """Shows the panel and returns True, or prints a success where there is no notebook."""
+        if panel.in_notebook():
+            panel.show(self.exercise, self.held, text, facts, difference)
+            return True
+        if not facts:
+            print(text)
+        return False
+
+    def misses(self, error: BaseException | None) -> bool:
+        """Whether the check itself, not the student's code, looked for a name that is not there."""
+        if not isinstance(error, NameError):
+            return False
+        return traceback.extract_tb(error.__traceback__)[-1].filename == self.cell
+
+
+def _is_stub(error: BaseException | None) -> bool:
+    """Whether an error is a stub's, which has the exercise's name or nothing to say; torch raises some that explain."""
+    return isinstance(error, NotImplementedError) and (not str(error) or str(error).isidentifier())
+
+
+def _passes_through(error: Exception) -> bool:
+    """Whether an error says that there is nothing to check, rather than how the answer does on an input."""
+    missed = check.active is not None and check.active.misses(error)
+    return missed or _is_stub(error) or isinstance(error, Unavailable)
+
+
+def _held(rule: str) -> None:
+    if check.active is not None:
+        check.active.held[rule] = check.active.held.get(rule, 0) + 1
+
+
+def expect(
+    holds: Any, rule: str, *, given: Any = None, expected: Any = None, got: Any = _UNTOLD, hint: str = ""
+) -> None:
+    """Expect a condition.
+
+    Args:
+        holds: a truth value; a one-element tensor will do.
+        rule: the rule it stands for, one sentence in the student's terms.
+        given, expected, got: shown when the rule is broken.
+        hint: what to look at, one sentence.
+
+    Raises:
+        CheckFailed: if it does not hold.
+    """
+    if not bool(holds):
+        raise CheckFailed(rule, given=given, expected=expected, got=got, hint=hint)
+    _held(rule)
+
+
+def expect_equal(got: Any, expected: Any, rule: str, *, given: Any = None, hint: str = "") -> None:
+    """Expect exact equality, element by element; NaN equals NaN, and shapes must agree.
+
+    Args:
+        got: a tensor, number, or anything comparable with ``==``.
+        expected: what it must be. Numbers are compared as float64.
+        rule, hint: see `expect`.
+        given: the input. A tensor of the result's shape is taken element by element, and the failing element of
+            smallest magnitude is shown.
+
+    Raises:
+        CheckFailed: if they differ.
+    """
+    _compare(got, expected, 0.0, rule, given, hint)
+
+
+def expect_close(got: Any, expected: Any, rule: str, *, within: Any, given: Any = None, hint: str = "") -> None:
+    """Expect ``|got - expected| <= within``, element by element.
+
+    Args:
+        within: the tolerance, a number or a tensor that broadcasts; take it from theory (scale / 2, one unit in the
+            last place), not from what happens to pass.
+        got, expected, rule, given, hint: see `expect_equal`.
+
+    Raises:
+        CheckFailed: if they are further apart.
+    """
+    _compare(got, expected, within, rule, given, hint)
+
+
+def expect_raises(
+    error: type[BaseException], call: Callable[[], Any], rule: str, *, given: Any = None, hint: str = ""
+) -> None:
+    """Expect that ``call()`` refuses its input by raising ``error``.
+
+    Raises:
+        CheckFailed: if it returns, or raises something else. A stub's ``NotImplementedError`` passes through.
+    """
+    try:
+        result = call()
+    except error:
+        _held(rule)
+        return
+    except Exception as other:
+        if _passes_through(other):
+            raise
+        raise CheckFailed(
+            rule, given=given, expected=error.__name__, got=f"{type(other).__name__}: {other}", hint=hint
+        ) from None
+    raise CheckFailed(rule, given=given, expected=error.__name__, got=result, hint=hint)
+
+
+def expect_returns(call: Callable[[], Any], rule: str, *, given: Any = None, hint: str = "") -> Any:
+    """Expect that ``call()`` gives a result for its input instead of raising.
+
+    For inputs on which a wrong answer raises (a division by zero, the minimum of nothing): the student then reads the
+    rule instead of a bare traceback.
+
+    Returns:
+        The result.
+
+    Raises:
+        CheckFailed: if it raises. A stub's ``NotImplementedError`` passes through.
+    """
+    try:
+        result = call()
+    except Exception as error:
+        if _passes_through(error):
+            raise
+        raise CheckFailed(
+            rule, given=given, expected="a result", got=f"{type(error).__name__}: {error}", hint=hint
+        ) from None
+    _held(rule)
+    return result
+
+
+def generator() -> torch.Generator:
+    """A fresh random generator for a check's inputs.
+
+    Its seed is fixed in a notebook and drawn anew for every submission by the grader.
+    """
+    return torch.Generator().manual_seed(_seed)
+
+
+def probe(function: Callable) -> Callable:
+    """Marks a function of a check that must run beside the student's code, because it needs what is not data there:
+    gradients, modules, callbacks. It may use whatever the lab's given cells import, and must return plain data.
+    In a notebook it is the function itself; the grader runs it in the candidate process.
+    """
+    return _run_probe(function)
+
+
+def set_seed(seed: int) -> None:
+    """For the grader: the seed of `generator` from now on."""
+    global _seed
+    _seed = seed
+
+
+def run_probes_with(run: Callable[[Callable], Callable]) -> None:
+    """For the grader: how `probe` functions are run from now on."""
+    global _run_probe
+    _run_probe = run
+
+
+def _numbers(value: Any) -> torch.Tensor | None:
+    """``value`` as int64 or float64 tensor, or None if it is not made of numbers (complex ones and None stay out)."""
+    try:
+        tensor = torch.as_tensor(value)
+        if not isinstance(value, torch.Tensor) and tensor.is_floating_point():
+            # Python's floats are float64: torch's default float32 would turn 1e-60 into 0
+            tensor = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if tensor.is_complex():
+        return None
+    return tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else torch.int64)
+
+
+def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: str) -> None:
+    got_numbers, expected_numbers = _numbers(got), _numbers(expected)
+    if expected_numbers is None:  # strings, None, dicts: compared as they are
+        expect(
+            type(got) is type(expected) and got == expected, rule, given=given, expected=expected, got=got, hint=hint
+        )
+        return
+    if got_numbers is None:
+        raise CheckFailed(rule, given=given, expected=expected, got=got, hint=hint)
+    if got_numbers.shape != expected_numbers.shape:
+        shapes = [f"shape {tuple(t.shape)}" for t in (expected_numbers, got_numbers)]
+        raise CheckFailed(rule, given=given, expected=shapes[0], got=shapes[1], hint=hint)
+    # where both are whole numbers they are compared as such: float64 cannot tell 2^53 from 2^53 + 1
+    same = (got_numbers == expected_numbers) | (got_numbers.isnan() & expected_numbers.isnan())
+    gap = (got_numbers - expected_numbers).abs()
+    if not gap.is_floating_point():
+        # int64 wraps round: -2^63, which overflowing casts give, would be 1 away from 2^63 - 1, and less than 0 from 0
+        rough = (got_numbers.double() - expected_numbers.double()).abs()
+        gap = torch.where(rough < 2.0**62, gap.double(), rough)
+    bad = ~(same | (gap <= torch.as_tensor(within, dtype=torch.float64)))
+    if bad.any():
+        given_numbers = _numbers(given) if isinstance(given, torch.Tensor) else None
+        elementwise = given_numbers is not None and given_numbers.shape == bad.shape
+        size = (given_numbers if elementwise else expected_numbers).double().abs().nan_to_num(nan=torch.inf)
+        where = int(torch.where(bad, size, torch.inf).flatten().argmin())
+        if not bad.flatten()[where]:  # every failing element is infinite: take the first
+            where = int(bad.flatten().int().argmax())
+        if bad.dim():
+            place = ", ".join(str(int(i)) for i in torch.unravel_index(torch.tensor(where), bad.shape))
+            at = f" at [{place}], {int(bad.sum())} of {bad.numel()} elements differ"
+        else:
+            at = ""
+        wanted, came = expected_numbers.flatten()[where].item(), got_numbers.flatten()[where].item()
+        digits = _digits(wanted, came)
+        raise CheckFailed(
+            rule,
+            given=f"{_show(given_numbers.flatten()[where], digits)}{at}" if elementwise else given,
+            expected=_show(wanted, digits) + (at if not elementwise else ""),
+            got=_show(came, digits),
+            hint=hint,
+            difference=_difference(given_numbers if elementwise else None, expected_numbers, got_numbers, bad, within),
+        )
+    _held(rule)
+
+
+def _difference(
+    given: torch.Tensor | None, expected: torch.Tensor, got: torch.Tensor, bad: torch.Tensor, within: Any
+) -> Difference | None:
+    if not panel.drawable(expected):
+        return None
+    allowed = torch.as_tensor(within, dtype=torch.float64).expand(bad.shape)
+    return Difference(None if given is None else given.double(), expected.double(), got.double(), bad, allowed)
+
+
+def _digits(first: Any, second: Any) -> int:
+    """How many significant digits tell two values apart: 6, 9 (enough for any two of float32) or 17 (of float64)."""
+    return next((digits for digits in (6, 9) if _show(first, digits) != _show(second, digits)), 17)
+
+
+def _show(value: Any, digits: int = 9) -> str:
+    """A value on one line, at most 400 characters."""
+    if isinstance(value, torch.Tensor):
+        value = value.tolist()
+        value = value if not isinstance(value, list) else f"tensor({_show(value, digits)})"
+    whole = isinstance(value, float) and value.is_integer() and 0 < abs(value) < 2**53
+    if isinstance(value, list | tuple):
+        text = ", ".join(repr(v) if isinstance(v, str) else _show(v, digits) for v in value[:200])
+        text = f"[{text}]" if isinstance(value, list) else f"({text}{',' if len(value) == 1 else ''})"
+    elif isinstance(value, str):
+        text = value
+    else:
+        text = str(int(value)) if whole else f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 400 else text[:397] + "..."

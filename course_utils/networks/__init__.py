@@ -1,0 +1,41 @@
+"""The networks that the labs quantize, with trained weights, and what stands around a detector. Stands on `data`."""
+
+from course_utils.networks.darknet import Darknet, DarknetError, load_darknet
+from course_utils.networks.detection import (
+    Detections,
+    average_precision,
+    detect,
+    draw_boxes,
+    letterbox,
+    mean_average_precision,
+    non_maximum_suppression,
+)
+from course_utils.networks.models import (
+    ClassyClassifier,
+    TinyYOLOv3,
+    WeightsError,
+    accuracy,
+    detector,
+    load_trained,
+    normalize,
+)
+
+__all__ = [
+    "ClassyClassifier",
+    "Darknet",
+    "DarknetError",
+    "Detections",
+    "TinyYOLOv3",
+    "WeightsError",
+    "accuracy",
+    "average_precision",
+    "detect",
+    "detector",
+    "draw_boxes",
+    "letterbox",
+    "load_darknet",
+    "load_trained",
+    "mean_average_precision",
+    "non_maximum_suppression",
+    "normalize",
+]

@@ -1,0 +1,340 @@
+"""Finding objects: what stands before and behind a network's numbers, and how good the boxes are.
+
+Before: `letterbox` or `stretch` bring a photo to the input size and remember where it went. Behind: `decode` makes
+boxes of a head's numbers, `non_maximum_suppression` keeps one of many that say the same, `Placement.to_image` brings
+boxes back; `detect` does all this. `mean_average_precision` measures boxes, `draw_boxes` shows them.
+
+Boxes are left, top, right, bottom in pixels; the picture's left top corner is (0, 0).
+Stands on torch, torchvision, faster-coco-eval, matplotlib, `darknet_network` and `plots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch.nn import functional
+from torchvision.ops import batched_nms
+
+from course_utils.networks.darknet_network import Darknet, decode
+from course_utils.pictures.plots import COLOURS
+
+__all__ = [
+    "Detections",
+    "Placement",
+    "average_precision",
+    "decode",
+    "describe_boxes",
+    "detect",
+    "draw_boxes",
+    "letterbox",
+    "mean_average_precision",
+    "non_maximum_suppression",
+    "stretch",
+]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lies in a network's input: ``x_input = x_image * scale_x + left``, and so for y.
+
+    Attributes:
+        scale_x, scale_y: pixels of the input for one pixel of the image.
+        left, top: the image's corner, pixels of the input.
+        height, width: of the image, pixels.
+    """
+
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+    height: int
+    width: int
+
+    def to_image(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Boxes (n, 4) in pixels of the input to pixels of the image, cut at its edges."""
+        boxes = (boxes - boxes.new_tensor(self._offset)) / boxes.new_tensor(self._scale)
+        return boxes.clamp(min=0).minimum(boxes.new_tensor([self.width, self.height] * 2))
+
+    def to_input(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Boxes (n, 4) in pixels of the image to pixels of the input."""
+        return boxes * boxes.new_tensor(self._scale) + boxes.new_tensor(self._offset)
+
+    @property
+    def _scale(self) -> list[float]:
+        return [self.scale_x, self.scale_y] * 2
+
+    @property
+    def _offset(self) -> list[float]:
+        return [self.left, self.top] * 2
+
+
+def letterbox(image: torch.Tensor, size: int, fill: float = 0.0) -> tuple[torch.Tensor, Placement]:
+    """An image padded to a square, in the middle, and resized; its proportions stay.
+
+    Args:
+        image: uint8 (3, height, width), RGB.
+        size: height and width of the result, pixels.
+        fill: of the padding, in [0, 1]. The ece209 report pads with 0, darknet with 0.5.
+
+    Returns:
+        float32 (1, 3, size, size) in [0, 1], and where the image lies in it.
+
+    Raises:
+        TypeError, ValueError: if it is no such image.
+    """
+    pixels, (height, width) = _pixels(image), image.shape[1:]
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    square = functional.pad(pixels, (left, side - width - left, top, side - height - top), value=fill)
+    scale = size / side
+    return _resize(square, (size, size)), Placement(scale, scale, left * scale, top * scale, height, width)
+
+
+def stretch(image: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, Placement]:
+    """An image resized to a height and a width, whatever its proportions.
+
+    Args:
+        image: uint8 (3, height, width), RGB.
+        size: height and width of the result, pixels.
+
+    Returns:
+        float32 ``(1, 3, *size)`` in [0, 1], and where the image lies in it.
+
+    Raises:
+        TypeError, ValueError: if it is no such image.
+    """
+    pixels, (height, width) = _pixels(image), image.shape[1:]
+    return _resize(pixels, size), Placement(size[1] / width, size[0] / height, 0.0, 0.0, height, width)
+
+
+def _pixels(image: torch.Tensor) -> torch.Tensor:
+    if image.dtype != torch.uint8:
+        raise TypeError(f"an image is uint8 pixels, got {image.dtype}")
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise ValueError(f"an image is (3, height, width), got {tuple(image.shape)}")
+    return image[None].float() / 255
+
+
+def _resize(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    if pixels.shape[2:] == tuple(size):
+        return pixels
+    return functional.interpolate(pixels, size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, the surest first.
+
+    Attributes:
+        boxes: float (n, 4).
+        scores: float (n,), in [0, 1].
+        labels: int64 (n,).
+    """
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def non_maximum_suppression(
+    boxes: torch.Tensor, scores: torch.Tensor, score_threshold: float = 0.25, iou_threshold: float = 0.45
+) -> Detections:
+    """Of boxes of one class that overlap, only the one with the highest score.
+
+    Args:
+        boxes: float (n, 4), of one image.
+        scores: float (n, classes). A box counts once for every class in which it passes the threshold.
+        score_threshold: lower scores are dropped. 0.25 to look at boxes, 0.005 to measure average precision.
+        iou_threshold: a box that overlaps a better one of its class by more is dropped.
+    """
+    index, labels = (scores > score_threshold).nonzero(as_tuple=True)
+    boxes, scores = boxes[index], scores[index, labels]
+    kept = batched_nms(boxes, scores, labels, iou_threshold)
+    return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def detect(
+    net: Darknet,
+    images: Sequence[torch.Tensor],
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.45,
+    batch_size: int = 16,
+) -> list[Detections]:
+    """What a network finds in images of any size, each stretched to the network's input.
+
+    Args:
+        images: uint8 (3, height, width) each.
+        score_threshold, iou_threshold: as for `non_maximum_suppression`.
+        batch_size: images a call; results do not depend on it but for rounding.
+
+    Returns:
+        for each image its detections, boxes in pixels of the image.
+    """
+    found = []
+    for start in range(0, len(images), batch_size):
+        inputs, placements = zip(
+            *(stretch(image, net.size) for image in images[start : start + batch_size]), strict=True
+        )
+        with torch.no_grad():
+            candidates = net(torch.cat(inputs))
+        for boxes, scores, placement in zip(*candidates, placements, strict=True):
+            kept = non_maximum_suppression(boxes, scores, score_threshold, iou_threshold)
+            found.append(Detections(placement.to_image(kept.boxes), kept.scores, kept.labels))
+    return found
+
+
+def average_precision(
+    detections: Sequence[Detections],
+    boxes: Sequence[torch.Tensor],
+    labels: Sequence[torch.Tensor],
+    classes: int,
+    iou_threshold: float = 0.5,
+    recall_points: int = 101,
+) -> torch.Tensor:
+    """Average precision of each class over a set of images, by faster-coco-eval.
+
+    A class's detections in all images, the surest first, are true or false; precision at a recall is the best that is
+    reached at this recall or a higher one; the average is over recalls 0, 0.01, .., 1 as COCO defines it. With more
+    points (10,001, say) it comes near to the area under that curve, which others take ("all-point interpolation").
+
+    Args:
+        detections: of each image; all count, whatever their score.
+        boxes, labels: what is there: of each image float (n, 4) and int64 (n,).
+        classes: how many; labels are below it.
+        iou_threshold: a detection is true if it overlaps a box of its class that no better one took by at least this.
+        recall_points: how many recalls, evenly from 0 to 1.
+
+    Returns:
+        float64 (classes,), in [0, 1]; NaN for a class of which there is no box.
+
+    Raises:
+        ValueError: if the numbers of images differ.
+    """
+    if not len(detections) == len(boxes) == len(labels):
+        raise ValueError(
+            f"one entry an image, got {len(detections)} detections, {len(boxes)} boxes, {len(labels)} labels"
+        )
+    images = range(1, len(boxes) + 1)
+    truth = COCO(
+        {
+            "images": [{"id": image} for image in images],
+            "categories": [{"id": label} for label in range(classes)],
+            "annotations": [
+                {"image_id": image, "iscrowd": 0, "area": box[2] * box[3], **row, "id": number}
+                for number, (image, row) in enumerate(_rows(boxes, labels), start=1)
+                for box in [row["bbox"]]
+            ],
+        }
+    )
+    found = [
+        {"image_id": image, "score": score, **row}
+        for (image, row), score in zip(
+            _rows([d.boxes for d in detections], [d.labels for d in detections]),
+            [score for d in detections for score in d.scores.tolist()],
+            strict=True,
+        )
+    ]
+    present = torch.cat([*labels, torch.empty(0, dtype=torch.int64)]).unique()
+    result = torch.full((classes,), torch.nan, dtype=torch.float64)
+    if not found or not len(present):
+        result[present] = 0.0
+        return result
+    evaluation = COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=lambda *_: None)
+    evaluation.params.iouThrs = np.array([iou_threshold])
+    evaluation.params.recThrs = np.linspace(0, 1, recall_points)
+    evaluation.params.maxDets = [max(len(d) for d in detections)]
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"]  # (thresholds, recalls, classes, areas, numbers of detections)
+    result[present] = torch.from_numpy(np.asarray(precision)[0, :, :, 0, 0].mean(axis=0))[present]
+    return result
+
+
+def _rows(boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> list[tuple[int, dict]]:
+    """Image number from 1, and COCO's description of one box in it."""
+    return [
+        (image, {"category_id": label, "bbox": [left, top, right - left, bottom - top]})
+        for image, (some_boxes, some_labels) in enumerate(zip(boxes, labels, strict=True), start=1)
+        for (left, top, right, bottom), label in zip(some_boxes.tolist(), some_labels.tolist(), strict=True)
+    ]
+
+
+def mean_average_precision(
+    detections: Sequence[Detections],
+    boxes: Sequence[torch.Tensor],
+    labels: Sequence[torch.Tensor],
+    classes: int,
+    iou_threshold: float = 0.5,
+    recall_points: int = 101,
+) -> float:
+    """The mean of `average_precision` over the classes of which there is a box; ``mAP@0.5`` unless told otherwise."""
+    return average_precision(detections, boxes, labels, classes, iou_threshold, recall_points).nanmean().item()
+
+
+def describe_boxes(labels: torch.Tensor, classes: Sequence[str], scores: torch.Tensor | None = None) -> str:
+    """What `draw_boxes` shows, in words, as the picture's text alternative: ``"2 boxes: disc 97%, ring 80%"``.
+
+    Args:
+        labels: int64 (n,).
+        classes: names.
+        scores: (n,), in [0, 1].
+    """
+    names = _captions(labels, classes, scores)
+    return f"{len(names)} box{'' if len(names) == 1 else 'es'}" + (": " + ", ".join(names) if names else "")
+
+
+def draw_boxes(
+    axes: Axes,
+    image: torch.Tensor,
+    boxes: torch.Tensor,
+    labels: torch.Tensor,
+    classes: Sequence[str],
+    scores: torch.Tensor | None = None,
+) -> None:
+    """An image with boxes and the names of what is in them, in colours that colour-blind people can tell apart.
+
+    Args:
+        image: uint8 (3, height, width).
+        boxes: (n, 4), pixels of the image; labels: int64 (n,); scores: (n,) in [0, 1], written as per cent.
+        classes: names.
+    """
+    _, height, width = image.shape
+    axes.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0))  # (0, 0) is a corner, not a centre
+    axes.set_axis_off()
+    colours = list(COLOURS.values())
+    rim = [patheffects.withStroke(linewidth=3.5, foreground="white")]  # seen on any ground
+    captions = _captions(labels, classes, scores)
+    described = list(zip(boxes.tolist(), labels.tolist(), captions, strict=True))
+    for (left, top, right, bottom), label, caption in reversed(described):  # the surest, which come first, on top
+        colour = colours[label % len(colours)]
+        style = {"fill": False, "edgecolor": colour, "linewidth": 1.8, "path_effects": rim}
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
+        room = top > 0.06 * height  # above the box; below the line where the image ends
+        axes.annotate(
+            caption,
+            (left, top),
+            xytext=(0, 2 if room else -2),
+            textcoords="offset points",
+            va="bottom" if room else "top",
+            fontsize=8,
+            color="black",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85},
+        )
+
+
+def _captions(labels: torch.Tensor, classes: Sequence[str], scores: torch.Tensor | None) -> list[str]:
+    names = [classes[label] for label in labels.tolist()]
+    if scores is None:
+        return names
+    return [f"{name} {score:.0%}" for name, score in zip(names, scores.tolist(), strict=True)]

@@ -1,0 +1,101 @@
+"""The gates themselves can fail: each one catches the lab that breaks it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from mini_course import MINI, write_mini
+
+from autograder.authoring import gates
+from autograder.labs.build import build
+from autograder.labs.lab import Lab
+
+
+@pytest.fixture
+def lab(tmp_path) -> Lab:
+    lab = write_mini(tmp_path)
+    for kind, header in (
+        ("wrong", "# Mistake: three times\n# Rule: the double of 3 is 6\n"),
+        ("right", "# Way: other\n"),
+    ):
+        (lab.folder / kind).mkdir()
+        for number in range(5):
+            body = "3 * x" if kind == "wrong" else "x + x"
+            source = f"{header}def double(x):\n    if isinstance(x, str): raise ValueError\n    return {body}\n"
+            (lab.folder / kind / f"double__{number}.py").write_text(source)
+    return lab
+
+
+def with_source(lab: Lab, old: str, new: str) -> Lab:
+    assert old in MINI
+    lab.source.write_text(MINI.replace(old, new))
+    return Lab(lab.name, lab.root)
+
+
+def broken(gate, lab, grader) -> list[str]:
+    return [v.subject for v in gate(lab, grader) if not v.holds]
+
+
+def test_a_good_lab_passes(lab, grader):
+    for gate in (gates.reference_scores_all, gates.release_scores_nothing, gates.alone_earns_its_own):
+        assert broken(gate, lab, grader) == []
+    assert broken(gates.nothing_leaks, lab, grader) == []
+    assert broken(gates.order_does_not_matter, lab, grader) == []
+    assert broken(gates.wrong_variants_lose, lab, grader) == ["counter has 0"]
+    assert broken(gates.right_variants_score, lab, grader) == ["counter has 0"]
+
+
+def test_a_wrong_reference_is_caught(lab, grader):
+    lab = with_source(lab, "return FACTOR * x", "return 3 * x")
+    assert broken(gates.reference_scores_all, lab, grader) == ["reference answers"]
+
+
+def test_points_for_nothing_are_caught(lab, grader):
+    free = '# %% nbgrader={"grade_id": "check_free", "grade": true, "points": 1}\npass\n\n# %% [markdown]\n# Why?\n'
+    lab = with_source(lab, "# %% [markdown]\n# Why?\n", free)
+    assert broken(gates.release_scores_nothing, lab, grader) == ["untouched release"]
+
+
+def test_an_exercise_that_needs_another_is_caught(lab, grader):
+    lab = with_source(lab, "return x * x", "return double(x) * x / 2")
+    assert broken(gates.alone_earns_its_own, lab, grader) == ["counter"]
+
+
+def test_a_mistake_that_keeps_its_points_or_is_told_wrongly_is_caught(lab, grader):
+    harmless = (lab.folder / "right" / "double__0.py").read_text().removeprefix("# Way: other\n")
+    header = "# Mistake: none\n# Rule: the double of 3 is 6\n"
+    (lab.folder / "wrong" / "double__0.py").write_text(header + harmless)
+    path = lab.folder / "wrong" / "double__1.py"
+    path.write_text(path.read_text().replace("the double of 3 is 6", "a rule that no check has"))
+    assert set(broken(gates.wrong_variants_lose, lab, grader)) == {"double__0", "double__1", "counter has 0"}
+
+
+def test_a_right_variant_that_loses_is_caught(lab, grader):
+    shutil.copyfile(lab.folder / "wrong" / "double__0.py", lab.folder / "right" / "double__0.py")
+    path = lab.folder / "right" / "double__0.py"
+    path.write_text("# Way: other\n" + path.read_text())
+    assert "double__0" in broken(gates.right_variants_score, lab, grader)
+
+
+def test_a_right_variant_that_takes_points_from_others_is_caught(lab, grader):
+    path = lab.folder / "right" / "double__1.py"
+    path.write_text(path.read_text() + "torch.randint = lambda *a, **k: 0\n")
+    assert broken(gates.right_variants_score, lab, grader) == ["counter has 0", "check_counter"]
+
+
+def test_a_leak_is_caught(lab, grader, monkeypatch):
+    monkeypatch.setattr(gates, "release_bytes", lambda lab: lab.source.read_bytes())
+    assert broken(gates.nothing_leaks, lab, grader) == ["release"]
+
+
+def test_luck_is_caught(lab, grader):
+    lucky = "import os\n    expect_equal(double(3), 6, f'{os.urandom(8).hex()}"
+    lab = with_source(lab, 'expect_equal(double(3), 6, "the double of 3 is 6"', lucky + "'")
+    assert broken(gates.order_does_not_matter, lab, grader) == ["double__0", "double__1", "double__2"]
+
+
+def test_drift_is_caught(lab, grader):
+    assert broken(gates.release_is_current, lab, grader) == ["00_mini"]
+    build(lab)
+    assert broken(gates.release_is_current, lab, grader) == []

@@ -1,0 +1,87 @@
+"""`course new`: a skeleton that builds, and of which the gates miss exactly what is not written yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from autograder.authoring import gates, new
+from autograder.cli import main
+from autograder.errors import CourseError
+from autograder.grading.grader import Grader
+from autograder.labs.build import build
+from autograder.labs.lab import Lab
+
+
+def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path, grader: Grader) -> None:
+    source = new.new_lab(tmp_path, "07_pruning", 'Pruning: "less" is more', ["prune"])
+    lab = Lab("07_pruning", tmp_path)
+    assert lab.source == source and lab.settings["title"] == 'Pruning: "less" is more'
+    assert build(lab)
+    verdicts = list(gates.run_gates(lab, grader))
+    missing = {(v.gate, v.subject) for v in verdicts if not v.holds}
+    assert missing == {
+        ("reference scores all", "reference answers"),
+        ("alone earns its own", "prune"),
+        ("hints are there", "prune"),
+        *(("wrong variant loses", f"prune__mistake-{n}") for n in range(1, gates.MIN_WRONG + 1)),
+        *(("right variant scores", f"prune__way-{n}") for n in range(1, gates.MIN_RIGHT + 1)),
+    }
+    unclear = [v for v in verdicts if not v.holds and v.gate != "hints are there" and "TODO: " not in v.message]
+    assert not unclear, "each of them must name what is to be written"
+    assert all("lacks idea and steps" in v.message for v in verdicts if v.gate == "hints are there" and not v.holds)
+    assert {v.gate for v in verdicts if v.holds} >= {
+        *("release scores nothing", "nothing leaks", "order does not matter", "release is current")
+    }
+
+
+def test_skeleton_filled_in_passes(tmp_path: Path, grader: Grader) -> None:
+    lab = Lab(new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune"]).stem, tmp_path)
+    _fill(lab.source, 'raise RuntimeError("TODO: write the reference answer of prune")', "return x.clone().float()")
+    for path in (lab.folder / "right").iterdir():
+        _fill(path, 'raise RuntimeError("TODO: write another right answer to prune")', "return x + 0")
+    for path in (lab.folder / "wrong").iterdir():
+        _fill(path, 'raise RuntimeError("TODO: write an answer to prune with that mistake")', "return x + 1")
+        _fill(path, "TODO: the words of the rule that this mistake breaks", "TODO: a rule in the student's words")
+    _fill(lab.hints_path, '""', '"an idea"')
+    build(lab)
+    others = [gate for gate in gates.GATES if gate is not gates.order_does_not_matter]  # slow, and holds above
+    broken = [(v.gate, v.subject, v.message) for gate in others for v in gate(lab, grader) if not v.holds]
+    assert not broken
+
+
+def _fill(path: Path, old: str, with_: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, with_), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["pruning", "7_pruning", "07-pruning", "07_Pruning", "07_", "../07_x", "07_a/b", ""])
+def test_a_name_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="07_pruning"):
+        new.new_lab(tmp_path, name, "Pruning", ["prune"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("exercises", [["two words"], ["class"], ["a__b"], [""], ["prune", "prune"]])
+def test_an_exercise_that_is_no_function_is_refused(exercises: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="exercise"):
+        new.new_lab(tmp_path, "07_pruning", "Pruning", exercises)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "solutions" / "07_pruning").mkdir(parents=True)
+    mine = tmp_path / "solutions" / "07_pruning" / "07_pruning.py"
+    mine.write_text("mine")
+    done = CliRunner().invoke(main, ["--root", str(tmp_path), "new", "07_pruning"])
+    assert done.exit_code == 2 and "is there already" in done.output
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
+
+
+def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["--root", str(tmp_path), "new", "07_pruning", "--exercise", "prune"])
+    assert done.exit_code == 0 and "course gates 07_pruning --failed" in done.output
+    assert len(list((tmp_path / "solutions" / "07_pruning").rglob("prune__*.py"))) == 7

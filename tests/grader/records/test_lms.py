@@ -1,0 +1,297 @@
+"""Between the course and an LMS: archives in, grades out; and which answers are alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mini_course import DOUBLE
+
+from autograder.cli import main
+from autograder.errors import CourseError
+from autograder.grading import collect as collecting
+from autograder.grading.collect import collect
+from autograder.grading.grader import Submission
+from autograder.grading.submission import Answers
+from autograder.labs.build import answered
+from autograder.labs.lab import Lab
+from autograder.records.export import SYSTEMS, export, harmless, read_roster, write_export
+from autograder.records.similar import similar
+
+# --- in
+
+
+def zipped(path: Path, members: dict[str, bytes | zipfile.ZipInfo]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_names_of_canvas(tmp_path):
+    source = zipped(
+        tmp_path / "submissions.zip",
+        {
+            "lovelaceada_4711_900001_00_mini.ipynb": b"old",
+            "lovelaceada_4711_900007_00_mini-1.ipynb": b"new",
+            "pascalblaise_LATE_4712_900002_my_notebook.ipynb": b"late",
+            "pascalblaise_LATE_4712_900003_notes.pdf": b"not taken",
+        },
+    )
+    done = collect(source, "00_mini", tmp_path / "inbox")
+    assert done.refused == []
+    assert read_all(tmp_path / "inbox") == {
+        "lovelaceada_4711/00_mini.ipynb": b"new",
+        "pascalblaise_4712/00_mini.ipynb": b"late",
+    }
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_names_of_moodle(tmp_path):
+    source = zipped(
+        tmp_path / "CS1-Lab.zip",
+        {
+            "Ada Lovelace_123456_assignsubmission_file_/00_mini.ipynb": b"a",
+            "Ada Lovelace_123456_assignsubmission_file_/scratch.ipynb": b"not this one",
+            "José Ñandú_123457_assignsubmission_file/work/00_mini.ipynb": b"j",
+            "__MACOSX/x_1_assignsubmission_file_/._00_mini.ipynb": b"litter",
+        },
+    )
+    done = collect(source, "00_mini", tmp_path / "inbox")
+    assert done.refused == []
+    assert read_all(tmp_path / "inbox") == {
+        "Ada Lovelace_123456/00_mini.ipynb": b"a",
+        "José Ñandú_123457/00_mini.ipynb": b"j",
+    }
+
+
+def test_a_folder_with_a_folder_for_each(tmp_path):
+    for name in ("ada/00_mini.ipynb", "bob/x/other.ipynb", "bob/.ipynb_checkpoints/c.ipynb"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    (tmp_path / "in" / "mallory").mkdir()
+    (tmp_path / "in" / "mallory" / "00_mini.ipynb").symlink_to(tmp_path / "in" / "ada" / "00_mini.ipynb")
+    (tmp_path / "in" / "nobodys.ipynb").write_bytes(b"x")
+    done = collect(tmp_path / "in", "00_mini", tmp_path / "inbox")
+    assert done.taken == {"ada": "ada/00_mini.ipynb", "bob": "bob/x/other.ipynb"}
+    assert [r.partition(":")[0] for r in done.refused] == ["mallory/00_mini.ipynb", "nobodys.ipynb"]
+    assert sorted(read_all(tmp_path / "inbox")) == ["ada/00_mini.ipynb", "bob/00_mini.ipynb"]
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+def test_tricks_are_refused_by_name_and_the_rest_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(collecting, "MAX_BYTES", 3 * 2**20)
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ada/00_mini.ipynb", b"ada")
+        archive.writestr("../../pwned/climbs.ipynb", b"x")
+        archive.writestr("/pwned/absolute.ipynb", b"x")
+        archive.writestr("C:\\pwned\\drive.ipynb", b"x")
+        archive.writestr("a\\..\\..\\back.ipynb", b"x")
+        archive.writestr(link("link/00_mini.ipynb"), "../ada/00_mini.ipynb")
+        archive.writestr("bomb/00_mini.ipynb", bytes(2 * 2**20))
+        archive.writestr("large/00_mini.ipynb", bytes(4 * 2**20))
+        archive.writestr("liar/00_mini.ipynb", bytes(range(256)) * 4)
+        archive.writestr("zoe/00_mini.ipynb", b"zoe")
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"liar/00_mini.ipynb") - 46  # its entry in the central directory: the size is a lie
+    assert content[at : at + 4] == b"PK\x01\x02"
+    content[at + 24 : at + 28] = struct.pack("<I", 7)
+    path.write_bytes(content)
+
+    done = collect(path, "00_mini", tmp_path / "inbox")
+
+    assert sorted(done.taken) in (["ada", "zoe"], ["ada", "liar", "zoe"])  # zipfile itself may see through the lie
+    told = "\n".join(done.refused)
+    for name in ("climbs", "absolute", "drive", "back", "link/", "bomb/", "large/"):
+        assert name in told
+    for reason in ("leads out", "it is a link", "zip bomb", "4 MiB (limit 3 MiB)"):
+        assert reason in told
+    assert not list(tmp_path.rglob("*pwned*"))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.zip", "inbox"}
+
+
+def test_what_is_no_archive_is_one_line(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(CourseError, match="neither a folder nor a zip archive"):
+        collect(tmp_path / "x.zip", "00_mini", tmp_path)
+
+
+def test_the_command_exits_with_1_if_something_was_refused(mini: Lab, tmp_path):
+    source = zipped(tmp_path / "in.zip", {"ada/a.ipynb": b"{}", "nobodys.ipynb": b"{}"})
+    arguments = ["--root", str(mini.root), "collect", "00_mini", str(source), "--to", str(tmp_path / "inbox")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "refused: nobodys.ipynb" in result.output
+    assert "1 submissions for 00_mini, 1 files refused" in result.output
+
+
+# --- out
+
+STUDENTS = ["ada", "=cmd|' /C calc'!A0", 'Bob "Bobby", Tables', "zoe"]
+
+
+@pytest.fixture
+def grades(tmp_path) -> Path:
+    folder = tmp_path / "grades"
+    folder.mkdir()
+    for lab, points in (("01_a", [3.0, 2.5, 0.0]), ("02_b", [1.0, 1.0, 1.0, 1.0])):
+        rows = [
+            {
+                "student": s,
+                "lab": lab,
+                "question": q,
+                "score": p / 2,
+                "max_score": 2.0,
+                "status": "failed",
+                "message": "",
+            }
+            for s, p in zip(STUDENTS, points, strict=False)
+            for q in ("q1", "q2")
+        ]
+        pd.DataFrame(rows).to_csv(folder / f"{lab}.csv", index=False)
+    (folder / "01_a.run.json").write_text(json.dumps({"late": {"ada": 0.5}}))
+    return folder
+
+
+@pytest.fixture
+def roster(tmp_path) -> Path:
+    path = tmp_path / "roster.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["student", "id", "email", "name"])
+        for number, student in enumerate([*STUDENTS[:3], "who never came"]):
+            writer.writerow([student, 100 + number, f"{number}@example.org", student])
+    return path
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_exported_files_can_be_read_again(system, grades, roster, tmp_path):
+    made = export(grades, system, read_roster(roster, system))
+    assert made.unknown == ["zoe"]
+    assert made.ungraded == ["who never came"]
+    write_export(made, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    key = next(iter(SYSTEMS[system]))
+    mine = {row[key]: row for row in rows if row[key]}
+    ids = ["100", "101", "102"] if system == "canvas" else [f"{n}@example.org" for n in range(3)]
+    assert sorted(mine) == ids
+    assert [mine[i]["01_a"] for i in ids] == ["2.5", "2.5", "0.0"], "ada was half a point late"
+    assert [mine[i]["02_b"] for i in ids] == ["1.0"] * 3
+    for row in rows:
+        assert not [v for v in row.values() if v and v.lstrip()[0] in "=+-@"]
+    if system == "canvas":
+        assert rows[0]["Student"].strip() == "Points Possible"
+        assert float(rows[0]["01_a"]) == 4.0
+        assert mine["101"]["Student"].startswith("'=cmd")
+        assert mine["102"]["Student"] == 'Bob "Bobby", Tables'
+    if system == "gradescope":
+        assert {row["01_a - Max Points"] for row in rows} == {"4.0"}
+
+
+def test_a_lab_not_handed_in_stays_empty(grades, roster, tmp_path):
+    roster.write_text("student,email\nzoe,z@example.org\n")
+    write_export(export(grades, "moodle", read_roster(roster, "moodle")), tmp_path / "out.csv")
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
+    assert (row["01_a"], row["02_b"]) == ("", "1.0")
+
+
+def test_the_command_names_who_is_not_in_the_roster(grades, roster, tmp_path):
+    options = ["--to", "canvas", "--roster", roster, "--output", grades, "--file", tmp_path / "out.csv"]
+    result = CliRunner().invoke(main, ["export", *map(str, options)])
+    assert result.exit_code == 1
+    assert "NOT in the roster: zoe" in result.output
+    assert "nothing graded: who never came" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("student,email\na,b@x\n", "no column 'id'"),
+        ("name,id\na,1\n", "no column 'student'"),
+        ("student,id\na,1\na,2\n", "student 'a' stands there twice"),
+        ("student,id\na,1\nb,1\n", "id '1' stands there twice"),
+        ("student,id\na,\n", "a has no id"),
+        ("", "no column 'student'"),
+    ],
+)
+def test_a_roster_that_cannot_be_used_is_told(content, words, tmp_path):
+    (tmp_path / "roster.csv").write_text(content)
+    with pytest.raises(CourseError, match=words):
+        read_roster(tmp_path / "roster.csv", "canvas")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1"])
+def test_formulas_become_text(text):
+    assert harmless(text) == f"'{text}"
+    assert harmless("a=1") == "a=1"
+
+
+# --- alike
+
+LONG = '''
+def double(x):
+    """Twice x."""
+    if isinstance(x, str):
+        raise ValueError("no strings")
+    total, rounds = x * 0, 2
+    for number in range(rounds):
+        total = total + x
+    check = [total - x, total - x]
+    return total if len(check) == rounds else check[0] + check[1]
+'''
+
+
+def submission(lab: Lab, student: str, source: str) -> Submission:
+    return Submission(student, lab, Answers({"double": source}))
+
+
+def test_renamed_and_reformatted_code_is_alike(mini: Lab):
+    renamed = LONG.replace("total", "s").replace("number", "_").replace("rounds", "n").replace("no strings", "Nein")
+    renamed = renamed.replace("    for", "    # my own idea\n    for").replace("s = s + x", "s = (s + x)")
+    other = DOUBLE + "\n".join(f"value_{n} = [{n}, *map(str, range({n}))]" for n in range(9))
+    answers = {"ann": LONG, "bob": renamed, "cyd": other, "dan": DOUBLE, "eve": DOUBLE, "fay": "def double(:"}
+    found = similar(mini, [submission(mini, student, source) for student, source in answers.items()])
+    assert [(p.exercise, p.first, p.second) for p in found] == [("double", "ann", "bob")], "short ones say nothing"
+    assert found[0].likeness > 0.9
+    assert not [line for line in found[0].common if "total" in line]
+    copied = similar(mini, [submission(mini, "ann", LONG), submission(mini, "bob", LONG)])
+    assert copied[0].likeness == 1
+    assert "total = total + x" in copied[0].common
+
+
+def test_released_code_does_not_count(mini: Lab):
+    released = next(c.source for c in mini.cells if c.id == "check_double").partition("### BEGIN")[0]
+    given = "\n".join(c.source for c in mini.cells if c.kind == "given" and c.is_code and not c.explore)
+    padding = "\n".join([given] * 9 + [released])
+    found = similar(mini, [submission(mini, s, padding + f"\n{s} = {n}") for n, s in enumerate(("ann", "bob"))])
+    assert found == []
+
+
+def test_the_command_says_that_it_is_no_proof(mini: Lab, tmp_path):
+    for student in ("ann", "bob"):
+        (tmp_path / student).mkdir()
+        nbformat.write(answered(mini, {"double": LONG}), tmp_path / student / "00_mini.ipynb")
+    arguments = ["--root", str(mini.root), "similar", "00_mini", "--submissions", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "ann, bob" in result.output
+    assert "no proof" in result.output

@@ -1,0 +1,47 @@
+"""What is withheld: a whole package at once, whatever module of it something is defined in and wherever it is known."""
+
+import subprocess
+import sys
+
+from autograder import ROOT
+
+LEFT = """
+import importlib, inspect, pkgutil
+from autograder.sandbox import withhold
+import course_utils
+
+withhold.prepare()
+import course_utils.numerics as package
+names = [found.name for found in pkgutil.walk_packages(package.__path__, "course_utils.numerics.")]
+modules = [package] + [importlib.import_module(name) for name in names]
+defined = [(m.__name__, n) for m in modules for n, v in vars(m).items()
+           if callable(v) and getattr(v, "__module__", "").startswith("course_utils.numerics")]
+from course_utils.numerics import FORMATS
+e4m3 = FORMATS["e4m3"]
+withhold.withhold(["course_utils.numerics"])
+
+
+def refuses(call):
+    try:
+        call()
+    except withhold.Withheld:
+        return True
+    except Exception:
+        pass
+    return False
+
+
+print(len(modules), len(defined))
+print([(m, n) for m, n in defined if not refuses(getattr(importlib.import_module(m), n))])
+print(refuses(lambda: e4m3.quantize(None)), refuses(lambda: importlib.import_module("course_utils.numerics.later")))
+"""
+
+
+def test_a_withheld_package_takes_every_module_below_it_along():
+    done = subprocess.run([sys.executable, "-c", LEFT], cwd=ROOT, capture_output=True, text=True, check=True)
+    counts, left, others = done.stdout.splitlines()
+    modules, defined = map(int, counts.split())
+    assert modules == len(list((ROOT / "course_utils" / "numerics").glob("*.py")))
+    assert defined > 50, "it looked at something"
+    assert left == "[]"
+    assert others == "True True"

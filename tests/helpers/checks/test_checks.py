@@ -1,0 +1,237 @@
+"""What a check cell says when a rule holds, and when it breaks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from course_utils.checks import expectations
+from course_utils.checks.expectations import (
+    CheckFailed,
+    check,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_returns,
+    generator,
+)
+
+
+def raising(error: Exception):
+    def call():
+        raise error
+
+    return call
+
+
+def test_success_counts_rules_and_cases(capsys):
+    with check("exercise"):
+        expect(True, "first rule")
+        expect_equal(1, 1, "second rule")
+        expect_equal(2, 2, "second rule")
+    assert capsys.readouterr().out.startswith("✓ exercise: 2 rules hold, 3 cases, ")
+
+
+def test_expectations_work_outside_a_check():
+    expect(torch.tensor(True), "a rule")
+
+
+def test_failure_tells_rule_input_values_and_hint():
+    with pytest.raises(CheckFailed) as failed:
+        expect(False, "the rule", given=1, expected=2, got=3, hint="look here")
+    text = str(failed.value)
+    assert failed.value.rule == "the rule"
+    for part in ("rule broken: the rule", "given     1", "expected  2", "got       3", "hint      look here"):
+        assert part in text
+
+
+def test_failure_is_shown_without_a_traceback():
+    assert CheckFailed("the rule")._render_traceback_() == ["✗ rule broken: the rule"]
+
+
+def test_smallest_failing_input_is_shown():
+    given = torch.tensor([5.0, -2.0, 3.0])
+    with pytest.raises(CheckFailed) as failed:
+        expect_equal(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 1.0]), "a rule", given=given)
+    assert "given     -2 at [1], 2 of 3 elements differ" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (torch.tensor([1, 2]), [1, 2]),
+        (torch.tensor([1.0, math.nan]), [1.0, math.nan]),
+        (math.inf, math.inf),
+        (torch.zeros(0, 3), torch.zeros(0, 3)),
+        ("text", "text"),
+        (None, None),
+        ({"a": 1}, {"a": 1}),
+    ],
+)
+def test_equal_values_are_equal(got, expected):
+    expect_equal(got, expected, "a rule")
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (torch.tensor([1, 2]), [1, 3]),
+        (torch.zeros(3), torch.zeros(3, 1)),  # never broadcast
+        (torch.zeros(0), 0.0),
+        (math.nan, 1.0),
+        (-math.inf, math.inf),
+        (math.inf, 1.0),
+        (None, 1.0),
+        ("1", 1.0),
+        (1.0, None),
+        ("text", "Text"),
+        (1 + 0j, 1.0),
+    ],
+)
+def test_different_values_differ(got, expected):
+    with pytest.raises(CheckFailed):
+        expect_equal(got, expected, "a rule")
+
+
+def test_python_floats_are_compared_in_float64():
+    expect_equal(1 / 3, 1 / 3, "a rule")
+    for got, expected in ((0.0, 1e-60), (1.0, 1.0 + 1e-12), ([0.1], [0.1 + 1e-15])):
+        with pytest.raises(CheckFailed):
+            expect_close(got, expected, "a rule", within=1e-65)
+
+
+def test_close_takes_a_tolerance_per_element():
+    expect_close([1.0, 10.0], [1.1, 11.0], "a rule", within=torch.tensor([0.11, 1.1]))
+    with pytest.raises(CheckFailed, match=r"at \[1\]"):
+        expect_close([1.0, 10.0], [1.1, 11.0], "a rule", within=torch.tensor([0.11, 0.9]))
+
+
+def test_close_never_accepts_nan():
+    with pytest.raises(CheckFailed):
+        expect_close(math.nan, 1.0, "a rule", within=math.inf)
+
+
+def test_expected_errors():
+    expect_raises(ValueError, raising(ValueError("no")), "a rule")
+    with pytest.raises(CheckFailed, match="TypeError: no"):
+        expect_raises(ValueError, raising(TypeError("no")), "a rule")
+    with pytest.raises(CheckFailed, match="got       7"):
+        expect_raises(ValueError, lambda: 7, "a rule")
+
+
+def test_an_error_where_a_result_is_expected_names_the_rule():
+    assert expect_returns(lambda: 7, "a rule") == 7
+    with pytest.raises(CheckFailed, match="a rule") as failed:
+        expect_returns(raising(ZeroDivisionError("by zero")), "a rule", hint="ask first")
+    assert "ZeroDivisionError: by zero" in str(failed.value)
+
+
+@pytest.mark.parametrize("call", [expect_raises, expect_returns])
+def test_an_untouched_exercise_says_so(call):
+    arguments = (ValueError,) if call is expect_raises else ()
+    with pytest.raises(CheckFailed, match="quantize_tensor is written"), check("quantize_tensor"):
+        call(*arguments, raising(NotImplementedError("quantize_tensor")), "a rule")
+
+
+@pytest.mark.parametrize("call", [expect_raises, expect_returns])
+def test_torch_not_implementing_something_does_not_make_an_exercise_untouched(call):
+    def answer():
+        return torch.tensor([5]) + 2 ** (0 - 1) >> 0  # a real number, which >> cannot shift
+
+    arguments = (ValueError,) if call is expect_raises else ()
+    with pytest.raises(CheckFailed, match=r"a rule\n.*\n.*not implemented for .Float."), check("fixed_multiply"):
+        call(*arguments, answer, "a rule")
+    with pytest.raises(NotImplementedError, match="not implemented for"), check("fixed_multiply"):
+        answer()
+
+
+def test_an_untouched_exercise_that_an_answer_calls_is_named():
+    with pytest.raises(CheckFailed, match="four_terms is written"), check("quantized_matmul"):
+        raising(NotImplementedError("four_terms"))()
+
+
+def test_a_missing_return_is_told():
+    for call in (
+        lambda: expect(False, "a rule", got=None),
+        lambda: expect_equal(None, 3, "a rule"),
+        lambda: expect_raises(ValueError, lambda: None, "a rule"),
+    ):
+        with pytest.raises(CheckFailed, match="got       None: is a return missing"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: never_run(1),  # noqa: F821
+        lambda: expect_returns(lambda: never_run(1), "a rule"),  # noqa: F821
+        lambda: expect_raises(ValueError, lambda: never_run(1), "a rule"),  # noqa: F821
+    ],
+)
+def test_an_exercise_cell_that_was_not_run_says_so(call):
+    with pytest.raises(CheckFailed, match=r"run the exercise cell, and every cell above"), check("never_run"):
+        call()
+
+
+def test_an_unknown_name_in_the_students_own_code_is_told_as_it_is():
+    answer = {}
+    exec(compile("def answer(x):\n    return unknown + x", "<answer>", "exec"), answer)
+    with pytest.raises(NameError, match="unknown"), check("answer"):
+        answer["answer"](1)
+    with pytest.raises(CheckFailed, match="a rule") as caught, check("answer"):
+        expect_returns(lambda: answer["answer"](1), "a rule")
+    assert "name 'unknown' is not defined" in str(caught.value)
+
+
+def test_other_errors_of_the_student_pass_through():
+    with pytest.raises(KeyError), check("exercise"):
+        raising(KeyError("mine"))()
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "shown"),
+    [
+        (1 / 3, 0.5, ("0.333333", "0.5")),
+        (1.0, 1.0 + 2**-23, ("1", "1.00000012")),
+        (1.0, 1.0 + 2**-52, ("1", "1.0000000000000002")),
+        ([0.1, "a"], [0.25, "a"], ("[0.1, 'a']", "[0.25, 'a']")),
+    ],
+)
+def test_as_many_digits_as_tell_the_values_apart(expected, got, shown):
+    with pytest.raises(CheckFailed) as caught:
+        expect(False, "a rule", expected=expected, got=got)
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == [f"  expected  {shown[0]}", f"  got       {shown[1]}"]
+
+
+def test_long_values_are_cut():
+    with pytest.raises(CheckFailed) as failed:
+        expect(False, "a rule", got=torch.zeros(10_000))
+    assert len(str(failed.value)) < 500
+
+
+def test_generators_are_fresh_and_follow_the_seed(monkeypatch):
+    first, second = (torch.rand(3, generator=generator()) for _ in range(2))
+    assert torch.equal(first, second)
+    monkeypatch.setattr(expectations, "_seed", 12345)
+    assert not torch.equal(first, torch.rand(3, generator=generator()))
+
+
+def test_whole_numbers_beyond_float64_are_told_apart():
+    with pytest.raises(CheckFailed) as failure:
+        expect_equal(torch.tensor([2**53 + 1]), torch.tensor([2**53]), "exact")
+    assert "9007199254740993" in str(failure.value)
+    expect_equal(torch.tensor([2**53 + 1]), [2**53 + 1], "exact")
+    expect_equal(torch.tensor(3), 3.0, "a whole number equals the float of its value")
+
+
+@pytest.mark.parametrize(("got", "expected"), [(-(2**63), 0), (-(2**63), 2**63 - 1), (2**63 - 1, -(2**63))])
+def test_whole_numbers_do_not_wrap_round(got, expected):
+    """What a cast of NaN or infinity to int64 gives is not 0."""
+    with pytest.raises(expectations.CheckFailed):
+        expectations.expect_equal(torch.tensor([got]), torch.tensor([expected]), "they are equal")
+    with pytest.raises(expectations.CheckFailed):
+        expectations.expect_close(torch.tensor([got]), torch.tensor([expected]), "they are close", within=2)
