@@ -150,8 +150,9 @@ def write_reference(root: Path, source: Path) -> list[Path]:
     written.append(write(source / "api" / "index.md", "\n".join(index).encode()))
     command = _rst_page("The command course", ".. click:: autograder.cli:main\n   :prog: course\n   :nested: full")
     # a comment that changes with the command, because sphinx-click does not tell Sphinx what its page stands on
-    digest = hashlib.sha256((root / "autograder" / "cli.py").read_bytes()).hexdigest()
-    return [*written, write(source / "api" / "command.md", command + f"\n% cli.py {digest}\n".encode())]
+    sources = [root / "autograder" / "cli.py", *sorted((root / "autograder" / "commands").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return [*written, write(source / "api" / "command.md", command + f"\n% commands {digest}\n".encode())]
 
 
 def _rst_page(title: str, directive: str) -> bytes:

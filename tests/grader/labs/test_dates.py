@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from mini_course import MINI, write_mini
 from nbgrader.api import Gradebook
 
-from autograder.cli import _dates, main
+from autograder.cli import main
+from autograder.commands.class_run import dates_of
 from autograder.errors import CourseError
 from autograder.grading.grader import Grader, find_submissions
 from autograder.labs.build import answered
@@ -134,12 +135,12 @@ def test_the_command_takes_dates_and_names_who_is_not_there(course):
 
 def test_a_lab_may_say_itself_when_it_is_due_and_the_command_knows_better(tmp_path):
     lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30 13:00 Europe/Vienna"))
-    assert _dates(lab, None, None, None, {}).due == DUE
-    assert _dates(lab, "2026-12-24 00:00 UTC", None, None, {}).due == datetime(2026, 12, 24)
+    assert dates_of(lab, None, None, None, {}).due == DUE
+    assert dates_of(lab, "2026-12-24 00:00 UTC", None, None, {}).due == datetime(2026, 12, 24)
 
 
 def test_a_lab_that_says_nothing_leaves_the_gradebook_as_it_is(course):
-    assert _dates(course, None, None, None, {}).due is None
+    assert dates_of(course, None, None, None, {}).due is None
 
 
 def test_a_penalty_of_a_person_stays_where_no_dates_are_known(course, grader):

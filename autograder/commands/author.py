@@ -1,0 +1,90 @@
+"""An author's commands: begin a lab, put it through the gates, make the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from autograder.commands.shown import console, labs_of
+
+
+@click.command()
+@click.argument("lab")
+@click.option("--title", default="TODO: a title", help="What stands above the notebook.")
+@click.option(
+    "--exercise", "exercises", multiple=True, default=["first_exercise"], help="A function to write; say it repeatedly."
+)
+@click.pass_obj
+def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
+    """Make the skeleton of a new LAB in solutions/.
+
+    It builds, and passes the gates but for what is not written yet: reference answers, variants and hints. Nothing is
+    overwritten.
+    """
+    from autograder.authoring.new import new_lab
+
+    source = new_lab(root, lab, title, exercises)
+    console.print(f"{source}: write what is marked TODO, there and in the files beside it, then:", soft_wrap=True)
+    console.print(f"  course build {lab}\n  course gates {lab} --failed")
+
+
+@click.command()
+@click.argument("lab")
+@click.option("--failed", is_flag=True, help="Print only what does not hold.")
+@click.pass_obj
+def gates(root: Path, lab: str, failed: bool) -> None:
+    """Put LAB through the honesty gates: each variant, its score, the message it got.
+
+    Exits with 1 if something does not hold.
+    """
+    from autograder.authoring.gates import run_gates
+    from autograder.grading.cache import ResultCache
+    from autograder.grading.grader import Grader
+    from autograder.labs.lab import Lab
+
+    chosen, broken = Lab(lab, root), 0
+    with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
+        title = ""
+        for verdict in run_gates(chosen, grader):
+            if verdict.holds and failed:
+                continue
+            if verdict.gate != title:
+                title = verdict.gate
+                console.rule(title, align="left")
+            mark = "[green]✓[/]" if verdict.holds else "[bold red]✗[/]"
+            score = "" if verdict.score is None else f"{verdict.score:g}/{verdict.max_score:g}"
+            console.print(f"{mark} {verdict.subject:<48} {score:>7}  ", end="", highlight=False)
+            console.print(verdict.message, markup=False, highlight=False, style="" if not verdict.holds else "dim")
+            broken += not verdict.holds
+    console.print(f"{chosen.name}: {'every gate holds' if not broken else f'{broken} verdicts do not hold'}")
+    if broken:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.pass_obj
+def site(root: Path) -> None:
+    """Make the static site: labs without answers, guides, reference. Writes build/site/index.html.
+
+    A lab runs again only if something that decides about its outputs has changed. Exits with 1 if a link on the pages
+    leads nowhere, something comes from another host, a picture has no text alternative, or an answer shows.
+    """
+    from autograder.authoring.site import make_site
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        bars = {}
+
+        def told(name: str, done: int, count: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=count)
+            progress.update(bars[name], completed=done)
+
+        faults = make_site(labs_of(root, ()), root, told)
+    for fault in faults:
+        console.print(fault, style="bold red", markup=False, soft_wrap=True)
+    console.print("build/site/index.html" if not faults else f"faults on the pages: {len(faults)}")
+    if faults:
+        raise SystemExit(1)

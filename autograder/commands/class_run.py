@@ -1,0 +1,119 @@
+"""How `course grade` goes through a class: bars, tables and lines around `grading` and `records`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autograder.commands.shown import console, progress_bar
+from autograder.errors import CourseError
+
+if TYPE_CHECKING:
+    from autograder.grading.cache import ResultCache
+    from autograder.grading.grader import Graded
+    from autograder.grading.spread import Examiners
+    from autograder.labs.due import Dates
+    from autograder.labs.lab import Lab
+
+
+def enough_workers(submissions: Path) -> int:
+    """One for each core, and for each ten submissions: a few are graded before a second worker has started."""
+    return max(1, min(os.cpu_count() or 1, len(list(submissions.glob("*/*"))) // 10))
+
+
+def dates_of(
+    lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: dict[str, Path]
+) -> Dates:
+    """What the options say of dates. Names students in the files of whom there is no submission."""
+    from autograder.labs.due import Dates, read_time, read_times
+
+    handed_in = read_times(timestamps, lab.name) if timestamps else {}
+    own = read_times(extensions, lab.name) if extensions else {}
+    if unknown := (handed_in.keys() | own.keys()) - folders.keys():
+        told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
+        console.print(told, style="bold yellow", markup=False)
+    return Dates(read_time(due, "--due") if due else lab.due, own, handed_in)
+
+
+def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
+    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
+    from autograder.grading.grader import Submission, Task
+
+    # read when its turn comes, so that a large class does not fill the memory
+    tasks = (Task(Submission.read(student, lab, folder), cache) for student, folder in folders.items())
+    columns = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[slowest]}")
+    slowest = (0.0, "")
+    with progress_bar(*columns) as progress:
+        bar = progress.add_task(lab.name, total=len(folders), rate="", slowest="")
+        for task, report in examiners.examine_all(tasks):
+            graded = task.finish(report)
+            slowest = max([slowest, *((row.seconds, row.question) for row in graded.rows)])
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed or 0
+            progress.update(bar, rate=f"{speed:.1f}/s", slowest=f"slowest: {slowest[1]}, {slowest[0]:.1f} s")
+            progress.advance(bar)
+            yield graded
+
+
+def show_student(labs: list[Lab], student: str, submissions: Path, verbose: bool) -> None:
+    """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
+    from autograder.grading.grader import Grader, Submission, student_folders
+    from autograder.records.report import clean
+
+    def tell(text: str, style: str = "") -> None:
+        console.print(clean(text), style=style, markup=False, highlight=False)
+
+    folders = student_folders(submissions)
+    if student not in folders:
+        raise CourseError(f"there is no folder {submissions / student}")
+    with Grader() as grader:
+        tell_walls(grader.walls(), required=False)
+        for lab in labs:
+            graded = grader.grade(Submission.read(student, lab, folders[student]))
+            console.rule(f"{lab.name}: {graded.score:g} points", align="left")
+            for note in graded.submission.answers.notes:
+                tell(f"note: {note}")
+            for row in graded.rows:
+                tell(f"{row.question}: {row.status}, {row.score:g} of {row.max_score:g}, {row.seconds:.2f} s")
+                if row.message:
+                    tell(f"  {row.message}")
+            for cell, text in graded.output.items() if verbose else ():
+                console.rule(f"printed in {cell}", align="left", style="dim")
+                tell(text)
+
+
+def tell_walls(standing: list[str], required: bool) -> None:
+    """Says which walls of the sandbox stand; refuses if one is missing that was required."""
+    from autograder.sandbox.walls import WALLS
+
+    missing = [wall for wall in WALLS if wall not in standing]
+    if missing and required:
+        raise CourseError(f"this system gives no full sandbox, and --require-sandbox was said: no {', '.join(missing)}")
+    if missing:
+        console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
+    else:
+        console.print(f"sandbox: {', '.join(standing)}", style="dim")
+
+
+def show_changes(lab: Lab, output: Path, graded: Iterator[Graded]) -> None:
+    """Compares results with the csv that is there, and prints the rows that differ."""
+    from autograder.records.gradebook import previous_rows
+
+    before = previous_rows(lab, output)
+    table = Table("student", "question", "before", "after", "message", title=f"{lab.name}: what would change")
+    for row in sorted((r for g in graded for r in g.rows), key=lambda r: (r.student, r.question)):
+        score, status = before.get((row.student, row.question), ("-", "no row"))
+        if status != "graded by hand" and (score, status) != (f"{row.score:g}", row.status):
+            after = f"{row.score:g} {row.status}"
+            table.add_row(escape(row.student), row.question, f"{score} {status}", after, escape(row.message))
+    console.print(table if table.row_count else f"{lab.name}: nothing would change")
+
+
+def counted(statuses: Iterable[str]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in Counter(statuses).most_common())
