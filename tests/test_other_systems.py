@@ -17,8 +17,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 GRADER = {
-    *("cache", "candidate", "examiner", "forkserver", "gates", "grading", "job", "kernel", "sandbox", "servers"),
-    *("spread", "withhold"),
+    *("authoring/gates", "for_nbgrader/kernel", "grading/cache", "grading/grader", "grading/spread"),
+    *("processes/candidate", "processes/examiner", "processes/forkserver", "processes/job", "processes/servers"),
+    *("sandbox/walls", "sandbox/withhold"),
 }
 """Modules of `autograder` that need a POSIX system, or exist only for those that do. All others must not."""
 
@@ -40,9 +41,10 @@ CALLS = {
 
 POSIX_FOLDERS = ("/bin/", "/dev/", "/etc/", "/home/", "/proc/", "/sys/", "/tmp", "/usr/", "/var/")
 
+AUTOGRADER = ROOT / "autograder"
 PORTABLE = sorted(
     [*(ROOT / "course_utils").rglob("*.py"), ROOT / "nbgrader_config.py"]
-    + [p for p in (ROOT / "autograder").glob("*.py") if p.stem not in GRADER]
+    + [p for p in AUTOGRADER.rglob("*.py") if p.relative_to(AUTOGRADER).with_suffix("").as_posix() not in GRADER]
     + [p for p in (ROOT / "solutions").rglob("*.py") if p.parent.name not in ("wrong", "right")]
 )
 

@@ -35,7 +35,15 @@ AT_ONCE = 2
 GUIDES = ("README.md", "CONTRIBUTING.md", "LICENSE", "data/README.md", "docs/*.md", "docs/*.svg", "docs/pictures/*")
 
 # What an author or instructor may want to call from Python; the rest of autograder is the command's own.
-SHOWN_OF_AUTOGRADER = ("build", "cell", "errors", "gates", "grading", "lab", "submission")
+SHOWN_OF_AUTOGRADER = (
+    "errors",
+    "labs/build",
+    "labs/cell",
+    "labs/lab",
+    "grading/grader",
+    "grading/submission",
+    "authoring/gates",
+)
 
 Told = Callable[[str, int, int], None]
 """Called with a notebook's name, how many of its cells have run, and how many there are; in the end with "Sphinx"."""
@@ -119,20 +127,21 @@ def write_guides(root: Path, source: Path) -> list[Path]:
         for path in sorted(root.glob(pattern)):
             content = path.read_bytes()
             if path.suffix == ".md":
-                module = r"\]\((?:\.\./)*(course_utils|autograder)/(\w+)\.py\)"
                 up = "../" * (len(path.relative_to(root).parts) - 1)
-                content = re.sub(module, rf"]({up}api/\1.\2.md)", content.decode()).encode()
+                content = _link_to_reference(content.decode(), f"{up}api").encode()
             written.append(write(source / path.relative_to(root), content))
     return [*written, write(source / "index.md", (root / "docs" / "site" / "index.md").read_bytes())]
+
+
+def _link_to_reference(text: str, api: str) -> str:
+    module = r"\]\((?:\.\./)*((?:course_utils|autograder)(?:/\w+)+)\.py\)"
+    return re.sub(module, lambda found: f"]({api}/{found[1].replace('/', '.')}.md)", text)
 
 
 def write_reference(root: Path, source: Path) -> list[Path]:
     """Writes a page for each module, whose docstrings Sphinx puts in, and one for the command."""
     listed = {
-        # a package inside course_utils says in its __init__ what it offers
-        "course_utils, what the labs import": sorted(
-            [*(root / "course_utils").glob("*.py"), *(root / "course_utils").glob("*/__init__.py")]
-        ),
+        "course_utils, what the labs import": sorted((root / "course_utils").rglob("*.py")),
         "autograder, for authors": [root / "autograder" / f"{name}.py" for name in SHOWN_OF_AUTOGRADER],
     }
     written, index, names = [], ["# Modules\n"], []

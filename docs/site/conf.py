@@ -45,7 +45,7 @@ default_role = "code"  # docstrings write names in single backticks, as Markdown
 # Names of other packages lead nowhere: their documentation is on other hosts. Of the autograder only a part is shown.
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|numpy|np|matplotlib|pandas|nbformat|click|widgets|collections|pathlib|datetime|types|t)\..*"),
-    ("py:.*", r"autograder\.(cache|job|pages)\..*"),
+    ("py:.*", r"autograder\.(grading\.cache|processes\.job|labs\.pages)\..*"),
     ("py:class", r"Figure|dict\[str"),  # annotations that only a type checker resolves come as they are written
 ]
 

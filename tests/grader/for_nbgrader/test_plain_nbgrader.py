@@ -96,7 +96,7 @@ def test_autograde_refuses_the_network_and_files_outside(tmp_path, grader: Grade
     walls = grader.walls()
     if "network" not in walls or "files" not in walls:
         pytest.skip(f"NOT TRIED: this system's sandbox has only {', '.join(walls)}")
-    shutil.copytree(ROOT / "autograder" / "kernels", tmp_path / "jupyter" / "kernels")
+    shutil.copytree(ROOT / "autograder" / "for_nbgrader" / "kernels", tmp_path / "jupyter" / "kernels")
     (tmp_path / "nbgrader_config.py").write_text(CONFIG)
     (tmp_path / "secret.txt").write_text("canary")
     (tmp_path / "source" / "ps1").mkdir(parents=True)

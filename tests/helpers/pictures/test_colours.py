@@ -14,8 +14,8 @@ from matplotlib.colors import is_color_like, to_hex, to_rgb
 
 from course_utils.pictures.plots import COLOURS
 
-ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("course_utils/*.py"), *ROOT.glob("solutions/*.py"), *ROOT.glob("solutions/*/*.py")])
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted([*ROOT.glob("course_utils/**/*.py"), *ROOT.glob("solutions/*.py"), *ROOT.glob("solutions/*/*.py")])
 PALETTE = {colour.lower() for colour in COLOURS.values()}
 # one hue from light to dark, or (cividis) made to look the same with and without colour blindness
 MAPS = {"cividis", "Blues", "gray"}
