@@ -10,7 +10,7 @@ import functools
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from autograder.grading.grader import Graded, Grader, Submission
@@ -22,6 +22,9 @@ from autograder.records.gradebook import autograded_notebook
 from course_utils.checks import hints
 
 KEPT = ("passed", "by hand")
+
+SHOWN_OF_LAB, SHOWN_OF_EXERCISE = 0.95, 0.90
+"""Of a lab's and of each exercise's wrong variants, how many the shown part of the checks must catch."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,11 @@ class Verdict:
     message: str = ""
 
 
-def run_gates(lab: Lab, grader: Grader) -> Iterator[Verdict]:
-    """All gates of a lab, one verdict after the other."""
-    for gate in GATES:
-        yield from gate(lab, grader)
+def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = ()) -> Iterator[Verdict]:
+    """All gates of a lab, or those with the ``chosen`` numbers (from 1): one verdict after the other."""
+    for number, gate in enumerate(GATES, start=1):
+        if not chosen or number in chosen:
+            yield from gate(lab, grader)
 
 
 def reference_scores_all(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -166,6 +170,31 @@ def hints_are_there(lab: Lab, grader: Grader) -> Iterator[Verdict]:
             yield Verdict("hints are there", cell.id, not message, message=message)
 
 
+def shown_checks_catch(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """10. A green tick means something: what a student sees of the checks catches nearly every wrong variant alone."""
+    gate = "shown checks catch"
+    wrong = lab.variants(right=False)
+    messages = {v: _message_as_shown(lab, grader, v) for v in wrong}
+    ratios = {}
+    for exercise in (*(e.id for e in lab.exercises), lab.name):
+        of_it = [v for v in wrong if exercise in (v.exercise, lab.name)]
+        least = SHOWN_OF_LAB if exercise == lab.name else SHOWN_OF_EXERCISE
+        caught = sum(messages[v] is not None for v in of_it)
+        ratios[exercise] = caught >= least * len(of_it)
+        told = f"{caught} of {len(of_it)} wrong variants caught; at least {least:.0%} are needed"
+        yield Verdict(gate, exercise, ratios[exercise], message=told)
+    for variant in wrong:  # a missed one is at fault only where too many are missed
+        message = messages[variant]
+        holds = message is not None or (ratios[variant.exercise] and ratios[lab.name])
+        yield Verdict(gate, variant.name, holds, message=message or "only hidden lines catch it")
+
+
+def _message_as_shown(lab: Lab, grader: Grader, variant: Variant) -> str | None:
+    """What the checks say of a variant in the notebook, in one line; None if they let it pass."""
+    lost = [r for r in _grade_own(lab, grader, variant, as_shown=True).rows if r.status != "passed"]
+    return " | ".join(" ".join(r.message.split()) for r in lost) if lost else None
+
+
 GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     reference_scores_all,
     release_scores_nothing,
@@ -176,6 +205,7 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     order_does_not_matter,
     release_is_current,
     hints_are_there,
+    shown_checks_catch,
 ]
 
 
@@ -183,10 +213,10 @@ def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
     return grader.grade(Submission("", lab, answers))
 
 
-def _grade_own(lab: Lab, grader: Grader, variant: Variant) -> Graded:
+def _grade_own(lab: Lab, grader: Grader, variant: Variant, *, as_shown: bool = False) -> Graded:
     """Grades a variant among reference answers by the checks of its own exercise: those must find its mistake."""
     own = {c.id for c in checks_of(lab, variant.exercise)}
-    return grader.grade(Submission("", lab, with_variants(lab, [variant])), only=own)
+    return grader.grade(Submission("", lab, with_variants(lab, [variant])), only=own, as_shown=as_shown)
 
 
 def reference_answers(lab: Lab) -> Answers:

@@ -82,13 +82,21 @@ class Grader(Servers):
         super().__init__()
         self.cache = cache
 
-    def grade(self, submission: Submission, *, afresh: bool = False, only: Collection[str] | None = None) -> Graded:
-        """Grades one submission, with what the cache knows unless ``afresh``; ``only`` some questions, if given.
+    def grade(
+        self,
+        submission: Submission,
+        *,
+        afresh: bool = False,
+        only: Collection[str] | None = None,
+        as_shown: bool = False,
+    ) -> Graded:
+        """Grades one submission, with what the cache knows unless ``afresh``; ``only`` some questions, if given;
+        ``as_shown`` by what stands in the released notebook alone, as a student sees it.
 
         Raises:
             CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
         """
-        task = Task(submission, None if afresh else self.cache, only)
+        task = Task(submission, None if afresh else self.cache, only, as_shown=as_shown)
         return task.finish(self.examine(task.job) if task.job else None)
 
 
@@ -98,19 +106,27 @@ class Task:
     Args:
         cache: results found there are not computed again; new ones are put there by `finish`.
         only: the ids of the questions to grade; by default all.
+        as_shown: see `Grader.grade`.
 
     Attributes:
         job: for `Servers.examine`; None if nothing is left to examine.
     """
 
-    def __init__(self, submission: Submission, cache: ResultCache | None = None, only: Collection[str] | None = None):
+    def __init__(
+        self,
+        submission: Submission,
+        cache: ResultCache | None = None,
+        only: Collection[str] | None = None,
+        *,
+        as_shown: bool = False,
+    ):
         self.submission, self.cache = submission, cache
         self.questions = [q for q in submission.lab.questions if only is None or q.id in only]
         self.results: dict[str, dict] = {}
         self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
         self.job: Job | None = None
         if not submission.unreadable:
-            job = make_job(submission.lab, submission.answers)
+            job = make_job(submission.lab, submission.answers, as_shown=as_shown)
             checks = [q for q in self.questions if q.kind == "check"]
             if cache is not None:
                 common = common_key(job)
@@ -205,20 +221,24 @@ def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
     return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
 
 
-def make_job(lab: Lab, answers: Answers) -> Job:
+def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False) -> Job:
     """What an examiner needs to know, without the reference answers."""
-    cells = [asdict(c) | {"source": "" if c.kind in ("exercise", "written") else c.source} for c in lab.cells]
-    stubs = {c["id"]: c.source for c in release(lab).cells}
+    released = {c["id"]: c.source for c in release(lab).cells}
+    source = {c.id: "" if c.kind in ("exercise", "written") else c.source for c in lab.cells}
+    if as_shown:
+        source |= {c.id: released[c.id] for c in lab.cells if c.kind == "check"}
     exercises = [c.id for c in lab.exercises]
     given = {i: s for i, s in answers.sources.items() if i in exercises}
+    everything = "\0".join([lab.name, *(f"{i}\0{s}" for i, s in sorted(given.items()))])
     return Job(
-        cells=cells,
+        cells=[asdict(c) | {"source": source[c.id]} for c in lab.cells],
         names={c.id: list(c.names) for c in lab.exercises},
         answers=given,
-        stubs={i: stubs[i] for i in exercises},
+        stubs={i: released[i] for i in exercises},
         exercise_of={c.id: lab.exercise_of(c).id for c in lab.cells if c.kind == "check"},
         withheld=lab.withheld,
         seconds=lab.check_seconds,
-        # Other inputs for every submission, the same ones whenever it is graded again.
-        seed=zlib.crc32("\0".join([lab.name, *(f"{i}\0{s}" for i, s in sorted(given.items()))]).encode()),
+        # Other inputs for every submission, the same ones whenever it is graded again; in a notebook always the same.
+        seed=0 if as_shown else zlib.crc32(everything.encode()),
+        as_shown=as_shown,
     )

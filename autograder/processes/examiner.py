@@ -149,7 +149,7 @@ class Examiner:
             self.candidate.may_overwrite = True
             with time_limit(self.job.seconds):
                 self._execute(cell, self.namespace | answers)  # no check sees what another one defined
-            if self.candidate.put_back():
+            if self.candidate.put_back() and not self.job.as_shown:
                 # Who overwrites the input overwrites what the check compares with: zeros are right for zeros.
                 # So the check must hold for the input that was sent, too.
                 self.candidate.may_overwrite = False

@@ -24,6 +24,7 @@ class Job:
     withheld: list[str]
     seconds: float  # for each check and each answer cell
     seed: int
+    as_shown: bool = False  # judge as a notebook does: an input that was overwritten is not put back for a second look
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,28 @@ def test_luck_is_caught(lab, grader):
     assert broken(gates.order_does_not_matter, lab, grader) == ["double__0", "double__1", "double__2"]
 
 
+def test_a_mistake_that_only_hidden_lines_catch_leaves_the_tick_green(lab, grader):
+    assert broken(gates.shown_checks_catch, lab, grader) == []
+    path = lab.folder / "wrong" / "double__0.py"
+    path.write_text(path.read_text().replace("return 3 * x", "return 6"))  # right for 3, all that the notebook tries
+    told = {v.subject: v for v in gates.shown_checks_catch(lab, grader)}
+    assert [name for name, v in told.items() if not v.holds] == ["double", "00_mini", "double__0"]
+    assert told["double"].message == "4 of 5 wrong variants caught; at least 90% are needed"
+    assert "the double of 3 is 6" in told["double__1"].message
+
+
+def test_shown_checks_are_run_as_in_a_notebook(lab, grader):
+    """With seed 0, and without a second look at an input that was overwritten."""
+    seed_is_0 = "torch.equal(torch.rand(2, generator=generator()), torch.rand(2, generator=torch.manual_seed(0)))"
+    first_hidden = "    ### BEGIN HIDDEN TESTS\n    x = torch.randn(5"
+    shown = f"    expect({seed_is_0}, 'seed 0')\n    x = torch.ones(2)\n    expect_equal(double(x), x + x, 'added')\n"
+    lab = with_source(lab, first_hidden, shown + first_hidden)
+    assert broken(gates.reference_scores_all, lab, grader) == ["reference answers"]  # the grader's seed is another one
+    path = lab.folder / "wrong" / "double__0.py"
+    path.write_text(path.read_text().replace("return 3 * x", "return x.zero_() if hasattr(x, 'zero_') else 2 * x"))
+    assert "double__0" in broken(gates.shown_checks_catch, lab, grader)
+
+
 def test_drift_is_caught(lab, grader):
     assert broken(gates.release_is_current, lab, grader) == ["00_mini"]
     build(lab)
