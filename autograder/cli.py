@@ -10,6 +10,13 @@ from autograder import ROOT
 from autograder.commands import author, instructor, student
 from autograder.errors import CourseError
 
+EXTRAS = {
+    "lab": ("jupyterlab", "nbclient", "nbformat"),
+    "grading": ("bleach", "dask", "distributed", "jinja2", "jupytext", "msgpack", "nbgrader", "pandas", "sqlalchemy"),
+    "dev": ("psutil", "sphinx"),
+}
+"""What pyproject.toml installs only if it is asked for: extra -> modules that a command may then miss."""
+
 
 class OneLine(click.ClickException):
     """A `CourseError` as a person sees it: one line on stderr, exit code 2."""
@@ -27,10 +34,23 @@ class Course(click.Group):
         except CourseError as error:
             raise OneLine(" ".join(str(error).split())) from error
         except ModuleNotFoundError as error:
-            if error.name not in ("fcntl", "resource"):  # which Windows lacks
+            if not (told := what_to_do(error.name or "")):
                 raise
-            told = "this command runs answers, which needs a POSIX system: use it on Linux or macOS, or in Windows' WSL"
             raise OneLine(told) from error
+
+
+def what_to_do(missing: str) -> str:
+    """One line for a module that is not there, or an empty text if nobody expects it to be missing."""
+    top = missing.partition(".")[0]
+    if top in ("fcntl", "resource"):  # which Windows lacks
+        return "this command runs answers, which needs a POSIX system: use it on Linux or macOS, or in Windows' WSL"
+    if top == "autograder":  # the students' package is without the grader
+        return "this command is for instructors and authors: it needs the course's repository, not what students get"
+    for extra, modules in EXTRAS.items():
+        if top in modules:
+            needed = f"python -m pip install 'quantization-course[{extra}]'"
+            return f"{top} is not installed, which this command needs: {needed}"
+    return ""
 
 
 @click.group(cls=Course, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -13,12 +13,15 @@ import platform
 import shutil
 import sqlite3
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from autograder import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from autograder import HANDOUT, ROOT
 from autograder.errors import CourseError
 
 NEEDED_PYTHON = (3, 11)
@@ -27,7 +30,7 @@ DISK_GIB = 1.0  # data sets, grades, and copies of what was handed in
 
 EXTENSION = "@jupyter-widgets/jupyterlab-manager"
 
-REINSTALL = "python -m pip install --constraint constraints.txt --editable '.[dev]' (or: make setup)"
+DISTRIBUTION = "quantization-course"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Finding:
 
 
 def examine(root: Path = ROOT, grades: Path = Path("build/grades")) -> Iterator[Finding]:
-    """All findings, the quick ones first.
+    """All findings, the quick ones first; those of grading only where a grader is installed.
 
     Args:
         root: the course's folder.
@@ -58,11 +61,12 @@ def examine(root: Path = ROOT, grades: Path = Path("build/grades")) -> Iterator[
     yield packages(root)
     yield memory()
     yield disk(root)
-    yield kernel()
-    yield widgets()
-    yield from data_sets()
-    yield gradebook(grades)
-    yield sandbox()
+    yield kernel(root)
+    yield widgets(root)
+    yield from data_sets(root)
+    if grades_here():
+        yield gradebook(grades)
+        yield sandbox()
 
 
 def python() -> Finding:
@@ -70,31 +74,69 @@ def python() -> Finding:
     if sys.version_info >= NEEDED_PYTHON:
         return Finding("Python", "ok", f"{version} on {platform.system()} {platform.machine()}")
     needed = ".".join(map(str, NEEDED_PYTHON))
-    return Finding("Python", "problem", f"{version}, {needed} is needed", f"make setup PYTHON=python{needed}")
+    mend = f"make setup PYTHON=python{needed}, or: python{needed} start.py"
+    return Finding("Python", "problem", f"{version}, {needed} is needed", mend)
 
 
 def packages(root: Path) -> Finding:
-    """The versions that pyproject.toml pins, against what is installed."""
-    path = root / "pyproject.toml"
-    if not path.is_file():
-        return Finding(
-            "packages", "note", f"{path} is not here: nothing to compare with", "run it in the course's folder"
-        )
-    pins = [p.split("==") for p in tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]]
-    missing, other = [], []
-    for name, wanted in pins:
+    """What the course asks of this installation, and the lock file in its folder, against what is installed."""
+    missing, outside = [], []
+    wanted = list(requirements())
+    for requirement in wanted:
         try:
-            installed = importlib.metadata.version(name)
+            installed = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+            missing.append(requirement.name)
             continue
-        if installed.partition("+")[0] != wanted:  # "2.15.0+cpu" is torch 2.15.0
-            other.append(f"{name} {installed} (pinned: {wanted})")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            outside.append(f"{requirement.name} {installed} (needed: {requirement.specifier})")
     if missing:
-        return Finding("packages", "problem", f"not installed: {', '.join(missing + other)}", REINSTALL)
+        return Finding("packages", "problem", f"not installed: {', '.join(missing + outside)}", reinstall(root))
+    if outside:
+        return Finding("packages", "problem", f"other versions: {', '.join(outside)}", reinstall(root))
+    pinned = pins(root / "constraints.txt")
+    other = [
+        f"{r.name} {installed} (tested: {pinned[canonicalize_name(r.name)]})"
+        for r in wanted
+        # "2.15.0+cpu" is torch 2.15.0
+        if (installed := importlib.metadata.version(r.name)).partition("+")[0]
+        != pinned.get(canonicalize_name(r.name), installed.partition("+")[0])
+    ]
     if other:
-        return Finding("packages", "problem", f"other versions: {', '.join(other)}", REINSTALL)
-    return Finding("packages", "ok", f"{len(pins)} as pinned in pyproject.toml")
+        return Finding("packages", "note", f"new enough, but others than tested: {', '.join(other)}", reinstall(root))
+    return Finding("packages", "ok", f"{len(wanted)}, {'as pinned in constraints.txt' if pinned else 'all new enough'}")
+
+
+def requirements() -> Iterator[Requirement]:
+    """What the installed course needs here: for its notebooks, for JupyterLab, and for grading if that is here."""
+    extras = ("lab", "grading") if grades_here() else ("lab",)
+    for text in importlib.metadata.requires(DISTRIBUTION) or ():
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if requirement.name != DISTRIBUTION and (
+            marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        ):
+            yield requirement
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Name -> version in a lock file; nothing if there is none."""
+    lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines if "==" in line)}
+
+
+def reinstall(root: Path) -> str:
+    """How this installation is mended: as a student's, or as a checkout's."""
+    if (root / HANDOUT).is_file():
+        return "delete the folder .venv, then: python start.py"
+    if (root / "pyproject.toml").is_file():
+        return "python -m pip install --constraint constraints.txt --editable '.[dev]' (or: make setup)"
+    return f"python -m pip install '{DISTRIBUTION}[lab]'"
+
+
+def grades_here() -> bool:
+    """Whether this is a grader's installation: students get the labs without the grader's modules."""
+    return find_spec("autograder.grading.grader") is not None
 
 
 def memory() -> Finding:
@@ -117,14 +159,14 @@ def disk(root: Path) -> Finding:
     return Finding("free disk", "problem", f"{free:.1f} GiB at {root}, {DISK_GIB:g} are needed", mend)
 
 
-def kernel() -> Finding:
+def kernel(root: Path) -> Finding:
     """The kernel that the labs name, ``python3``, must be this Python's own."""
     mend = f'"{sys.executable}" -m ipykernel install --sys-prefix'
     try:
         importlib.metadata.version("ipykernel")
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
     except ImportError:
-        return Finding("Jupyter kernel", "problem", "ipykernel or jupyter_client is not installed", REINSTALL)
+        return Finding("Jupyter kernel", "problem", "ipykernel or jupyter_client is not installed", reinstall(root))
     try:
         program = Path(KernelSpecManager().get_kernel_spec("python3").argv[0])
     except NoSuchKernel:
@@ -134,25 +176,25 @@ def kernel() -> Finding:
     return Finding("Jupyter kernel", "ok", f"python3 starts {sys.executable}")
 
 
-def widgets() -> Finding:
+def widgets(root: Path) -> Finding:
     """ipywidgets draws the sliders; JupyterLab needs its extension, which pip brings along."""
     try:
         version = importlib.metadata.version("ipywidgets")
         from jupyter_core.paths import jupyter_path
     except ImportError:
-        return Finding("widgets", "problem", "ipywidgets is not installed: demos have no sliders", REINSTALL)
+        return Finding("widgets", "problem", "ipywidgets is not installed: demos have no sliders", reinstall(root))
     if any(Path(folder, EXTENSION, "package.json").is_file() for folder in jupyter_path("labextensions")):
         return Finding("widgets", "ok", f"ipywidgets {version} and JupyterLab's extension")
     mend = "python -m pip install --force-reinstall jupyterlab-widgets, then reload the page"
     return Finding("widgets", "problem", f"ipywidgets {version}, but JupyterLab's extension is missing", mend)
 
 
-def data_sets() -> Iterator[Finding]:
+def data_sets(root: Path) -> Iterator[Finding]:
     """None is needed: labs run on generated data without them."""
     try:
         from course_utils import data
     except ImportError as error:  # `packages` says what is missing
-        yield Finding("data sets", "problem", f"course_utils cannot be loaded: {error}", REINSTALL)
+        yield Finding("data sets", "problem", f"course_utils cannot be loaded: {error}", reinstall(root))
         return
     for row in data.describe():
         subject = f"data: {row.name}"

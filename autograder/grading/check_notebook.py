@@ -17,7 +17,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
-from autograder.grading.submission import Unreadable, read_cells
+from autograder.labs.notebook_file import Unreadable, read_cells
 from course_utils.checks.progress import VERDICT
 
 CELL_SECONDS = 120

@@ -2,6 +2,7 @@
 
 ``solutions/demos.py`` -> ``notebooks/demos.ipynb``, as `course build` writes it (committed).
 ``solutions/start.py`` -> ``notebooks/start.ipynb``, run, with its outputs (ignored by git: one person's progress).
+In a handout, which has no sources, the start page that lies there is run again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from nbformat import NotebookNode
 
 from autograder import ROOT
 from autograder.errors import CourseError
-from autograder.labs.lab import read_source
 
 DEMOS, START = "demos", "start"
 START_SECONDS = 60  # for a kernel to start on a busy machine, and read a few notebooks
@@ -38,6 +38,8 @@ class Page:
         Raises:
             CourseError: if the source is no notebook.
         """
+        from autograder.labs.lab import read_source  # students have no jupytext
+
         notebook = read_source(self.source)
         for number, cell in enumerate(notebook.cells, start=1):
             cell["id"] = f"{self.name}-{number}"
@@ -57,12 +59,14 @@ def write_start_page(root: Path = ROOT) -> Path:
         CourseError: if it cannot be run.
     """
     page = Page(START, root)
-    resources = {"metadata": {"path": str(page.path.parent)}}
+    source = page.source if page.source.is_file() else page.path
     try:
-        NotebookClient(page.notebook, timeout=START_SECONDS, resources=resources).execute()
+        notebook = page.notebook if source == page.source else nbformat.read(page.path, as_version=4)
+        resources = {"metadata": {"path": str(page.path.parent)}}
+        NotebookClient(notebook, timeout=START_SECONDS, resources=resources).execute()
     except Exception as error:  # no kernel, a kernel of another environment, a cell that fails
-        raise CourseError(f"{page.source} cannot be run: {error}") from error
-    nbformat.write(page.notebook, page.path)
+        raise CourseError(f"{source} cannot be run: {error}") from error
+    nbformat.write(notebook, page.path)
     return page.path
 
 

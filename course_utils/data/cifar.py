@@ -52,7 +52,7 @@ def cifar10(train: bool, root: str | Path | None = None) -> tuple[torch.Tensor, 
 
     Args:
         train: the 50,000 training images or the 10,000 test images.
-        root: folder to look in first, before ``$COURSE_DATA`` and the repository's ``data``.
+        root: folder to look in first, before those of `places`.
 
     Returns:
         images, uint8 (N, 3, 32, 32), RGB 0..255; labels, int64 (N,), indices into `CLASSES`.

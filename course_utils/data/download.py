@@ -30,7 +30,7 @@ def fetch(name: str, root: str | Path | None = None, progress: Callable[[int, in
 
     Args:
         name: only ``"cifar10"`` (163 MiB).
-        root: folder to put it in; by default ``$COURSE_DATA`` if set, else the repository's ``data``.
+        root: folder to put it in; by default the first of `places`.
         progress: called with the bytes done and the bytes in all (None if unknown); by default a bar is drawn.
 
     Returns:

@@ -41,7 +41,7 @@ def photos(name: str, root: str | Path | None = None, count: int | None = None) 
     Args:
         name: ``"coco"`` (168 photos of COCO's 2017 validation set), ``"coco-train"`` (88 of its training set) or
             ``"retail"`` (229 shelf photos).
-        root: folder to look in first, before ``$COURSE_DATA`` and the repository's ``data``.
+        root: folder to look in first, before those of `places`.
         count: how many, if not all.
 
     Returns:

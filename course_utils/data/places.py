@@ -1,6 +1,6 @@
 """Where data lies, and the one error that says why it does not.
 
-Stands on nothing but the standard library.
+Stands on nothing but the standard library, and on platformdirs where the course is not a checkout.
 """
 
 from __future__ import annotations
@@ -10,8 +10,22 @@ from pathlib import Path
 
 __all__ = ["DATA", "DataError", "places"]
 
-DATA = Path(__file__).resolve().parents[2] / "data"
-"""The repository's ``data`` folder: trained weights, and what ``course data`` downloads."""
+
+def _downloads(package: Path) -> Path:
+    """A checkout's ``data``; where the package is installed, a folder of the user's that outlives it."""
+    checkout = package.parent
+    if (checkout / "solutions").is_dir():
+        return checkout / "data"
+    import platformdirs
+
+    return platformdirs.user_data_path("quantization-course", appauthor=False)
+
+
+DATA = _downloads(Path(__file__).resolve().parents[1])
+"""What ``course data`` downloads lies here.
+
+:meta hide-value:
+"""
 
 
 class DataError(ValueError):
@@ -19,5 +33,5 @@ class DataError(ValueError):
 
 
 def places(root: str | Path | None = None) -> list[Path]:
-    """The folders to look in, in order: ``root`` if given, ``$COURSE_DATA`` if set, the repository's ``data``."""
+    """The folders to look in, in order: ``root`` if given, ``$COURSE_DATA`` if set, and `DATA`."""
     return [Path(place) for place in (root, os.environ.get("COURSE_DATA"), DATA) if place]

@@ -197,7 +197,7 @@ def detector(dataset: str, root: str | Path | None = None) -> Darknet:
 
     Args:
         dataset: the name of a `course_utils.data.DetectionSet`.
-        root: folder to look in first for networks of others, before ``$COURSE_DATA`` and the repository's ``data``.
+        root: folder to look in first for networks of others, before those of `places`.
 
     Raises:
         WeightsError: if there is no detector for it, or its files are not here.

@@ -64,19 +64,35 @@ def test_exit_code_and_table(tmp_path, walls, monkeypatch):
     assert "problem" in result.output.replace("problems", ""), "in words, not by colour"
 
 
-def test_other_versions_and_missing_packages(tmp_path):
+def test_other_versions_and_missing_packages(tmp_path, monkeypatch):
     installed = importlib.metadata.version("click")
-    project = tmp_path / "pyproject.toml"
-    project.write_text(f'[project]\ndependencies = ["click=={installed}"]')
+    wanted: list[str] = []
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
+    lock = tmp_path / "constraints.txt"
+    wanted[:] = ["click>=0.1", 'nothing-of-the-kind>=1; extra == "dev"']
     assert doctor.packages(tmp_path).verdict == "ok"
-    project.write_text('[project]\ndependencies = ["click==0.1"]')
+    lock.write_text(f"click=={installed}")
+    assert doctor.packages(tmp_path).found == "1, as pinned in constraints.txt"
+    lock.write_text("Click==0.1")
     told = doctor.packages(tmp_path)
-    assert (told.verdict, told.found) == ("problem", f"other versions: click {installed} (pinned: 0.1)")
-    project.write_text('[project]\ndependencies = ["no-such-package-here==1.0"]')
+    assert (told.verdict, told.mend != "") == ("note", True)
+    assert f"click {installed} (tested: 0.1)" in told.found
+    wanted[:] = ["click>=1000"]
+    told = doctor.packages(tmp_path)
+    assert (told.verdict, told.found) == ("problem", f"other versions: click {installed} (needed: >=1000)")
+    wanted[:] = ['no-such-package-here>=1.0; extra == "grading"']
     told = doctor.packages(tmp_path)
     assert told.verdict == "problem"
     assert "no-such-package-here" in told.found
     assert "pip install" in told.mend
+
+
+def test_a_students_installation_hears_nothing_of_grading(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "grades_here", lambda: False)
+    (tmp_path / "handout.json").write_text("{}")
+    assert not {"gradebook", "sandbox"} & {f.subject for f in doctor.examine(tmp_path)}
+    assert "nbgrader" not in {r.name for r in doctor.requirements()}
+    assert "start.py" in doctor.reinstall(tmp_path)
 
 
 def test_an_old_python(monkeypatch):
@@ -92,12 +108,12 @@ def test_little_memory(monkeypatch):
 def test_a_kernel_of_another_python(tmp_path, monkeypatch):
     monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", lambda *_: spec)
     spec = SimpleNamespace(argv=[str(tmp_path / "python")])
-    told = doctor.kernel()
+    told = doctor.kernel(ROOT)
     assert told.verdict == "problem"
     assert str(tmp_path) in told.found
     assert "ipykernel install" in told.mend
     spec = SimpleNamespace(argv=[sys.executable])
-    assert doctor.kernel().verdict == "ok"
+    assert doctor.kernel(ROOT).verdict == "ok"
 
 
 def test_no_kernel(monkeypatch, tmp_path):
@@ -107,12 +123,12 @@ def test_no_kernel(monkeypatch, tmp_path):
         raise NoSuchKernel("python3")
 
     monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", nothing)
-    assert "no kernel named python3" in doctor.kernel().found
+    assert "no kernel named python3" in doctor.kernel(ROOT).found
 
 
 def test_widgets_without_their_extension(monkeypatch, tmp_path):
     monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda *_: [str(tmp_path)])
-    assert doctor.widgets().verdict == "problem"
+    assert doctor.widgets(ROOT).verdict == "problem"
 
 
 def test_a_gradebook_that_cannot_be_written(tmp_path, monkeypatch):
@@ -160,4 +176,4 @@ def test_a_system_without_fork(monkeypatch):
 
 def test_data_that_is_not_here_is_no_problem(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    assert {f.verdict for f in doctor.data_sets()} <= {"ok", "note"}
+    assert {f.verdict for f in doctor.data_sets(ROOT)} <= {"ok", "note"}
