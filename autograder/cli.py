@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autograder import ROOT
-from autograder.commands import author, instructor, student
+from autograder.commands import author, instructor, records, student
 from autograder.errors import CourseError
 
 EXTRAS = {
@@ -81,8 +81,8 @@ def main(context: click.Context, root: Path) -> None:
 
 for command in (
     *(student.lab, student.check, student.data, student.doctor),
-    *(instructor.build, instructor.collect, instructor.grade, instructor.gradebook),
-    *(instructor.report, instructor.similar, instructor.export),
+    *(instructor.build, instructor.collect, instructor.grade),
+    *(records.gradebook, records.report, records.similar, records.export, records.undo),
     *(author.new, author.gates, author.site),
 ):
     main.add_command(command)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from autograder.commands.shown import console, progress_bar
 from autograder.errors import CourseError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from autograder.grading.spread import Examiners
     from autograder.labs.due import Dates
     from autograder.labs.lab import Lab
+    from autograder.records.rows import Records
 
 
 def enough_workers(submissions: Path) -> int:
@@ -101,18 +101,33 @@ def tell_walls(standing: list[str], required: bool) -> None:
         console.print(f"sandbox: {', '.join(standing)}", style="dim")
 
 
-def show_changes(lab: Lab, output: Path, graded: Iterator[Graded]) -> None:
-    """Compares results with the csv that is there, and prints the rows that differ."""
-    from autograder.records.gradebook import previous_rows
+def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:
+    """Prints every row that a run would change or take away; of students who are new only that they are."""
+    from autograder.records.changes import changes
+    from autograder.records.report import clean
 
-    before = previous_rows(lab, output)
-    table = Table("student", "question", "before", "after", "message", title=f"{lab.name}: what would change")
-    for row in sorted((r for g in graded for r in g.rows), key=lambda r: (r.student, r.question)):
-        score, status = before.get((row.student, row.question), ("-", "no row"))
-        if status != "graded by hand" and (score, status) != (f"{row.score:g}", row.status):
-            after = f"{row.score:g} {row.status}"
-            table.add_row(escape(row.student), row.question, f"{score} {status}", after, escape(row.message))
-    console.print(table if table.row_count else f"{lab.name}: nothing would change")
+    def tell(text: str, style: str = "") -> None:
+        console.print(clean(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+    known = set() if before is None else set(before.of(lab.name)["student"])
+    for student, rows in itertools.groupby(changes(before, after, lab.name), lambda change: change.student):
+        if student not in known:
+            tell(f"{student}: new", "bold")
+            continue
+        tell(student, "bold")
+        for row in rows:
+            tell(f"  {row.question}: {row.before or 'nothing'} -> {row.after or 'gone'}")
+            if row.message:
+                tell(f"      {row.message.splitlines()[0]}", "dim")
+
+
+def records_or_none(output: Path) -> Records | None:
+    from autograder.records.rows import read_records
+
+    try:
+        return read_records(output)
+    except CourseError:
+        return None
 
 
 def counted(statuses: Iterable[str]) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from autograder.commands.class_run import (
     counted,
     dates_of,
     enough_workers,
     grade_lab,
+    records_or_none,
     show_changes,
     show_student,
     tell_walls,
 )
-from autograder.commands.shown import GRADES, REPORT, console, labs_of
+from autograder.commands.shown import GRADES, INBOX, console, labs_of
 from autograder.errors import CourseError
 
 
@@ -77,12 +77,13 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
 @click.argument("labs", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Grade every lab of the course.")
 @click.option(
-    "--submissions", type=click.Path(path_type=Path), required=True, help="Folder with <student>/<lab>.ipynb in it."
+    "--submissions",
+    type=click.Path(path_type=Path),
+    default=INBOX,
+    show_default=True,
+    help="Folder with <student>/<lab>.ipynb in it.",
 )
 @click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where results go.")
-@click.option(
-    "--gradebook", type=click.Path(path_type=Path), help="nbgrader's database.  [default: <output>/gradebook.db]"
-)
 @click.option(
     "--due",
     metavar="TIME",
@@ -97,7 +98,8 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the workers of this dask scheduler instead.")
 @click.option("--require-sandbox", is_flag=True, help="Refuse to grade where a part of the sandbox is missing.")
-@click.option("--dry-run", is_flag=True, help="Show what would change in <output>/<lab>.csv; write no grade.")
+@click.option("--dry-run", is_flag=True, help="Show every row that would change or go; write no grade.")
+@click.option("--forget", metavar="NAME", multiple=True, help="Take this student out of the grades; say it repeatedly.")
 @click.option("--student", metavar="NAME", help="Grade this one afresh and print the rows; write no grade.")
 @click.option("--verbose", is_flag=True, help="With --student: print what the student's code printed, too.")
 @click.pass_obj
@@ -107,7 +109,6 @@ def grade(
     every: bool,
     submissions: Path,
     output: Path,
-    gradebook: Path | None,
     due: str | None,
     timestamps: Path | None,
     extensions: Path | None,
@@ -115,15 +116,19 @@ def grade(
     scheduler: str | None,
     require_sandbox: bool,
     dry_run: bool,
+    forget: tuple[str, ...],
     student: str | None,
     verbose: bool,
 ) -> None:
     """Grade the submissions for LABS.
 
     Takes the answer cells out of every <student>/<lab>.ipynb, runs them in a process of their own, and checks them from
-    another one. Writes <output>/<lab>.csv (one row per question), nbgrader's gradebook, and the notebooks that
-    formgrader shows. Exits with 0 whenever it graded, whatever the scores; a submission that cannot be read scores 0,
-    with the reason in its rows.
+    another one. Writes <output>/gradebook.db, nbgrader's gradebook, the notebooks that formgrader shows, and a copy of
+    the rows in <output>/<lab>.csv. Exits with 0 whenever it graded, whatever the scores; a submission that cannot be
+    read scores 0, with the reason in its rows.
+
+    Only those in --submissions change: who was graded before stays, until --forget takes them out. Before anything
+    changes the gradebook is copied to <output>/backups; `course undo` goes back.
 
     Results are kept in <output>/cache.db, by answers, checks and version of the kit: grading an unchanged class again
     takes seconds, a grader that was killed goes on where it was, and after a changed check only that check is graded
@@ -147,104 +152,42 @@ def grade(
     with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
         from autograder.grading.cache import ResultCache
         from autograder.grading.grader import student_folders
+        from autograder.records.backups import backed_up, rehearsal
+        from autograder.records.changes import summary
         from autograder.records.gradebook import GradeWriter
 
-        with console.status("starting"):
-            chosen, folders = labs_of(root, labs), student_folders(submissions)
-            # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-            database = gradebook or output / "gradebook.db"
-            writers = [
-                GradeWriter(lab, output, database, dates_of(lab, due, timestamps, extensions, folders))
-                for lab in chosen
-                if not dry_run
-            ]
-            walls = examiners.walls()
-        tell_walls(walls, require_sandbox)
-        with ResultCache(output / "cache.db") as cache:
-            for number, lab in enumerate(chosen):
-                if dry_run:
-                    show_changes(lab, output, grade_lab(lab, folders, examiners, cache))
-                    continue
-                with writers[number] as writer:
+        with contextlib.ExitStack() as stack:
+            with console.status("starting"):
+                chosen, folders = labs_of(root, labs), student_folders(submissions)
+                folders = {student: folder for student, folder in folders.items() if student not in forget}
+                place = stack.enter_context(rehearsal(output)) if dry_run else output
+                if not dry_run:
+                    stack.enter_context(backed_up(output))
+                before = records_or_none(output)
+                # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
+                dates = [dates_of(lab, due, timestamps, extensions, folders) for lab in chosen]
+                writers = [GradeWriter(lab, place, own) for lab, own in zip(chosen, dates, strict=True)]
+                walls = examiners.walls()
+            tell_walls(walls, require_sandbox)
+            cache = stack.enter_context(ResultCache(output / "cache.db"))
+            for lab, writer in zip(chosen, writers, strict=True):
+                statuses: list[str] = []
+                with writer:
+                    gone = [student for student in forget if writer.forget(student, submissions)]
                     for graded in grade_lab(lab, folders, examiners, cache):
                         writer.add(graded)
-                counts = counted(r.status for r in writer.rows)
-                console.print(f"{lab.name}: {len(folders)} submissions graded ({counts})")
-                console.print(f"  rows in {output / lab.name}.csv, gradebook in {writer.database}")
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
-def gradebook(output: Path) -> None:
-    """Print every student's points, lab by lab."""
-    from autograder.records.gradebook import late_penalties, read_csvs, totals
-
-    rows = read_csvs(output)
-    points = totals(rows, late_penalties(output))
-    largest = rows.drop_duplicates(["lab", "question"]).groupby("lab")["max_score"].sum()
-    waiting = rows[rows["status"] == "by hand"].groupby("student").size()
-    table = Table(title="Gradebook")
-    table.add_column("student")
-    for lab in points.columns:
-        best = largest.sum() if lab == "total" else largest[lab]
-        table.add_column(f"{lab}\nof {best:g}", justify="right")
-    table.add_column("answers waiting\nfor a person", justify="right")
-    for student, row in points.iterrows():
-        cells = ["-" if value != value else f"{value:g}" for value in row]
-        table.add_row(escape(str(student)), *cells, str(waiting.get(student, 0)))
-    console.print(table)
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
-@click.option("--to", type=click.Path(path_type=Path), default=REPORT, show_default=True, help="Folder to write to.")
-def report(output: Path, to: Path) -> None:
-    """Write an HTML page that shows how the class did, and where."""
-    from autograder.records.report import write_report
-
-    console.print(f"report: {write_report(output, to)}")
-
-
-@click.command()
-@click.argument("lab")
-@click.option("--submissions", type=click.Path(path_type=Path), required=True, help="As for `course grade`.")
-@click.option("--pairs", type=click.IntRange(1), default=20, show_default=True, help="How many to show.")
-@click.pass_obj
-def similar(root: Path, lab: str, submissions: Path, pairs: int) -> None:
-    """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything."""
-    from autograder.grading.grader import find_submissions
-    from autograder.labs.lab import Lab
-    from autograder.records.similar import similar as compare
-
-    chosen = Lab(lab, root)
-    found = compare(chosen, find_submissions(chosen, submissions))
-    table = Table("exercise", "students", "alike", "lines in common (renamed code counts as alike, not as common)")
-    for pair in found[:pairs]:
-        lines = "\n".join(pair.common[:8]) + (f"\n... {len(pair.common) - 8} more" if len(pair.common) > 8 else "")
-        table.add_row(pair.exercise, escape(f"{pair.first}, {pair.second}"), f"{pair.likeness:.0%}", escape(lines))
-    console.print(table)
-    console.print("Likeness is no proof: short exercises have few right answers. Read both before you judge.")
-
-
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are.")
-@click.option("--to", "system", type=click.Choice(["canvas", "moodle", "gradescope"]), required=True)
-@click.option("--roster", type=click.Path(path_type=Path), required=True, help="CSV: student, and what --to needs.")
-@click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
-def export(output: Path, system: str, roster: Path, path: Path) -> None:
-    """Write grades, less what lateness costs, as the CSV file that Canvas, Moodle or Gradescope imports.
-
-    The roster has a column `student`, the name of the folder, and `id` (canvas) or `email` (moodle, gradescope);
-    `name`, `sis`, `login` and `section` are passed on. Who is not in it is named, and not in the file: exit code 1.
-    """
-    from autograder.records.export import export as make
-    from autograder.records.export import read_roster, write_export
-
-    made = make(output, system, read_roster(roster, system))
-    write_export(made, path)
-    console.print(f"{path}: {len(made.table) - (system == 'canvas')} students", markup=False, soft_wrap=True)
-    for words, names in (("in the roster, but nothing graded", made.ungraded), ("NOT in the roster", made.unknown)):
-        if names:
-            console.print(f"{words}: {', '.join(names)}", markup=False, soft_wrap=True)
-    if made.unknown:
-        raise SystemExit(1)
+                        statuses += [row.status for row in graded.rows]
+                if unknown := [student for student in forget if student not in gone]:
+                    console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
+                after = records_or_none(place)
+                if dry_run:
+                    show_changes(lab, before, after)
+                else:
+                    told = f"{lab.name}: {len(folders)} submissions graded ({counted(statuses)})"
+                    console.print(told, markup=False, soft_wrap=True)
+                told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
+                console.print(
+                    f"{lab.name}{', no grade written' if dry_run else ''}: {told}", markup=False, soft_wrap=True
+                )
+            if not dry_run:
+                console.print(f"gradebook: {writers[0].database}; what next: course status", markup=False)

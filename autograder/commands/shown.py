@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 console = Console()
 
+INBOX = Path("inbox")
 GRADES = Path("build/grades")
 REPORT = Path("build/report")
 

@@ -207,6 +207,8 @@ def student_folders(folder: Path) -> dict[str, Path]:
     Raises:
         CourseError: if there is no such folder, or nothing in it.
     """
+    if folder.is_file():
+        raise CourseError(f"{folder} is no folder: take it apart with `course collect LAB {folder}` first")
     if not folder.is_dir():
         raise CourseError(f"the submissions folder {folder} does not exist")
     students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

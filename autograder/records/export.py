@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from autograder.errors import CourseError
-from autograder.records.gradebook import late_penalties, read_csvs, totals
+from autograder.records.rows import Records
 
 SYSTEMS = {
     "canvas": {"ID": "id", "Student": "name", "SIS User ID": "sis", "SIS Login ID": "login", "Section": "section"},
@@ -57,16 +57,14 @@ def read_roster(path: Path, system: str) -> dict[str, dict[str, str]]:
     return {row["student"]: row for row in rows}
 
 
-def export(output: Path, system: str, roster: dict[str, dict[str, str]]) -> Export:
+def export(records: Records, system: str, roster: dict[str, dict[str, str]]) -> Export:
     """
     Args:
-        output: where `course grade` wrote.
+        records: all grades.
         system: one of `SYSTEMS`.
         roster: see `read_roster`.
     """
-    rows = read_csvs(output)
-    points = totals(rows, late_penalties(output)).drop(columns="total")
-    most = rows.drop_duplicates(["lab", "question"]).groupby("lab")["max_score"].sum()
+    points, most = records.totals().drop(columns="total"), records.largest
     known = [student for student in points.index if student in roster]
     columns = {name: [roster[s].get(source) or "" for s in known] for name, source in SYSTEMS[system].items()}
     table = pd.DataFrame({name: [harmless(v) for v in values] for name, values in columns.items()})

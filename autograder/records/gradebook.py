@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import csv
 import functools
+import hashlib
 import json
 import logging
 import re
+import secrets
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.dbutil import ALEMBIC_DIR
 from nbgrader.preprocessors import AssignLatePenalties, ClearOutput, ComputeChecksums, LockCells, SaveCells
 from nbgrader.utils import compute_checksum, determine_grade
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.errors import CourseError
 from autograder.grading.grader import Graded, Row
 from autograder.labs.build import NamedStub, release
+from autograder.labs.cell import Cell
 from autograder.labs.due import TIMESTAMP, Dates, timestamp_beside
 from autograder.labs.lab import Lab
+from autograder.records.rows import GRADEBOOK, TABLE, write_csv
 from autograder.sandbox.refused import refusals
-from autograder.sandbox.walls import WALLS
 
 # nbgrader's models let SQLAlchemy flush early, which SQLAlchemy 2 warns of; nothing is lost by it
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
@@ -47,30 +49,27 @@ warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
 SECRET = "submission_secret.txt"  # of nbgrader's exchange
 LONGEST_BESIDE = 1000  # bytes of its files; they have 30 and 128
 
-COLUMNS = ["student", "lab", "question", "score", "max_score", "status", "message"]
+KNOWN = "SELECT told FROM course_submission WHERE student = :s AND lab = :l"
+TELL = "INSERT OR REPLACE INTO course_submission (student, lab, nbgrader_id, told) VALUES (:s, :l, :n, :told)"
+FORGET = "DELETE FROM course_submission WHERE student = :s AND lab = :l"
 
 
 class GradeWriter:
-    """Writes one lab's results: the gradebook, ``<output>/<lab>.csv`` and the notebooks that formgrader shows.
+    """Writes one lab's results: nbgrader's gradebook and the notebooks that formgrader shows, and beside them
+    ``<output>/<lab>.csv``. Of those who are not graded in this run everything stays.
 
     Args:
-        output: folder for the csv and nbgrader's ``submitted`` and ``autograded`` folders.
-        database: nbgrader's gradebook, an SQLite file.
+        output: folder for the gradebook and nbgrader's ``submitted`` and ``autograded`` folders.
         dates: when the lab is due and when it was handed in; what they do not say stays as the gradebook has it.
 
     Raises:
-        CourseError: if the file is there and is no gradebook.
+        CourseError: if the gradebook's file is there and is no gradebook.
     """
 
-    def __init__(self, lab: Lab, output: Path, database: Path, dates: Dates | None = None):
-        self.lab, self.output, self.database, self.dates = lab, Path(output), Path(database), dates or Dates()
+    def __init__(self, lab: Lab, output: Path, dates: Dates | None = None):
+        self.lab, self.output, self.dates = lab, Path(output), dates or Dates()
+        self.database = self.output / GRADEBOOK
         self.output.mkdir(parents=True, exist_ok=True)
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = []
-        self.walls: list[set[str]] = []  # of the sandbox, for every submission that could be read
-        self.notes: dict[str, list[str]] = {}  # student -> what was odd about the notebook
-        self.refused: dict[str, list[str]] = {}  # student -> what was refused to the answers
-        self.late: dict[str, float] = {}  # student -> points that being late costs
         self._resources = {
             "nbgrader": {"notebook": lab.name, "assignment": lab.name, "db_url": f"sqlite:///{self.database.resolve()}"}
         }
@@ -86,30 +85,43 @@ class GradeWriter:
     def __exit__(self, kind: Any, *_: object) -> None:
         self.gradebook.close()
         if kind is None:
-            self._write_csv()
-            self._write_run()
+            write_csv(self.output, self.lab.name)
 
-    def add(self, graded: Graded) -> list[Row]:
-        """Writes a submission's result. Returns its rows, with a person's grades where there are any."""
+    def add(self, graded: Graded) -> None:
+        """Writes a submission's result; a person's grades and comments stay."""
         self._copy_submission(graded)
         notebook = autograded_notebook(graded)
-        folder = self.output / "autograded" / nbgrader_id(graded.submission.student) / self.lab.name
+        folder = self._folder("autograded", graded.submission.student)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.lab.name}.ipynb"
-        before = _sources(path)
-        nbformat.write(notebook, path)
-        _copy_what_the_exchange_laid_beside(graded, folder)
-        rows = self._save(graded, notebook, before)
+        nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
+        handed_in = self._save(graded, notebook)
+        _lay_beside(graded, folder, handed_in)
         self._charge_lateness(graded, notebook)
-        self.rows += rows
-        if not graded.submission.unreadable:
-            if graded.walls:  # none are known if the examiner was lost
-                self.walls.append(set(graded.walls))
-            if graded.submission.answers.notes:
-                self.notes[graded.submission.student] = graded.submission.answers.notes
-            if refused := refusals([*(row.message for row in graded.rows), *graded.output.values()]):
-                self.refused[graded.submission.student] = refused
-        return rows
+
+    def forget(self, student: str, submissions: Path | None = None) -> bool:
+        """Takes a student out of the lab's grades; the notebook that was handed in stays where it lies.
+
+        Args:
+            submissions: where notebooks are graded from; what lies there is not touched.
+
+        Returns:
+            Whether there was anything to forget.
+        """
+        known = {"s": student, "l": self.lab.name}
+        there = self.gradebook.db.execute(text(KNOWN), known).first() is not None
+        self.gradebook.db.execute(text(FORGET), known)
+        with contextlib.suppress(MissingEntry):
+            self.gradebook.remove_submission(self.lab.name, nbgrader_id(student))
+            there = True
+        self.gradebook.db.commit()
+        for kind in ("autograded", "feedback", "submitted"):
+            folder = self._folder(kind, student)
+            if submissions is None or not folder.resolve().is_relative_to(submissions.resolve()):
+                shutil.rmtree(folder, ignore_errors=True)
+        return there
+
+    def _folder(self, kind: str, student: str) -> Path:
+        return self.output / kind / nbgrader_id(student) / self.lab.name
 
     def _register_lab(self) -> None:
         """Tells the gradebook of the lab's cells and points, as nbgrader's GenerateAssignment does."""
@@ -118,6 +130,7 @@ class GradeWriter:
             known = {} if self.dates.due is None else {"duedate": self.dates.due}
             _number_new_database(self.database)
             with self._gradebook() as gradebook:
+                gradebook.db.execute(text(TABLE))
                 gradebook.update_or_create_assignment(self.lab.name, **known)
             for step in (LockCells, NamedStub, ClearOutput, ComputeChecksums, SaveCells):
                 notebook, _ = step().preprocess(notebook, copy.deepcopy(self._resources))
@@ -126,7 +139,7 @@ class GradeWriter:
         except RuntimeError as error:  # nbgrader refuses when cells come or go that submissions refer to
             raise CourseError(
                 f"{self.database} holds grades for another version of {self.lab.name} ({error}): "
-                "grade into another gradebook with --gradebook FILE, or delete this one"
+                "grade into another folder with --output FOLDER, or delete this gradebook"
             ) from error
 
     def _gradebook(self) -> Gradebook:
@@ -134,49 +147,72 @@ class GradeWriter:
 
     def _copy_submission(self, graded: Graded) -> None:
         """formgrader lists what lies in ``submitted``."""
-        folder = self.output / "submitted" / nbgrader_id(graded.submission.student) / self.lab.name
+        folder = self._folder("submitted", graded.submission.student)
         folder.mkdir(parents=True, exist_ok=True)
         if graded.submission.path is not None:
             # its rows say so if it cannot be read; nbgrader's collect has put it into this very folder
             with contextlib.suppress(PermissionError, shutil.SameFileError):
                 shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
 
-    def _save(self, graded: Graded, notebook: NotebookNode, before: dict[str, str]) -> list[Row]:
+    def _save(self, graded: Graded, notebook: NotebookNode) -> datetime | None:
         """Puts grades and comments into the gradebook, by the rules of nbgrader's SaveAutoGrades but all in one
         transaction; that takes one for each cell, and a tenth of a second for all.
 
-        Written questions get zero where there is nothing to read; a person's grade stays, and goes into the rows. It
-        needs another look only if the answer is not what it was ``before``.
+        Written questions get zero where there is nothing to read. A person's grade stays; if the answer is not the one
+        that the person saw, it waits for another look.
+
+        Returns:
+            When it was handed in, if that is known.
         """
         student = nbgrader_id(graded.submission.student)
-        self._register_submission(graded, student)
+        handed_in = self._register_submission(graded, student)
         saved = self.gradebook.find_submission_notebook(self.lab.name, self.lab.name, student)
         cells = {c["id"]: c for c in notebook.cells}
         for comment in saved.comments:
             cell = cells[self.names[comment.cell_id]]
             untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
             comment.auto_comment = "No response." if untouched else None
-        rows = {row.question: row for row in graded.rows}
+        known = {"s": graded.submission.student, "l": self.lab.name}
+        before = self.gradebook.db.execute(text(KNOWN), known).scalar()
+        seen = {row["question"]: row["answer"] for row in json.loads(before)["rows"]} if before else {}
+        answers = {question.id: self._answer(graded, question) for question in self.lab.questions}
+        status = {row.question: row.status for row in graded.rows}
         for grade in saved.grades:
             question = self.names[grade.cell_id]
-            row = rows[question]
             grade.auto_score, _ = determine_grade(cells[question])
-            looked_at = not grade.needs_manual_grade and before.get(question) == cells[question].source
-            by_hand = grade.auto_score is None or grade.manual_score is not None
-            grade.needs_manual_grade = by_hand and not (grade.manual_score is not None and looked_at)
-            if grade.auto_score is None and row.status in ("missing", "unreadable", "not attempted"):
-                grade.auto_score, grade.needs_manual_grade = 0.0, False
-            if grade.manual_score is not None:
-                told = f"{question}: by a person"
-                score = grade.manual_score + (grade.extra_credit or 0.0)
-                rows[question] = replace(row, score=score, status="graded by hand", message=told, public=told)
-            elif grade.extra_credit:
-                rows[question] = replace(row, score=row.score + grade.extra_credit)
+            if grade.auto_score is None and status[question] in ("missing", "unreadable", "not attempted"):
+                grade.auto_score = 0.0
+            if grade.manual_score is None:
+                grade.needs_manual_grade = grade.auto_score is None
+            else:
+                grade.needs_manual_grade |= seen.get(question) != answers[question]
+        told = known | {"n": student, "told": json.dumps(self._told(graded, answers), ensure_ascii=False)}
+        self.gradebook.db.execute(text(TELL), told)
         self.gradebook.db.commit()
-        return list(rows.values())
+        return handed_in
 
-    def _register_submission(self, graded: Graded, student: str) -> None:
-        """Tells the gradebook that there is a submission, and its dates as far as they are known."""
+    def _told(self, graded: Graded, answers: dict[str, str]) -> dict[str, Any]:
+        """What nbgrader's tables have no place for; see `autograder.records.rows.TABLE`."""
+        kept = ("question", "max_score", "status", "message", "public", "seconds")
+        rows = [{key: getattr(row, key) for key in kept} | {"answer": answers[row.question]} for row in graded.rows]
+        readable = not graded.submission.unreadable
+        texts = [*(row.message for row in graded.rows), *graded.output.values()]
+        return {
+            "rows": rows,
+            "notes": graded.submission.answers.notes if readable else [],
+            "refused": refusals(texts) if readable else [],
+            "walls": list(graded.walls) if readable and graded.walls else None,  # none are known of a lost examiner
+            "version": lab_version(self.lab),
+        }
+
+    def _answer(self, graded: Graded, question: Cell) -> str:
+        """Stands for what a person who grades this question looks at."""
+        cell = question if question.kind == "written" else self.lab.exercise_of(question)
+        source = graded.submission.answers.sources.get(cell.id)
+        return "" if source is None else hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _register_submission(self, graded: Graded, student: str) -> datetime | None:
+        """Tells the gradebook that there is a submission, and its dates as far as they are known; returns its time."""
         name, path = graded.submission.student, graded.submission.path
         handed_in = self.dates.handed_in.get(name)
         if handed_in is None and path is not None:
@@ -189,6 +225,7 @@ class GradeWriter:
             if submission.assignment.duedate is None:
                 raise CourseError(f"{name} has an extension, but {self.lab.name} has no due date: say --due TIME")
             submission.extension = self.dates.extensions[name] - submission.assignment.duedate
+        return submission.timestamp
 
     def _charge_lateness(self, graded: Graded, notebook: NotebookNode) -> None:
         """Late penalties, by nbgrader's own step and plugin; one that stands there stays if no dates are known."""
@@ -199,9 +236,6 @@ class GradeWriter:
             step = AssignLatePenalties(config=self._config)
             step.log = logging.Logger("nbgrader", logging.ERROR)  # it warns of every late submission
             step.preprocess(notebook, {"nbgrader": self._resources["nbgrader"] | {"student": student}})
-        saved = self.gradebook.find_submission_notebook(self.lab.name, self.lab.name, student)
-        if saved.late_submission_penalty:
-            self.late[graded.submission.student] = saved.late_submission_penalty
         self.gradebook.db.commit()
 
     @functools.cached_property
@@ -211,35 +245,6 @@ class GradeWriter:
         if not (self.lab.root / name).is_file():
             return Config()
         return PyFileConfigLoader(name, path=str(self.lab.root)).load_config()
-
-    def _write_csv(self) -> None:
-        path = self.output / f"{self.lab.name}.csv"
-        partial = path.with_suffix(".csv.part")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            order = {question.id: number for number, question in enumerate(self.lab.questions)}
-            writer.writerows(vars(r) for r in sorted(self.rows, key=lambda r: (r.student, order[r.question])))
-        partial.replace(path)
-
-    def _write_run(self) -> None:
-        """Writes ``<lab>.run.json``, what the report tells beside the rows: the walls of the sandbox that stood for all
-        answers, what was odd about notebooks, what was refused to answers, how many seconds each question took whom,
-        and what lateness cost."""
-        stood = [wall for wall in WALLS if self.walls and all(wall in walls for walls in self.walls)]
-        took: dict[str, dict[str, float]] = {}
-        for row in sorted(self.rows, key=lambda row: row.student):
-            if row.seconds:
-                took.setdefault(row.question, {})[row.student] = row.seconds
-        run = {
-            "walls": stood,
-            "notes": dict(sorted(self.notes.items())),
-            "refused": dict(sorted(self.refused.items())),
-            "took": took,
-            "late": dict(sorted(self.late.items())),
-        }
-        path = self.output / f"{self.lab.name}.run.json"
-        path.write_text(json.dumps(run, indent=1), encoding="utf-8")
 
 
 def _number_new_database(path: Path) -> None:
@@ -253,25 +258,29 @@ def _number_new_database(path: Path) -> None:
     engine.dispose()
 
 
-def _copy_what_the_exchange_laid_beside(graded: Graded, folder: Path) -> None:
-    """Time and secret of a submission that came by nbgrader's exchange, which hands feedback back by them."""
-    if graded.submission.path is None:
-        return
+def _lay_beside(graded: Graded, folder: Path, handed_in: datetime | None) -> None:
+    """Time and secret of a submission, by which nbgrader's exchange hands feedback back. What came by the exchange has
+    its own; any other way there is nobody to fetch it, but release_feedback stops everybody's where a file lacks."""
+    path = graded.submission.path
     for name in (TIMESTAMP, SECRET):
-        source = graded.submission.path.parent / name
-        if source.is_file() and not source.is_symlink():
+        source = path and path.parent / name
+        if source and source.is_file() and not source.is_symlink():
             with contextlib.suppress(PermissionError), source.open("rb") as file:
                 (folder / name).write_bytes(file.read(LONGEST_BESIDE))
+        if not (folder / name).is_file():
+            known = f"{handed_in} UTC\n" if handed_in else "not known\n"
+            (folder / name).write_text(known if name == TIMESTAMP else secrets.token_hex(64), encoding="ascii")
 
 
-def _sources(path: Path) -> dict[str, str]:
-    """The cells of a notebook that was written here, by id; none if there is none yet."""
-    return {cell["id"]: cell.source for cell in nbformat.read(path, 4).cells} if path.is_file() else {}
+def lab_version(lab: Lab) -> str:
+    """Stands for all that a lab's grades depend on in the lab."""
+    return hashlib.sha256(json.dumps([asdict(cell) for cell in lab.cells]).encode()).hexdigest()[:16]
 
 
 def nbgrader_id(student: str) -> str:
-    """The student's name as nbgrader's tools get it: formgrader puts it into pages without escaping it."""
-    return re.sub(r"[<>&\"'`%={}]", lambda match: f"%{ord(match[0]):02X}", student)
+    """The student's name as nbgrader's tools get it: formgrader puts it into pages without escaping it, and others take
+    it for a pattern of file names."""
+    return re.sub(r"[<>&\"'`%={}\[\]*?]", lambda match: f"%{ord(match[0]):02X}", student)
 
 
 def autograded_notebook(graded: Graded) -> NotebookNode:
@@ -299,45 +308,3 @@ def _verdict(row: Row) -> NotebookNode:
     if row.status == "passed":
         return new_output("stream", name="stdout", text=f"✓ passed: {row.score:g} of {row.max_score:g} points\n")
     return new_output("error", ename=row.status, evalue=row.public, traceback=[f"✗ {row.status}: {row.public}"])
-
-
-def previous_rows(lab: Lab, output: Path) -> dict[tuple[str, str], tuple[str, str]]:
-    """Score and status of each student and question as ``<output>/<lab>.csv`` has them; empty if there is none."""
-    path = Path(output) / f"{lab.name}.csv"
-    if not path.is_file():
-        return {}
-    table = pd.read_csv(path, dtype={"student": str}, keep_default_na=False)
-    return {(r.student, r.question): (f"{r.score:g}", r.status) for r in table.itertuples()}
-
-
-def read_csvs(output: Path) -> pd.DataFrame:
-    """All rows in ``<output>/*.csv``.
-
-    Raises:
-        CourseError: if nothing was graded into that folder.
-    """
-    files = sorted(Path(output).glob("*.csv"))
-    if not files:
-        raise CourseError(f"there are no grades in {output}: run `course grade` first")
-    return pd.concat([pd.read_csv(f, dtype={"student": str}, keep_default_na=False) for f in files], ignore_index=True)
-
-
-def late_penalties(output: Path) -> dict[tuple[str, str], float]:
-    """Points that lateness costs, by student and lab, as ``<output>/<lab>.run.json`` has them."""
-    files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(output).glob("*.run.json"))}
-    return {
-        (student, path.name.removesuffix(".run.json")): points
-        for path, run in files.items()
-        for student, points in run.get("late", {}).items()
-    }
-
-
-def totals(rows: pd.DataFrame, late: dict[tuple[str, str], float]) -> pd.DataFrame:
-    """Points of each student in each lab, less `late_penalties`, and of all labs together: index student, one column
-    per lab and ``total``.
-    """
-    table = rows.pivot_table(index="student", columns="lab", values="score", aggfunc="sum")
-    for (student, lab), points in late.items():
-        table.loc[student, lab] -= points
-    table["total"] = table.sum(axis=1)
-    return table

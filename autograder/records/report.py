@@ -1,4 +1,4 @@
-"""HTML pages on how the class did, and where: one for each lab and one that leads to them; from what `gradebook` wrote.
+"""HTML pages on how the class did, and where: one for each lab and one that leads to them; from the gradebook.
 
 A page needs no script and loads nothing. Names and messages come from strangers: the templates escape them, and each
 page's own policy lets a browser run nothing.
@@ -6,7 +6,6 @@ page's own policy lets a browser run nothing.
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Hashable
@@ -16,7 +15,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from autograder.records.gradebook import read_csvs
+from autograder.records.rows import Records
 from autograder.sandbox.walls import WALLS
 
 KINDS = {
@@ -173,19 +172,15 @@ class LabReport:
         return next((q for q in self.questions if q.rate < 1 and not q.waiting), None)
 
 
-def write_report(output: Path, to: Path) -> Path:
-    """Writes ``to/<lab>.html`` for every lab, and ``to/index.html``, from what `course grade` left in ``output``. The
-    same rows always give the same bytes.
+def write_report(records: Records, to: Path) -> Path:
+    """Writes ``to/<lab>.html`` for every lab, and ``to/index.html``, of what the gradebook says. The same rows
+    always give the same bytes.
 
     Returns:
         The path of ``index.html``.
-
-    Raises:
-        CourseError: if nothing was graded into that folder.
     """
-    rows = read_csvs(output)
-    rows["message"] = rows["message"].astype(str).map(clean)
-    labs = [lab_report(str(name), of_lab, _run(output, str(name))) for name, of_lab in rows.groupby("lab", sort=True)]
+    rows = records.rows.assign(message=records.rows["message"].map(clean))
+    labs = [lab_report(name, rows[rows["lab"] == name], records.run(name)) for name in records.labs]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -208,17 +203,11 @@ def _write(path: Path, page: str) -> Path:
     return partial.replace(path)
 
 
-def _run(output: Path, lab: str) -> dict:
-    """What the grader wrote beside the rows, in ``<lab>.run.json``; empty if there is none."""
-    path = Path(output) / f"{lab}.run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
     """
     Args:
-        rows: of the lab's csv file, with the columns of `gradebook.COLUMNS`.
-        run: what stands in its ``<lab>.run.json``.
+        rows: of the lab, with the columns of `rows.COLUMNS`.
+        run: see `Records.run`.
     """
     order = list(dict.fromkeys(rows["question"]))
     tells = discrimination(rows)

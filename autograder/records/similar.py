@@ -40,6 +40,49 @@ class Pair:
     common: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Students whose answers are alike, and to which exercises; of `common` those of the first exercise."""
+
+    students: tuple[str, ...]
+    exercises: tuple[tuple[str, float], ...]  # with the likeness, the most alike first
+    common: tuple[str, ...]
+
+
+def grouped(pairs: Iterable[Pair]) -> list[Group]:
+    """Pairs put together: who has the same answer, names aside, is one group, and one group in all exercises where the
+    same students have it. The groups with the most exercises that are alike come first."""
+    alike: dict[tuple[str, ...], dict[str, Pair]] = {}
+    by_exercise: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_exercise.setdefault(pair.exercise, []).append(pair)
+    for exercise, found in by_exercise.items():
+        same = _same(found)
+        for pair in found:
+            students = tuple(sorted({*same.get(pair.first, [pair.first]), *same.get(pair.second, [pair.second])}))
+            own = alike.setdefault(students, {})
+            own[exercise] = min(own.get(exercise, pair), pair, key=lambda p: p.likeness)
+    groups = [
+        Group(
+            students,
+            tuple((p.exercise, p.likeness) for p in sorted(own.values(), key=lambda p: -p.likeness)),
+            max(own.values(), key=lambda p: p.likeness).common,
+        )
+        for students, own in alike.items()
+    ]
+    return sorted(groups, key=lambda g: (-sum(likeness for _, likeness in g.exercises), g.students))
+
+
+def _same(pairs: list[Pair]) -> dict[str, set[str]]:
+    """Student -> all who have the same answer as sequences of words."""
+    same: dict[str, set[str]] = {}
+    for pair in pairs:
+        if pair.likeness == 1:
+            together = same.get(pair.first, {pair.first}) | same.get(pair.second, {pair.second})
+            same |= dict.fromkeys(together, together)
+    return same
+
+
 def similar(lab: Lab, submissions: Iterable[Submission]) -> list[Pair]:
     """Pairs of answers that are long enough to say anything and at least `ALIKE`, the most alike first."""
     released = [cell.source for cell in release(lab).cells]

@@ -139,13 +139,11 @@ def test_an_empty_submissions_folder_is_an_error(mini, tmp_path):
 
 
 def test_a_file_that_is_no_gradebook_is_named(mini, inbox, tmp_path):
-    (tmp_path / "notes.txt").write_text("these are my notes, not a database\n" * 100)
-    result = course(
-        mini, "grade", "00_mini", "--submissions", inbox, "--output", tmp_path, "--gradebook", tmp_path / "notes.txt"
-    )
+    (tmp_path / "gradebook.db").write_text("these are my notes, not a database\n" * 100)
+    result = course(mini, "grade", "00_mini", "--submissions", inbox, "--output", tmp_path)
     assert result.exit_code == 2
-    assert "notes.txt is not a gradebook" in result.stderr
-    assert "notes" in (tmp_path / "notes.txt").read_text()
+    assert "gradebook.db is not a gradebook" in result.stderr
+    assert "notes" in (tmp_path / "gradebook.db").read_text()
 
 
 def test_a_gradebook_of_another_version_of_the_lab_is_refused_not_mixed(graded, mini, inbox, tmp_path):
@@ -153,9 +151,7 @@ def test_a_gradebook_of_another_version_of_the_lab_is_refused_not_mixed(graded, 
     shutil.copyfile(graded / "gradebook.db", database)
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE base_cell SET name = 'check_old' WHERE name = 'check_double'")
-    result = course(
-        mini, "grade", "00_mini", "--submissions", inbox, "--output", tmp_path / "o", "--gradebook", database
-    )
+    result = course(mini, "grade", "00_mini", "--submissions", inbox, "--output", tmp_path)
     assert result.exit_code == 2
     assert "holds grades for another version of 00_mini" in result.stderr
 

@@ -55,7 +55,7 @@ def squeezed(text: str) -> str:
 
 def feedback(lab: Lab, graded: list[Graded], folder: Path) -> dict[str, Page]:
     """What `course grade` and nbgrader's Generate Feedback make, by this course's nbgrader_config.py."""
-    with GradeWriter(lab, folder, folder / "gradebook.db") as writer:
+    with GradeWriter(lab, folder) as writer:
         for each in graded:
             writer.add(each)
     config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()

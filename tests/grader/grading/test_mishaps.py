@@ -18,7 +18,8 @@ import pytest
 from autograder.grading.grader import Grader, Submission, find_submissions
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
-from autograder.records.gradebook import GradeWriter, read_csvs
+from autograder.records.gradebook import GradeWriter
+from autograder.records.rows import read_records
 
 DOUBLE = '''def double(x):
     """Twice x: für Text ein Fehler."""
@@ -547,10 +548,10 @@ def test_a_folder_whose_name_is_not_utf_8_stops_nobody(mini: Lab, grader: Grader
             (folder / "00_mini.ipynb").write_text(json.dumps(nbformat.from_dict(release(mini))))
     except OSError:
         pytest.skip("NOT TRIED: this file system takes UTF-8 names only")
-    with GradeWriter(mini, tmp_path / "grades", tmp_path / "gradebook.db") as writer:
+    with GradeWriter(mini, tmp_path / "grades") as writer:
         for submission in find_submissions(mini, tmp_path / "inbox"):
             writer.add(grader.grade(submission))
-    assert set(read_csvs(tmp_path / "grades")["student"]) == {"ann", "caf\\xe9", "Ñandú\tTab"}
+    assert set(read_records(tmp_path / "grades").rows["student"]) == {"ann", "caf\\xe9", "Ñandú\tTab"}
 
 
 @pytest.mark.parametrize("name", MISHAPS)

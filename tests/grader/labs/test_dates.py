@@ -19,7 +19,8 @@ from autograder.grading.grader import Grader, find_submissions
 from autograder.labs.build import answered
 from autograder.labs.due import Dates, read_time, read_times, timestamp_beside
 from autograder.labs.lab import Lab
-from autograder.records.gradebook import GradeWriter, late_penalties, read_csvs, totals
+from autograder.records.gradebook import GradeWriter
+from autograder.records.rows import read_records
 
 CONFIG = """
 from nbgrader.plugins import LateSubmissionPlugin
@@ -48,7 +49,7 @@ def course(tmp_path: Path) -> Lab:
 
 
 def grade(lab: Lab, grader: Grader, **dates: object) -> None:
-    with GradeWriter(lab, lab.root / "grades", lab.root / "grades" / "gradebook.db", Dates(**dates)) as writer:
+    with GradeWriter(lab, lab.root / "grades", Dates(**dates)) as writer:
         for submission in find_submissions(lab, lab.root / "inbox"):
             writer.add(grader.grade(submission))
 
@@ -90,6 +91,7 @@ def test_what_a_person_decided_survives(course, grader):
         with (course.root / "grades" / "00_mini.csv").open(newline="") as file:
             rows = {(r["student"], r["question"]): (float(r["score"]), r["status"]) for r in csv.DictReader(file)}
         assert rows["ann", "why"] == (3.5, "graded by hand")
+        assert rows["bob", "why"] == (0, "by hand"), "the answer is another, and nobody has read it"
         assert rows["ann", "check_double"] == (2.5, "passed")
         assert rows["cyd", "check_counter"] == (0.25, "graded by hand")
 
@@ -101,9 +103,10 @@ def test_lateness_costs_what_the_plugin_says_and_goes_on_doing_so(course, grader
     assert penalties(course) == expected
     grade(course, grader)  # nothing said: what the gradebook knows stays
     assert penalties(course) == expected
-    assert late_penalties(course.root / "grades") == {("ann", "00_mini"): 0.5, ("bob", "00_mini"): 2.0}
-    points = totals(read_csvs(course.root / "grades"), late_penalties(course.root / "grades"))
-    assert points["total"].to_dict() == {"ann": 3.5, "bob": 2.0, "cyd": 4.0}
+    records = read_records(course.root / "grades")
+    assert records.penalties == {("ann", "00_mini"): 0.5, ("bob", "00_mini"): 2.0}
+    assert records.submissions["bob", "00_mini"].late.total_seconds() == 2 * 3600
+    assert records.totals()["total"].to_dict() == {"ann": 3.5, "bob": 2.0, "cyd": 4.0}
 
 
 def test_an_extension_moves_the_due_date_of_one(course, grader):
@@ -188,10 +191,10 @@ def test_what_came_by_the_exchange_is_graded_where_it_lies_and_can_get_feedback(
     nbformat.write(answered(lab), here / "00_mini.ipynb")
     (here / "timestamp.txt").write_text("2026-11-30 14:00:00.0 UTC")
     (here / "submission_secret.txt").write_text("0" * 128)
-    with GradeWriter(lab, tmp_path / "grades", tmp_path / "grades" / "gradebook.db", Dates(due=DUE)) as writer:
+    with GradeWriter(lab, tmp_path / "grades", Dates(due=DUE)) as writer:
         for submission in find_submissions(lab, tmp_path / "grades" / "submitted"):
             writer.add(grader.grade(submission))
-    assert sum(row.score for row in writer.rows) == lab.max_score
+    assert read_records(tmp_path / "grades").rows["score"].sum() == lab.max_score
     beside = tmp_path / "grades" / "autograded" / "ann" / "00_mini"  # generate_feedback takes both along from there
     for name in ("timestamp.txt", "submission_secret.txt"):
         assert (beside / name).read_bytes() == (here / name).read_bytes()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
-import json
 import random
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mini_records import records_of
 
 from autograder.errors import CourseError
 from autograder.grading import grader
@@ -19,8 +18,9 @@ from autograder.grading.grader import Grader, Submission
 from autograder.grading.submission import Answers
 from autograder.labs.lab import Lab
 from autograder.processes import examiner
-from autograder.records.gradebook import COLUMNS, GradeWriter
+from autograder.records.gradebook import GradeWriter
 from autograder.records.report import KINDS, MIN_STUDENTS, LabReport, discrimination, lab_report, write_report
+from autograder.records.rows import COLUMNS, Records, Submitted, read_records
 from autograder.sandbox.refused import refusals
 from autograder.sandbox.walls import WALLS
 
@@ -53,43 +53,40 @@ ROWS = [
 ]
 
 
+LAB = "00_mini"
+
+
+def class_of(rows: list[tuple], **submissions: Submitted) -> Records:
+    return records_of([(student, LAB, *rest) for student, *rest in rows], **{LAB: submissions})
+
+
 @pytest.fixture
-def grades(tmp_path: Path) -> Path:
-    folder = tmp_path / "grades"
-    folder.mkdir()
-    write_rows(folder, "00_mini", ROWS)
-    return folder
+def grades() -> Records:
+    return class_of(ROWS)
 
 
 PAGES = ["index.html", "00_mini.html"]
 
 
 @pytest.fixture(params=PAGES)
-def page(request: pytest.FixtureRequest, grades: Path, tmp_path: Path) -> str:
+def page(request: pytest.FixtureRequest, grades: Records, tmp_path: Path) -> str:
     """Each of the two pages."""
     return (write_report(grades, tmp_path / "report").parent / request.param).read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def lab_page(grades: Path, tmp_path: Path) -> str:
+def lab_page(grades: Records, tmp_path: Path) -> str:
     return write_report(grades, tmp_path / "report").with_name("00_mini.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def rows(grades: Path) -> pd.DataFrame:
-    return pd.read_csv(grades / "00_mini.csv", keep_default_na=False)
+def rows(grades: Records) -> pd.DataFrame:
+    return grades.rows
 
 
 @pytest.fixture
 def lab(rows: pd.DataFrame) -> LabReport:
     return lab_report("00_mini", rows, {})
-
-
-def write_rows(folder: Path, lab: str, rows: list[tuple]) -> None:
-    with (folder / f"{lab}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([student, lab, *rest] for student, *rest in rows)
 
 
 class Elements(HTMLParser):
@@ -147,13 +144,12 @@ def test_distribution_counts_every_student_once(lab: LabReport) -> None:
     assert bins["0 to 9 %"] == 2
 
 
-def test_lateness_stands_beside_the_points_and_counts_in_the_distribution(grades: Path, rows: pd.DataFrame) -> None:
-    run = {"late": {"ada": 1.5}}
-    lab = lab_report("00_mini", rows, run)
+def test_lateness_stands_beside_the_points_and_counts_in_the_distribution(tmp_path: Path) -> None:
+    grades = class_of(ROWS, ada=Submitted(penalty=1.5))
+    lab = lab_report(LAB, grades.rows, grades.run(LAB))
     assert (lab.points["ada"].earned, lab.points["ada"].late, lab.points["ada"].net) == (3, 1.5, 1.5)
     assert dict(lab.bins)["50 to 59 %"] == 2  # ada: 1.5 of 3; bob: 3 of 6
-    (grades / "00_mini.run.json").write_text(json.dumps(run))
-    told = "".join(Elements(_read(grades, "00_mini.html")).text)
+    told = "".join(Elements(_read(grades, "00_mini.html", tmp_path)).text)
     assert "Counts" in told and "Earned" in told and "\u22121.5" in told and "less what lateness costs" in told
 
 
@@ -205,27 +201,26 @@ def test_discrimination_leaves_out_what_says_nothing() -> None:
 def test_page_says_what_discrimination_is_or_why_there_is_none(lab_page: str, tmp_path: Path) -> None:
     assert "too few students" in lab_page and "corrected item-total" not in lab_page
     scores = [n % 2 for n in range(MIN_STUDENTS)]
-    (tmp_path / "large").mkdir()
-    _class(MIN_STUDENTS, {"one": scores, "two": scores, "odd": [1 - s for s in scores]}).to_csv(
-        tmp_path / "large" / "00_mini.csv", index=False
-    )
-    large = _read(tmp_path / "large", "00_mini.html")
+    many = _class(MIN_STUDENTS, {"one": scores, "two": scores, "odd": [1 - s for s in scores]})
+    large = _read(Records(many.assign(seconds=0.0), {}), "00_mini.html", tmp_path)
     assert "corrected item-total correlation" in large and "too few students" not in large
     assert '<span class="low">\u22121.00</span>' in large
 
 
-def test_anomalies_name_edits_refusals_and_the_slow(grades: Path) -> None:
-    run = {
-        "notes": {"bob": ["check_edge: the check cell was edited"]},
-        "refused": {"eve": ["program (os.system)"]},
-        "took": {"check_edge": {"ada": 0.1, "bob": 0.1, "eve": 4.0}},
+def test_anomalies_name_edits_refusals_and_the_slow(tmp_path: Path) -> None:
+    about = {
+        "bob": Submitted(notes=["check_edge: the check cell was edited"]),
+        "eve": Submitted(refused=["program (os.system)"]),
     }
-    (grades / "00_mini.run.json").write_text(json.dumps(run))
-    page = _read(grades, "00_mini.html")
+    grades = class_of(ROWS, **about)
+    for student, seconds in (("ada", 0.1), ("bob", 0.1), ("eve", 4.0)):
+        of = (grades.rows["student"] == student) & (grades.rows["question"] == "check_edge")
+        grades.rows.loc[of, "seconds"] = seconds
+    page = _read(grades, "00_mini.html", tmp_path)
     anomalies = page[page.index('id="anomalies"') : page.index('id="points"')]
     for told in ("check cell was edited", "program (os.system)", "4 s", "no result within 10 s", "it is not JSON"):
         assert told in anomalies
-    index = Elements(_read(grades, "index.html"))
+    index = Elements(_read(grades, "index.html", tmp_path))
     assert "3" in index.text  # bob, eve and zed
 
 
@@ -254,10 +249,10 @@ def test_a_refused_program_stands_in_the_run_also_if_the_answer_hides_the_error(
         "def double(x):\n    return 2 * x\n"
     )
     answers = Answers({c.id: c.source for c in mini.answers} | {"double": hiding})
-    with GradeWriter(mini, tmp_path, tmp_path / "gradebook.db") as writer:
+    with GradeWriter(mini, tmp_path) as writer:
         writer.add(grader.grade(Submission("eve", mini, answers)))
         writer.add(grader.grade(Submission("ada", mini, Answers({c.id: c.source for c in mini.answers}))))
-    run = json.loads((tmp_path / "00_mini.run.json").read_text())
+    run = read_records(tmp_path).run("00_mini")
     assert run["refused"] == {
         "eve": ["program (os.system)", "network (socket.getaddrinfo)", "network (socket.connect)"]
     }
@@ -273,16 +268,15 @@ def test_a_refused_program_stands_in_the_run_also_if_the_answer_hides_the_error(
         (list(WALLS), "a sandbox was in force"),
     ],
 )
-def test_page_begins_with_the_truth_about_the_sandbox(grades: Path, record: list[str] | None, said: str) -> None:
-    if record is not None:
-        (grades / "00_mini.run.json").write_text(json.dumps({"walls": record, "notes": {"<b>": ["<i>"]}}))
-    page, index = _read(grades, "00_mini.html"), _read(grades, "index.html")
+def test_page_begins_with_the_truth_about_the_sandbox(record: list[str] | None, said: str, tmp_path: Path) -> None:
+    grades = class_of(ROWS, **{HOSTILE: Submitted(walls=record, notes=["<i>"])})
+    page, index = _read(grades, "00_mini.html", tmp_path), _read(grades, "index.html", tmp_path)
     assert said in page[: page.index("<table")]
     assert (said in index[: index.index("<table")]) == (record != list(WALLS))  # there only what is amiss
 
 
-def _read(grades: Path, name: str) -> str:
-    return write_report(grades, grades / "report").with_name(name).read_text(encoding="utf-8")
+def _read(grades: Records, name: str, to: Path) -> str:
+    return write_report(grades, to / "report").with_name(name).read_text(encoding="utf-8")
 
 
 def test_hostile_names_and_messages_stay_text(page: str) -> None:
@@ -325,14 +319,15 @@ def test_every_status_of_the_grader_has_a_mark() -> None:
     )
 
 
-def test_same_rows_give_the_same_bytes(grades: Path, tmp_path: Path) -> None:
+def test_same_rows_give_the_same_bytes(grades: Records, tmp_path: Path) -> None:
     first, second = (write_report(grades, tmp_path / name).parent for name in "ab")
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in PAGES)
 
 
-def test_all_right_and_several_labs(grades: Path, tmp_path: Path) -> None:
-    write_rows(grades, "01_other", [("ada", "check_one", 1, 1, "passed", ""), ("007", "check_one", 1, 1, "passed", "")])
-    index = write_report(grades, tmp_path / "report")
+def test_all_right_and_several_labs(tmp_path: Path) -> None:
+    rows = [(student, LAB, *rest) for student, *rest in ROWS]
+    right = [("ada", "01_other", "check_one", 1, 1, "passed", ""), ("007", "01_other", "check_one", 1, 1, "passed", "")]
+    index = write_report(records_of(rows + right), tmp_path / "report")
     links = {a["href"] for a in Elements(index.read_text(encoding="utf-8")).attributes("a")}
     assert links == {"00_mini.html", "01_other.html"}
     page = (index.parent / "01_other.html").read_text(encoding="utf-8")
@@ -341,4 +336,4 @@ def test_all_right_and_several_labs(grades: Path, tmp_path: Path) -> None:
 
 def test_no_grades_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(CourseError, match="course grade"):
-        write_report(tmp_path, tmp_path / "report")
+        read_records(tmp_path)

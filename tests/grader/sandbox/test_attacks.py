@@ -30,6 +30,7 @@ from autograder.labs.build import release
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import GradeWriter
 from autograder.records.report import write_report
+from autograder.records.rows import read_records
 from autograder.sandbox.walls import WALLS
 
 TOKEN = "canary-7c1f"
@@ -932,11 +933,11 @@ def double(x):
     (submission,) = find_submissions(mini, tmp_path / "submissions")
     graded = grader.grade(submission)
     assert scores(graded) == FULL | {"check_double": 0.0}
-    with GradeWriter(mini, tmp_path / "grades", tmp_path / "gradebook.db") as writer:
+    with GradeWriter(mini, tmp_path / "grades") as writer:
         writer.add(graded)
 
     page = Acting()
-    index = write_report(tmp_path / "grades", tmp_path / "report")
+    index = write_report(read_records(tmp_path / "grades"), tmp_path / "report")
     page.feed(index.read_text() + index.with_name("00_mini.html").read_text())
     assert page.found == []
     (autograded,) = (tmp_path / "grades" / "autograded").rglob("*.ipynb")
