@@ -9,6 +9,9 @@ There are four kinds of cell:
 - *written*: a markdown cell with points, graded by hand; in the source it holds the model answer.
 
 A given code cell tagged ``explore`` is for looking and playing. The grader leaves it out.
+
+What is the same in several labs stands once, in ``solutions/shared/``: a line ``include: FILE`` of a text, or
+``# include: FILE`` of a code cell, is replaced by what the file holds.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from course_utils.checks import hints
 
 CHECK_SECONDS = 10.0
 """How long a check or an answer cell may take when the lab's front matter (``check_seconds``) says nothing."""
+
+INCLUDE = re.compile(r"^(?:# )?include: (\S+)$", re.MULTILINE)
 
 MIN_WRONG, MIN_RIGHT = 5, 2
 """How many variants the gates ask for, for each exercise."""
@@ -198,8 +203,18 @@ def read_source(path: Path) -> NotebookNode:
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)  # its note to itself about blank lines
+        cell.source = INCLUDE.sub(lambda found: _shared(found[1], path), cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def _shared(name: str, source: Path) -> str:
+    """What an ``include`` line of a source stands for."""
+    folder = next(parent for parent in source.absolute().parents if parent.name == "solutions") / "shared"
+    if not (folder / name).is_file():
+        known = ", ".join(sorted(path.name for path in folder.glob("*"))) or "none"
+        raise CourseError(f"{source}: include: {name}: there is no such file in {folder} (files there: {known})")
+    return (folder / name).read_text(encoding="utf-8").strip()
 
 
 def _utc(due: object, source: Path) -> str:

@@ -5,6 +5,7 @@ A lab lists them in its front matter. An entry is
 - a module, ``course_utils.numerics.affine``: all its functions and classes; a package, ``course_utils.numerics``: those
   of every module below it, and what is not loaded yet cannot be loaded;
 - a dotted name, ``torch.quantize_per_tensor``;
+- ``@torch_quantizers``: all of a group, see `GROUPS`;
 - a torch operator, ``aten::quantize_per_tensor``: refused in torch's dispatcher, by whatever name it is reached;
 - a name without a dot, ``torchao``: its import is refused, whether it is installed here or not.
 
@@ -28,6 +29,28 @@ import course_utils
 
 LIBRARIES = ("course_utils", "numpy", "torch", "torchvision")  # that may know an original by several names
 
+GROUPS = {
+    "@torch_fake_quantizers": [
+        "torch.fake_quantize_per_tensor_affine",
+        "torch.fake_quantize_per_channel_affine",
+        "aten::fake_quantize_per_tensor_affine",
+        "aten::fake_quantize_per_channel_affine",
+        "aten::fake_quantize_per_tensor_affine_cachemask",
+        "aten::fake_quantize_per_channel_affine_cachemask",
+        "aten::_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+        "aten::_fused_moving_avg_obs_fq_helper",
+    ],
+    "@torch_quantizers": [
+        "torch.quantize_per_tensor",
+        "torch.quantize_per_tensor_dynamic",
+        "torch.quantize_per_channel",
+        "aten::quantize_per_tensor",
+        "aten::quantize_per_tensor_dynamic",
+        "aten::quantize_per_channel",
+    ],
+}
+"""What several labs withhold: torch's own ways to simulate quantization, and to quantize, by function and operator."""
+
 _known_as: dict[int, list[tuple[types.ModuleType, str]]] = {}  # object id -> where it is known, and by what name
 _loaded: set[str] = set()  # the course's modules, and those of which something is withheld
 _packages: set[str] = set()  # whose import, and that of every module below, is refused
@@ -44,7 +67,9 @@ def withhold(entries: Iterable[str]) -> None:
     Raises:
         LookupError: if an entry names nothing that exists (a slip of the lab's author).
     """
-    entries = list(entries)
+    entries = [each for entry in entries for each in GROUPS.get(entry, [entry])]
+    if unknown := [entry for entry in entries if entry.startswith("@")]:
+        raise LookupError(f"withhold: there is no group {unknown[0]!r} (groups: {', '.join(GROUPS)})")
     # all are found before any refuses: to load a module may take another one
     found = {entry: _resolve(entry) for entry in entries if "." in entry and "::" not in entry}
     _loaded.update(_module(entry) for entry in found)

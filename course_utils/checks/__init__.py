@@ -15,6 +15,7 @@ __all__ = [
     "expect_returns",
     "generator",
     "probe",
+    "python_steps",
 ]
 
 

@@ -21,7 +21,18 @@ import torch
 from course_utils.checks import panel
 from course_utils.checks.panel import Difference
 
-__all__ = ["CheckFailed", "check", "expect", "expect_close", "expect_equal", "expect_raises", "generator", "probe"]
+__all__ = [
+    "CheckFailed",
+    "check",
+    "expect",
+    "expect_close",
+    "expect_equal",
+    "expect_raises",
+    "expect_returns",
+    "generator",
+    "probe",
+    "python_steps",
+]
 
 _seed = 0  # the grader sets another one for every submission, so that inputs cannot be learnt by heart
 _run_probe: Callable[[Callable], Callable] = lambda function: function  # noqa: E731  the grader sets another one
@@ -280,6 +291,24 @@ def probe(function: Callable) -> Callable:
     In a notebook it is the function itself; the grader runs it in the candidate process.
     """
     return _run_probe(function)
+
+
+def python_steps(call: Callable[[], Any]) -> int:
+    """How many lines Python runs during ``call()``: for a `probe` that tells a loop over elements from tensor code."""
+    count = 0
+
+    def trace(*_: Any) -> Callable:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def set_seed(seed: int) -> None:

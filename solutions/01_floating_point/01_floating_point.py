@@ -6,27 +6,13 @@
 #     minutes: 160
 #     check_seconds: 5
 #     withhold:
-#       - course_utils.numerics.formats.FloatFormat.values
-#       - course_utils.numerics.formats.FloatFormat.quantize
-#       - course_utils.numerics.formats.FloatFormat.encode
-#       - course_utils.numerics.formats.FloatFormat.decode
-#       - course_utils.numerics.fixed_point.FixedPoint.values
-#       - course_utils.numerics.fixed_point.FixedPoint.quantize
-#       - course_utils.numerics.fixed_point.FixedPoint.encode
-#       - course_utils.numerics.fixed_point.FixedPoint.decode
-#       - course_utils.numerics.formats
-#       - course_utils.numerics.fixed_point
-#       - course_utils.numerics.rounding
-#       - course_utils.numerics.compiled
-#       - gfloat
-#       - ml_dtypes
+#       - course_utils.numerics
 #       - course_utils.demos.bit_toggler
 #       - course_utils.demos.number_line
-#       - torch.quantize_per_tensor
-#       - torch.fake_quantize_per_tensor_affine
-#       - aten::quantize_per_tensor
-#       - aten::fake_quantize_per_tensor_affine
-#       - aten::fake_quantize_per_tensor_affine_cachemask
+#       - gfloat
+#       - ml_dtypes
+#       - "@torch_fake_quantizers"
+#       - "@torch_quantizers"
 # ---
 
 # %% [markdown]
@@ -38,17 +24,9 @@
 # suits a given tensor. **Time:** two and a half to three hours. You need Python and a little torch. No earlier lab is
 # needed.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
-# what you wrote; a `NotImplementedError` there names the exercise that is missing. A check that does not end has found
-# an endless loop in your code: stop it with ■ (*Kernel*, *Interrupt Kernel*).
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
-# *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call are refused in grading: number formats from `course_utils`, `gfloat` and
-# `ml_dtypes`, and torch's fake quantization.
+# Refused here: number formats from `course_utils`, `gfloat` and `ml_dtypes`, and torch's fake quantization.
 #
 # **Sources.** "The Purdue lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems*
 # (Purdue University). "The ECE 209 report" is a students' project on the network YOLOv3 in small number formats
@@ -63,7 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from course_utils.checks import check, expect, expect_equal, expect_raises, expect_returns, generator, probe
+from course_utils.checks import *
 from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
@@ -987,25 +965,7 @@ def round_to_minifloat(x, exponent_bits, mantissa_bits):
 
 # %% nbgrader={"grade_id": "check_round_to_minifloat", "grade": true, "points": 4}
 ### BEGIN HIDDEN TESTS
-def positive_values(e, m):
-    """All finite values from 0, so that a value's place is its code, and an even code has an even mantissa."""
-    codes = np.arange((2**e - 1) * 2**m, dtype=np.int64)
-    field, fraction = codes >> m, codes & (2**m - 1)
-    normal = np.ldexp(2.0**m + fraction, np.maximum(field - 1, 0))
-    return np.where(field == 0, fraction, normal) * 2.0 ** (2 - 2 ** (e - 1) - m)
-
-
-def by_table(x, e, m):
-    """The nearest value, found in the table: slow, and plain."""
-    table = positive_values(e, m)
-    size = np.minimum(np.abs(x.double().numpy()), table[-1])
-    above = np.minimum(np.searchsorted(table, size), len(table) - 1)
-    below = np.maximum(above - 1, 0)
-    up, down = table[above] - size, size - table[below]
-    code = np.where(up < down, above, np.where(down < up, below, above + above % 2 * (below - above)))
-    return torch.as_tensor(np.copysign(table[code], x.double().numpy()))
-
-
+# include: minifloat_table.py
 ### END HIDDEN TESTS
 with check("round_to_minifloat"):
     x = torch.tensor([3.3, -3.3, 0.3, 1.0, 5.7])
@@ -1103,25 +1063,10 @@ with check("round_to_minifloat"):
 
 
 @probe
-def python_steps(n):
+def steps(n):
     """How many lines Python runs to round n elements."""
-    import sys
-
-    count = 0
-
-    def trace(frame, event, argument):
-        nonlocal count
-        count += 1
-        return trace
-
     x = torch.linspace(-20, 20, n)
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        round_to_minifloat(x, 3, 4)
-    finally:
-        sys.settrace(before)
-    return count
+    return python_steps(lambda: round_to_minifloat(x, 3, 4))
 
 
 with check("round_to_minifloat"):
@@ -1131,7 +1076,7 @@ with check("round_to_minifloat"):
     expect_equal(y[0], [15.5, -15.5], rule, given=x[0], hint="clamp does it, if nothing became NaN before: inf / inf")
     rule = "NaN stays NaN, and harms no other element"
     expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
-    few, many = python_steps(10), python_steps(5000)
+    few, many = steps(10), steps(5000)
     expect(
         many < 2 * few + 2000,
         "there is no Python loop over the elements",

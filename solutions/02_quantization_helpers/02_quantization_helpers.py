@@ -6,9 +6,8 @@
 #     minutes: 150
 #     check_seconds: 5
 #     withhold:
-#       - course_utils.numerics.affine
+#       - course_utils.numerics
 #       - course_utils.demos.staircase
-#       - course_utils.numerics.compiled
 #       - torchao
 #       - gfloat
 #       - onnxruntime
@@ -29,22 +28,10 @@
 #       - quantized_decomposed::quantize_per_channel
 #       - quantized_decomposed::quantize_per_token
 #       - quantized_decomposed::quantize_per_channel_group
-#       - torch.quantize_per_tensor
-#       - torch.quantize_per_tensor_dynamic
-#       - torch.quantize_per_channel
-#       - torch.fake_quantize_per_tensor_affine
-#       - torch.fake_quantize_per_channel_affine
 #       - torch.nn.functional.mse_loss
-#       - aten::quantize_per_tensor
-#       - aten::quantize_per_tensor_dynamic
-#       - aten::quantize_per_channel
-#       - aten::fake_quantize_per_tensor_affine
-#       - aten::fake_quantize_per_channel_affine
-#       - aten::fake_quantize_per_tensor_affine_cachemask
-#       - aten::fake_quantize_per_channel_affine_cachemask
 #       - aten::mse_loss
-#       - aten::_fused_moving_avg_obs_fq_helper
-#       - aten::_fake_quantize_per_tensor_affine_cachemask_tensor_qparams
+#       - "@torch_fake_quantizers"
+#       - "@torch_quantizers"
 # ---
 
 # %% [markdown]
@@ -56,16 +43,9 @@
 #   run it, and explain why "per channel" and "stochastic rounding" exist.
 # - **Time:** about two and a half hours. You need Python and a little torch, and no earlier lab.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
-# what you wrote; a `NotImplementedError` there names the exercise that is missing.
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
-# *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call are refused in grading: `course_utils.numerics.affine`, torch's
-# `quantize_...` and `fake_quantize_...` functions, and `mse_loss`.
+# Refused here: `course_utils.numerics`, torch's `quantize_...` and `fake_quantize_...` functions, and `mse_loss`.
 #
 # **Sources.** The lab rests on three documents. "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer
 # Vision for Embedded Systems* (Purdue); "the thesis" is *Quantization Profiler for Artificial Neural Networks* by
@@ -88,7 +68,7 @@ use_course_style()
 # For the check cells only: nothing here is needed for your answers.
 import numbers
 
-from course_utils.checks import check, expect, expect_close, expect_equal, expect_raises, expect_returns, generator
+from course_utils.checks import *
 
 
 def slack(num_bits):

@@ -23,16 +23,9 @@
 # where implementations go wrong. **Time:** two and a half to three hours. You need Python, linear algebra and a little
 # torch. No earlier lab is needed: what lab 02 builds is handed to you below.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The *Explore* cells use
-# what you wrote; a `NotImplementedError` there names the exercise that is missing.
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the docstring. A green check means "no rule shown here is broken", so read *Args*, *Returns* and
-# *Raises* once more before you go on. The first line of a check cell says how many points it is worth. Library
-# functions that are an exercise in one call are refused in grading: `course_utils.quantization.integer_layers` and
-# torch's own integer matrix product and quantized layers.
+# Refused here: `course_utils.quantization.integer_layers`, and torch's own integer matrix product and quantized layers.
 #
 # **Sources.** "The thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
 # (Lund University, 2020), who measure in TensorFlow which layers of a network suffer. The arithmetic is older: B. Jacob
@@ -50,16 +43,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from course_utils.checks import (
-    check,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_returns,
-    generator,
-    probe,
-)
+from course_utils.checks import *
 from course_utils.numerics import affine
 from course_utils.pictures import COLOURS, use_course_style
 

@@ -30,14 +30,9 @@
 #
 # You need Python and a little torch. What you need of earlier labs is repeated here in three small functions.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The cells between them
-# that experiment with a network do need your functions.
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the docstring; read *Args*, *Returns* and *Raises* once more before you go on. Library functions
-# that are an exercise in one call are refused in grading; the text above the exercise names them.
+# Refused here: those that the text above the exercise names.
 #
 # **Sources.** "The assignment" is the one on static quantization in Yung-Hsiang Lu's course *Computer Vision for
 # Embedded Systems* (Purdue). "The lecture" is one on methods of quantization that quotes slides of NVIDIA; they come
@@ -53,16 +48,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.checks import (
-    check,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_returns,
-    generator,
-    probe,
-)
+from course_utils.checks import *
 from course_utils.networks import ClassyClassifier
 from course_utils.pictures import COLOURS, use_course_style
 from course_utils.quantization import QuantizedLayer

@@ -8,18 +8,13 @@
 #     withhold:
 #       - course_utils.numerics.affine
 #       - course_utils.quantization.real_quantization.quantize
-#       - torch.fake_quantize_per_tensor_affine
-#       - torch.fake_quantize_per_channel_affine
-#       - aten::fake_quantize_per_tensor_affine
-#       - aten::fake_quantize_per_channel_affine
-#       - aten::fake_quantize_per_tensor_affine_cachemask
-#       - aten::fake_quantize_per_channel_affine_cachemask
 #       - torch.nn.utils.fusion.fuse_conv_bn_eval
 #       - torch.nn.utils.fusion.fuse_conv_bn_weights
 #       - torch.ao.quantization.fuse_conv_bn
 #       - torch.ao.quantization.fuse_modules
 #       - torch.ao.quantization.quantize_fx.fuse_fx
 #       - torch.fx.experimental.optimization.fuse
+#       - "@torch_fake_quantizers"
 # ---
 
 # %% [markdown]
@@ -31,16 +26,10 @@
 # little under three hours. You need Python and linear algebra; what this lab takes from earlier ones is repeated
 # here.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The cells headed
-# *Explore* use your functions, and stop at one that is not written yet.
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the text or in the docstring; read *Args*, *Returns* and *Raises* once more before you go on.
-# Library functions that are an exercise in one call are refused in grading: torch's ways to fuse convolution and batch
-# norm (`fuse_conv_bn_eval` and its relatives) and to quantize and dequantize (`torch.fake_quantize_per_tensor_affine`
-# and its relatives).
+# Refused here: torch's ways to fuse convolution and batch norm (`fuse_conv_bn_eval` and its relatives) and to quantize
+# and dequantize (`torch.fake_quantize_per_tensor_affine` and its relatives).
 #
 # **Sources.** "The assignment" and "the lecture" are those on static quantization in Yung-Hsiang Lu's course *Computer
 # Vision for Embedded Systems* (Purdue). "The report" is one from TU Wien on a Tiny YOLOv3 with few bits. The rest is
@@ -60,16 +49,7 @@ from torch import nn
 from torch.fx import symbolic_trace
 from torch.nn import functional
 
-from course_utils.checks import (
-    check,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_returns,
-    generator,
-    probe,
-)
+from course_utils.checks import *
 from course_utils.networks import accuracy, load_trained, normalize
 from course_utils.pictures import COLOURS, channel_ranges, use_course_style
 

@@ -6,35 +6,13 @@
 #     minutes: 160
 #     check_seconds: 10
 #     withhold:
-#       - course_utils.numerics.formats.FloatFormat.values
-#       - course_utils.numerics.formats.FloatFormat.quantize
-#       - course_utils.numerics.formats.FloatFormat.encode
-#       - course_utils.numerics.formats.FloatFormat.decode
-#       - course_utils.numerics.fixed_point.FixedPoint.values
-#       - course_utils.numerics.fixed_point.FixedPoint.quantize
-#       - course_utils.numerics.fixed_point.FixedPoint.encode
-#       - course_utils.numerics.fixed_point.FixedPoint.decode
-#       - course_utils.numerics.formats
-#       - course_utils.numerics.fixed_point
-#       - course_utils.numerics.block_formats
-#       - course_utils.numerics.rounding
-#       - course_utils.numerics.chunks
-#       - course_utils.numerics.carriers
-#       - course_utils.numerics.compiled
-#       - course_utils.numerics.affine
-#       - course_utils.numerics.format_search
+#       - course_utils.numerics
 #       - course_utils.networks.detection.letterbox
 #       - gfloat
 #       - ml_dtypes
-#       - torch.quantize_per_tensor
-#       - torch.fake_quantize_per_tensor_affine
-#       - torch.fake_quantize_per_channel_affine
+#       - "@torch_fake_quantizers"
+#       - "@torch_quantizers"
 #       - torch.nn.functional.mse_loss
-#       - aten::quantize_per_tensor
-#       - aten::fake_quantize_per_tensor_affine
-#       - aten::fake_quantize_per_channel_affine
-#       - aten::fake_quantize_per_tensor_affine_cachemask
-#       - aten::fake_quantize_per_channel_affine_cachemask
 #       - aten::mse_loss
 # ---
 
@@ -46,14 +24,9 @@
 # changing a whole network. Afterwards you can say why that project lost 80 % of its precision and why it need not
 # have. **Time:** a little under three hours. You need Python and a little torch; of earlier labs, nothing.
 #
-# How to work: read the text above an exercise, replace its `raise NotImplementedError` line by your code, run the
-# cell, then run the check cell under it. A failing check tells you which *rule* is broken, for which input, and gives
-# hints. The exercises do not depend on one another: if one resists, go on and come back. The cells headed
-# *Explore* use your functions, and stop at one that is not written yet. A check that does not end has found an endless
-# loop in your code: stop it with ■ (*Kernel*, *Interrupt Kernel*).
+# include: how_to_work.md
 #
-# **The checks here show only some of the cases.** Your submission is graded with more of them, and every one follows
-# from a sentence in the docstring. So read *Args*, *Returns* and *Raises* once more before you go on.
+# Refused here: number formats from `course_utils`, `gfloat` and `ml_dtypes`, torch's fake quantization, and `mse_loss`.
 #
 # **Numbers or tensors?** Whenever data come in, they are torch tensors, and no exercise needs a Python loop over their
 # elements. What is *one* number (`difference`, `search`) comes back as a plain Python number, not as a tensor with one
@@ -70,16 +43,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from course_utils.checks import (
-    check,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_returns,
-    generator,
-    probe,
-)
+from course_utils.checks import *
 from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
@@ -455,25 +419,7 @@ def symbolic_convert(value, word_length, exponent_bits):
 
 # %% nbgrader={"grade_id": "check_symbolic_convert", "grade": true, "points": 4}
 ### BEGIN HIDDEN TESTS
-def positive_values(e, m):
-    """All finite values from 0, so that a value's place is its code, and an even code has an even mantissa."""
-    codes = np.arange(max(2**e - 1, 1) * 2**m, dtype=np.int64)
-    field, fraction = codes >> m, codes & (2**m - 1)
-    size = np.where(field == 0, fraction, 2**m + fraction).astype(np.float64)
-    return np.ldexp(size, np.maximum(field, 1) - (2 ** (e - 1) - 1) - m)
-
-
-def by_table(x, word_length, e):
-    """The nearest value, found in the table: slow, and plain."""
-    table = positive_values(e, word_length - 1 - e)
-    size = np.minimum(np.abs(x.double().numpy()), table[-1])
-    above = np.minimum(np.searchsorted(table, size), len(table) - 1)
-    below = np.maximum(above - 1, 0)
-    up, down = table[above] - size, size - table[below]
-    code = np.where(up < down, above, np.where(down < up, below, above + above % 2 * (below - above)))
-    return torch.as_tensor(np.copysign(table[code], x.double().numpy()))
-
-
+# include: minifloat_table.py
 ### END HIDDEN TESTS
 with check("symbolic_convert"):
     x = torch.tensor([[3.3, -3.3, 0.3], [1.0, 0.0, 5.7]])
@@ -537,7 +483,7 @@ with check("symbolic_convert"):
             got=f"{y.dtype}, {tuple(y.shape)}",
             hint="y.float() converts",
         )
-        expected = by_table(x, word_length, e)
+        expected = by_table(x, e, word_length - 1 - e)
         part = x.abs() >= normal
         expect_equal(y[part], expected[part], f"{nearest} ({named})", given=x[part], hint=hint)
         rule = f"{subnormal} ({named})"
@@ -552,7 +498,7 @@ with check("symbolic_convert"):
         rule = f"{ties} ({named})"
         expect_equal(
             symbolic_convert(x, word_length, e),
-            by_table(x, word_length, e),
+            by_table(x, e, word_length - 1 - e),
             rule,
             given=x,
             hint="to the even one, neither always away from zero nor always towards it",
@@ -560,12 +506,12 @@ with check("symbolic_convert"):
         for toward in (0.0, math.inf):
             x = torch.nextafter(middle.float(), torch.tensor(toward))
             rule = f"{nearest} ({named})"
-            got, expected = symbolic_convert(x, word_length, e), by_table(x, word_length, e)
+            got, expected = symbolic_convert(x, word_length, e), by_table(x, e, word_length - 1 - e)
             expect_equal(got, expected, rule, given=x, hint="just beside a tie")
         x = torch.tensor([1.001, 1.5, 2.0, 1e4]).double().mul(largest).clamp(max=3.4e38).float()
         x = torch.cat([x, -x])
         before, rule = x.clone(), f"{saturates} ({named})"
-        got, expected = symbolic_convert(x, word_length, e), by_table(x, word_length, e)
+        got, expected = symbolic_convert(x, word_length, e), by_table(x, e, word_length - 1 - e)
         expect_equal(x, before, "value itself is not changed", given=named, hint="avoid methods that end in _")
         expect_equal(got, expected, rule, given=x, hint="the largest value is (2 - 2^-m) 2^bias")
     ### END HIDDEN TESTS
@@ -578,25 +524,10 @@ with check("symbolic_convert"):
 
 
 @probe
-def python_steps(n):
+def steps(n):
     """How many lines Python runs to round n elements."""
-    import sys
-
-    count = 0
-
-    def trace(frame, event, argument):
-        nonlocal count
-        count += 1
-        return trace
-
     x = torch.linspace(-20, 20, n)
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        symbolic_convert(x, 8, 3)
-    finally:
-        sys.settrace(before)
-    return count
+    return python_steps(lambda: symbolic_convert(x, 8, 3))
 
 
 with check("symbolic_convert"):
@@ -605,7 +536,7 @@ with check("symbolic_convert"):
     expect_equal(y[0], [15.5, -15.5], "infinities saturate", given=x[0], hint="inf / inf is NaN; clamp does the rest")
     rule = "NaN stays NaN, and harms no other element"
     expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
-    few, many = python_steps(10), python_steps(5000)
+    few, many = steps(10), steps(5000)
     expect(
         many < 2 * few + 2000,
         "there is no Python loop over the elements",

@@ -98,3 +98,19 @@ def test_variants_need_an_exercise_and_a_rule(tmp_path):
     (wrong / "half__x.py").write_text("")
     with pytest.raises(CourseError, match="'half' is no exercise"):
         lab.variants(right=False)
+
+
+def test_what_labs_share_stands_once(tmp_path):
+    source = MINI.replace("# # Mini\n", "# # Mini\n#\n# include: how.md\n", 1)
+    lab = write_mini(tmp_path, source.replace("FACTOR = 2", "# include: factor.py"))
+    shared = tmp_path / "solutions" / "shared"
+    shared.mkdir()
+    (shared / "how.md").write_text("Read,\nthen write.\n")
+    with pytest.raises(
+        CourseError, match=r"00_mini.py: include: factor.py: there is no such file .*files there: how.md"
+    ):
+        _ = lab.cells
+    (shared / "factor.py").write_text("FACTOR = 2\n")
+    cells = Lab(lab.name, lab.root).cells
+    assert cells[0].source == "# Mini\n\nRead,\nthen write."
+    assert cells[1].source.endswith("\nFACTOR = 2")

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 from autograder import ROOT
+from autograder.sandbox.withhold import withhold
 
 LEFT = """
 import importlib, inspect, pkgutil
@@ -45,3 +48,8 @@ def test_a_withheld_package_takes_every_module_below_it_along():
     assert defined > 50, "it looked at something"
     assert left == "[]"
     assert others == "True True"
+
+
+def test_a_group_that_is_not_there_is_named():
+    with pytest.raises(LookupError, match="there is no group '@quantisers'"):
+        withhold(["@quantisers"])

@@ -17,6 +17,7 @@ from course_utils.checks.expectations import (
     expect_raises,
     expect_returns,
     generator,
+    python_steps,
 )
 
 
@@ -235,3 +236,11 @@ def test_whole_numbers_do_not_wrap_round(got, expected):
         expectations.expect_equal(torch.tensor([got]), torch.tensor([expected]), "they are equal")
     with pytest.raises(expectations.CheckFailed):
         expectations.expect_close(torch.tensor([got]), torch.tensor([expected]), "they are close", within=2)
+
+
+def test_python_steps_tell_a_loop_from_tensor_code():
+    x = torch.ones(1000)
+    assert python_steps(lambda: x + x) < 20
+    assert python_steps(lambda: [one + one for one in x]) > 0
+    few, many = (python_steps(lambda n=n: sum(float(one) for one in x[:n])) for n in (10, 1000))
+    assert many > 50 * few
