@@ -75,6 +75,7 @@ def main(context: click.Context, root: Path) -> None:
     An author's hour:
       course new 07_pruning --exercise prune         a skeleton: what is to be written is marked TODO
       course gates 02_quantization_helpers           is the lab honest? every variant, its score, its message
+      course mutants 02_quantization_helpers mse     do the checks catch the slips that nobody thought of?
     """
     context.obj = root
 
@@ -83,7 +84,7 @@ for command in (
     *(student.lab, student.check, student.data, student.doctor),
     *(instructor.build, instructor.collect, instructor.grade),
     *(records.gradebook, records.report, records.similar, records.export, records.undo),
-    *(author.new, author.gates, author.site),
+    *(author.new, author.gates, author.mutants, author.site),
 ):
     main.add_command(command)
 

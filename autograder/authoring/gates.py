@@ -250,14 +250,15 @@ def secret_lines(lab: Lab) -> list[str]:
     public: set[str] = set()
     secret: list[str] = []
     for cell in lab.cells:
-        hidden = _secret_line_numbers(cell)
+        hidden = secret_line_numbers(cell)
         for number, line in enumerate(cell.source.splitlines(), start=1):
             (secret.append if number in hidden else public.add)(line.strip())
     shown = "\n".join(public)
     return sorted({line for line in secret if len(line) >= 25 and line not in shown})
 
 
-def _secret_line_numbers(cell: Cell) -> set[int]:
+def secret_line_numbers(cell: Cell) -> set[int]:
+    """The numbers, from 1, of the lines that a release does not have."""
     if cell.kind == "written":
         return set(range(1, len(cell.source.splitlines()) + 1))
     if cell.kind == "exercise":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from autograder.commands.shown import console, labs_of
+from autograder.commands.shown import console, labs_of, progress_bar
 
 
 @click.command()
@@ -62,6 +63,55 @@ def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...]) -> None:
     every = "every gate holds" if not chosen else "the chosen gates hold"
     console.print(f"{the_lab.name}: {every if not broken else f'{broken} verdicts do not hold'}")
     if broken:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("lab")
+@click.argument("exercises", nargs=-1)
+@click.option("--workers", default=1, show_default=True, help="Processes on this machine to spread the mutants over.")
+@click.option("--show", "shown", metavar="NAME", help="Print the source of the mutant with this name; grade nothing.")
+@click.pass_obj
+def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, shown: str | None) -> None:
+    """Change each reference answer of LAB in one place by rule, and list the mutants that keep their points.
+
+    All EXERCISES, or those named. What came of them is written to solutions/LAB/mutants.json. A survivor is a hole in
+    the checks, or is right by the docstring: then mutants.toml beside the lab says by which sentence. Exits with 1 if
+    a survivor has no excuse, or only hidden lines catch more than a tenth.
+    """
+    from autograder.authoring.mutants import chosen_exercises, grade_mutants, mutants_of, write_receipt
+    from autograder.errors import CourseError
+    from autograder.grading.cache import ResultCache
+    from autograder.grading.spread import open_examiners
+    from autograder.labs.lab import Lab
+
+    the_lab = Lab(lab, root)
+    chosen = chosen_exercises(the_lab, exercises)
+    if shown is not None:
+        found = [m.source for e in chosen for m in mutants_of(e) if m.name == shown]
+        if not found:
+            raise CourseError(f"no mutant of {lab} has the name {shown!r}")
+        for source in found:
+            console.print(source, markup=False, highlight=False, soft_wrap=True)
+        return
+    outcomes = {}
+    with ResultCache(root / "build" / "gates.db") as cache, open_examiners(workers, None) as examiners:
+        for exercise in chosen:
+            with progress_bar() as progress:
+                bar = progress.add_task(exercise.id, total=len(mutants_of(exercise)))
+                outcome = grade_mutants(the_lab, exercise, examiners, cache, functools.partial(progress.advance, bar))
+            outcomes[exercise.id] = outcome
+            write_receipt(the_lab, {exercise.id: outcome})
+            only_hidden, survivors = len(outcome.only_hidden), len(outcome.survivors)
+            caught = outcome.mutants - only_hidden - survivors
+            mark = "[green]✓[/]" if not outcome.faults else "[bold red]✗[/]"
+            told = f"{outcome.mutants} mutants: {caught} caught, {only_hidden} by hidden lines only, {survivors} not"
+            console.print(f"{mark} {exercise.id:<28} {told}", highlight=False, soft_wrap=True)
+            for fault in outcome.faults:
+                console.print(f"    {fault}", markup=False, highlight=False, soft_wrap=True)
+            for name in outcome.only_hidden if any("hidden" in f for f in outcome.faults) else ():
+                console.print(f"    hidden only: {name}", markup=False, highlight=False, soft_wrap=True)
+    if any(outcome.faults for outcome in outcomes.values()):
         raise SystemExit(1)
 
 

@@ -1,0 +1,214 @@
+"""Grades the reference answers' mutants, and keeps a receipt of it beside the lab.
+
+A mutant is a reference answer with one place changed by rule (`mutations`). Checks whose author has also thought up the
+wrong variants let through what that author did not think of; a mutant that keeps its points is such a hole, or is right
+by the docstring. Then `mutants.toml` beside the lab excuses it, by its name and a sentence of the docstring::
+
+    [double]
+    "if isinstance(x, str) and x:" = "A ValueError for a string that is not empty."
+
+or, where the changed code gives the same results, by ``the same: `` and the reason.
+
+Grading all takes minutes, so `mutants.json`, the receipt, says what came of it and of which lab, checks and grader.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autograder import processes
+from autograder.authoring import mutations
+from autograder.authoring.gates import checks_of, reference_answers, secret_line_numbers
+from autograder.authoring.mutations import Mutation
+from autograder.errors import CourseError
+from autograder.grading.cache import ResultCache
+from autograder.grading.grader import Submission, Task
+from autograder.grading.spread import Examiners
+from autograder.grading.submission import Answers
+from autograder.labs.cell import Cell
+from autograder.labs.lab import Lab
+from course_utils.checks import panel
+
+EXCUSES, RECEIPT = "mutants.toml", "mutants.json"
+
+SAME = "the same: "
+"""How an excuse begins that needs no sentence of the docstring."""
+
+SHOWN = 0.90
+"""How many of an exercise's mutants, the excused ones left aside, the shown part of the checks must catch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one exercise's mutants. A mutant that is not caught by the shown part may be by hidden lines.
+
+    Attributes:
+        of: stands for the exercise, its checks and the grader, as they were; see `digest`.
+        mutants: how many there are.
+        only_hidden: names of those that only hidden lines catch.
+        survivors: names of those that keep their points, with the reasons that excuse them, or empty texts.
+    """
+
+    of: str
+    mutants: int
+    only_hidden: list[str]
+    survivors: dict[str, str]
+
+    @property
+    def faults(self) -> list[str]:
+        """What does not hold, one line each."""
+        faults = [f"survives: {name}" for name, reason in self.survivors.items() if not reason]
+        wrong = self.mutants - len(self.survivors)
+        if wrong - len(self.only_hidden) < SHOWN * wrong:
+            faults.append(f"only hidden lines catch {len(self.only_hidden)} of {wrong}; at most {1 - SHOWN:.0%} may be")
+        return faults
+
+
+def mutants_of(exercise: Cell) -> list[Mutation]:
+    """The mutants of an exercise's reference answer."""
+    return mutations.mutations(exercise.source, secret_line_numbers(exercise))
+
+
+def grade_mutants(
+    lab: Lab,
+    exercise: Cell,
+    examiners: Examiners,
+    cache: ResultCache | None = None,
+    graded: Callable[[], object] = lambda: None,
+) -> Outcome:
+    """Grades all mutants of an exercise by its checks: by their shown part, and by the whole where that is not enough.
+
+    Args:
+        graded: called after each grading.
+
+    Raises:
+        CourseError: if `mutants.toml` excuses what is not there, or not in the docstring's words.
+    """
+    excused = excuses(lab, exercise)
+    mutants = {m.name: m for m in mutants_of(exercise)}
+    if unknown := sorted(excused.keys() - mutants.keys()):
+        raise CourseError(f"{lab.folder / EXCUSES}: {exercise.id} has no mutant {unknown[0]!r}")
+    left = list(mutants)
+    for as_shown in (True, False):
+        passed = []
+        tasks = {id(t): (name, t) for name in left for t in [_task(lab, exercise, mutants[name], cache, as_shown)]}
+        for task, report in examiners.examine_all(t for _, t in tasks.values()):
+            graded()
+            if all(row.status == "passed" for row in task.finish(report).rows):
+                passed.append(tasks[id(task)][0])
+        if as_shown:
+            not_shown = set(passed)
+        left = [name for name in mutants if name in passed]
+    if caught := [name for name in excused if name not in left]:
+        raise CourseError(f"{lab.folder / EXCUSES}: the checks of {exercise.id} catch {caught[0]!r}: remove the excuse")
+    only_hidden = [name for name in mutants if name in not_shown and name not in left]
+    survivors = {name: excused.get(name, "") for name in left}
+    return Outcome(digest(lab, exercise), len(mutants), only_hidden, survivors)
+
+
+def _task(lab: Lab, exercise: Cell, mutant: Mutation, cache: ResultCache | None, as_shown: bool) -> Task:
+    answers = Answers(reference_answers(lab).sources | {exercise.id: mutant.source})
+    own = {c.id for c in checks_of(lab, exercise.id)}
+    return Task(Submission("", lab, answers), cache, own, as_shown=as_shown)
+
+
+def excuses(lab: Lab, exercise: Cell) -> dict[str, str]:
+    """Names of an exercise's mutants that may survive, and why.
+
+    Raises:
+        CourseError: if the file is not TOML, names no exercise, or a reason is not the docstring's.
+    """
+    path = lab.folder / EXCUSES
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CourseError(f"{path} is not TOML: {error}") from error
+    if unknown := sorted(table.keys() - {e.id for e in lab.exercises}):
+        raise CourseError(f"{path}: {unknown[0]!r} is no exercise of {lab.name}")
+    own = table.get(exercise.id, {})
+    told = " ".join(exercise.source.split())
+    for name, reason in own.items():
+        same = reason.startswith(SAME) and reason.removeprefix(SAME).strip()
+        if not same and " ".join(reason.split()) not in told:
+            raise CourseError(f"{path}: the reason for {name!r} does not stand in the docstring of {exercise.id}")
+    return own
+
+
+def digest(lab: Lab, exercise: Cell) -> str:
+    """Changes with all that the outcome depends on: given code, answer, checks, excuses, the rules, and the grader."""
+    given = [c.source for c in lab.cells if c.kind == "given" and c.is_code and not c.explore]
+    checks = [c.source for c in checks_of(lab, exercise.id)]
+    parts = [given, exercise.source, checks, excuses(lab, exercise), lab.withheld, lab.check_seconds, _grader()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _grader() -> list[str]:
+    """The code that decides, without comments and docstrings."""
+    folder = Path(processes.__file__).parent
+    files = [folder / "examiner.py", folder / "candidate.py", Path(panel.__file__).with_name("expectations.py")]
+    return [ast.unparse(_without_docstrings(f.read_text("utf-8"))) for f in (*files, Path(mutations.__file__))]
+
+
+def _without_docstrings(source: str) -> ast.Module:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [n for n in node.body if not isinstance(n, ast.Expr) or not isinstance(n.value, ast.Constant)]
+            node.body = node.body or [ast.Pass()]
+    return tree
+
+
+def read_receipt(lab: Lab) -> dict[str, Outcome]:
+    """Exercise -> what came of its mutants when they were graded last. Empty if they never were."""
+    path = lab.folder / RECEIPT
+    if not path.is_file():
+        return {}
+    return {name: Outcome(**outcome) for name, outcome in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def write_receipt(lab: Lab, outcomes: dict[str, Outcome]) -> Path:
+    """Writes what came of some exercises, beside what is known of the others; what is no exercise any more goes."""
+    known = read_receipt(lab) | outcomes
+    kept = {e.id: asdict(known[e.id]) for e in lab.exercises if e.id in known}
+    path = lab.folder / RECEIPT
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def receipt_faults(lab: Lab) -> list[str]:
+    """What a lab's receipt says against it, or that it is of another lab than today's; one line each."""
+    receipt = read_receipt(lab)
+    faults = []
+    for exercise in lab.exercises:
+        outcome = receipt.get(exercise.id)
+        if outcome is None or outcome.of != digest(lab, exercise):
+            old = "has changed since its mutants were graded" if outcome else "has mutants that were never graded"
+            faults.append(f"{exercise.id} {old}: run `course mutants {lab.name} {exercise.id}`")
+        else:
+            faults += [f"{exercise.id}: {fault}" for fault in outcome.faults]
+    return faults
+
+
+def exercise_of_the_day(lab: Lab) -> Cell:
+    """One exercise, chosen by all that the outcomes depend on, so that it is another one when the lab changes."""
+    everything = "".join(digest(lab, e) for e in lab.exercises)
+    return lab.exercises[int(hashlib.sha256(everything.encode()).hexdigest(), 16) % len(lab.exercises)]
+
+
+def chosen_exercises(lab: Lab, names: Iterable[str]) -> list[Cell]:
+    """
+    Raises:
+        CourseError: if one is no exercise of the lab.
+    """
+    known = {e.id: e for e in lab.exercises}
+    if unknown := [name for name in names if name not in known]:
+        raise CourseError(f"{unknown[0]!r} is no exercise of {lab.name} ({', '.join(known)})")
+    return [known[name] for name in names] or list(lab.exercises)

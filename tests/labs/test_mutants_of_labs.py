@@ -1,0 +1,43 @@
+"""Mutants of every lab's reference answers: each receipt is of today's lab and says nothing against it.
+
+One exercise of each lab is graded anew, another one whenever the lab changes; `make slow` grades all.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from autograder.authoring.mutants import exercise_of_the_day, grade_mutants, read_receipt, receipt_faults
+from autograder.grading.grader import Grader
+from autograder.grading.spread import Here
+from autograder.labs.cell import Cell
+from autograder.labs.lab import Lab, lab_names
+
+NOT_YET = lab_names()
+"""Labs that are being mended. `course mutants` lists their survivors."""
+
+EXERCISES = [(lab, e) for lab in map(Lab, lab_names()) if lab.name not in NOT_YET for e in lab.exercises]
+
+
+@pytest.fixture(params=lab_names())
+def lab(request) -> Lab:
+    if request.param in NOT_YET:
+        pytest.skip(f"{request.param} has survivors yet")
+    return Lab(request.param)
+
+
+def test_the_receipt_is_of_today_s_lab(lab: Lab):
+    assert receipt_faults(lab) == []
+
+
+@pytest.mark.timeout(900)
+def test_the_receipt_tells_the_truth_of_one_exercise(lab: Lab, grader: Grader):
+    exercise = exercise_of_the_day(lab)
+    assert grade_mutants(lab, exercise, Here(grader), grader.cache) == read_receipt(lab).get(exercise.id), exercise.id
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("lab", "exercise"), EXERCISES, ids=lambda each: getattr(each, "name", "") or each.id)
+def test_every_receipt_tells_the_truth(lab: Lab, exercise: Cell, grader: Grader):
+    assert grade_mutants(lab, exercise, Here(grader), grader.cache) == read_receipt(lab).get(exercise.id)
