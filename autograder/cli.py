@@ -11,8 +11,19 @@ from autograder.commands import author, instructor, records, student
 from autograder.errors import CourseError
 
 EXTRAS = {
-    "lab": ("jupyterlab", "nbclient", "nbformat"),
-    "grading": ("bleach", "dask", "distributed", "jinja2", "jupytext", "msgpack", "nbgrader", "pandas", "sqlalchemy"),
+    "lab": ("jupyterlab", "jupyter_client", "nbclient", "nbformat"),
+    "grading": (
+        "bleach",
+        "dask",
+        "distributed",
+        "jinja2",
+        "jupytext",
+        "msgpack",
+        "nbgrader",
+        "pandas",
+        "sqlalchemy",
+        "yaml",
+    ),
     "dev": ("psutil", "sphinx"),
 }
 """What pyproject.toml installs only if it is asked for: extra -> modules that a command may then miss."""

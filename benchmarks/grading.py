@@ -48,9 +48,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 from sample_class import answered, sample_class  # noqa: E402  it stands beside the tests
 
 import course_utils  # noqa: E402
-from autograder.grading.submission import Unreadable, read_answers  # noqa: E402
+from autograder.grading.submission import read_answers  # noqa: E402
 from autograder.labs.lab import Lab  # noqa: E402
 from autograder.sandbox.withhold import import_all  # noqa: E402
+from course_utils.checks.notebook import Unreadable  # noqa: E402
 
 LAB = "02_quantization_helpers"
 LEFT_OUT = ("endless loop", "ends the process", "cell twice", "not a notebook")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autograder.errors import CourseError
-from autograder.labs.notebook_file import MAX_BYTES
+from course_utils.checks.notebook import MAX_BYTES
 
 MAX_RATIO = 500  # bytes for each compressed one; a notebook full of equal outputs has a hundred
 MAX_TOTAL = 20 * 2**30  # bytes of all notebooks of an archive

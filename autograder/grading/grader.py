@@ -11,12 +11,13 @@ from pathlib import Path
 
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache, check_key, common_key
-from autograder.grading.submission import Answers, Unreadable, added_names, notebook_path, read_answers
+from autograder.grading.submission import Answers, added_names, notebook_path, read_answers
 from autograder.labs.build import release
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.processes.job import Job, Report, Result
 from autograder.processes.servers import Servers
+from course_utils.checks.notebook import Unreadable
 
 MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.errors import CourseError
 from autograder.labs.build import release
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
-from autograder.labs.notebook_file import Unreadable, read_cells
+from autograder.labs.notebook_file import read_cells
+from course_utils.checks.notebook import Unreadable
 
 MAX_CODE = 500_000
 """Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
@@ -42,7 +44,8 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
     labs = lab_names(lab.root)  # a folder may hold what was handed in for other labs
     fitting = [p for p in found if p.name == expected.name] or [p for p in found if p.stem not in labs]
     if len(fitting) != 1:
-        names = ", ".join(str(p.relative_to(folder)) for p in found) or "no notebook"
+        told = [f"{p.relative_to(folder)}{' of another lab' if p.stem in labs else ''}" for p in found]
+        names = ", ".join(told) or "no notebook"
         raise Unreadable(f"{expected.name} is missing (found: {names})")
     path = fitting[0]
     if not path.resolve().is_relative_to(folder.resolve()):  # to a classmate's notebook, or to the grader's own files
@@ -59,10 +62,12 @@ def _is_hand_in(path: Path, folder: Path) -> bool:
 def read_answers(path: Path, lab: Lab) -> Answers:
     """
     Raises:
-        Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
+        Unreadable: if the file is not a notebook, or one of another lab. Its message says what is wrong.
     """
-    cells = read_cells(path)
     answers = Answers()
+    cells = read_cells(path, answers.notes)
+    if other := other_lab(cells, lab):
+        raise Unreadable(f"{path.name} is a notebook of {other}, not of {lab.name}")
     if path.name != f"{lab.name}.ipynb":
         answers.notes.append(f"the notebook is named {path.name}")
     released = {c["id"]: c for c in release(lab).cells}
@@ -74,10 +79,25 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     return answers
 
 
+def other_lab(cells: list[NotebookNode], lab: Lab) -> str:
+    """The name of the lab whose exercises are in these cells, if none of this lab's are; else an empty text."""
+    found = {_grade_id(cell) for cell in cells} - {None}
+    if not found or found & {cell.id for cell in lab.answers}:
+        return ""
+    others = {name: _answers_of(name, lab.root) for name in lab_names(lab.root) if name != lab.name}
+    return next((name for name, ids in others.items() if len(found & ids) > len(ids) / 2), "")
+
+
+@functools.cache
+def _answers_of(name: str, root: Path) -> frozenset[str]:
+    try:
+        return frozenset(cell.id for cell in Lab(name, root).answers)
+    except CourseError:  # another lab's source that is being written is nothing to this one
+        return frozenset()
+
+
 def _grade_id(cell: NotebookNode) -> str | None:
-    metadata = cell.get("metadata")
-    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
     return grade_id if isinstance(grade_id, str) else None
 
 

@@ -8,12 +8,12 @@ Stands on Python's library alone, so that the start page is there at once: no to
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
+
+from course_utils.checks.notebook import Unreadable, read_notebook
 
 __all__ = ["PLACEHOLDER", "VERDICT", "Progress", "overview", "progress_of", "read_all"]
 
@@ -64,61 +64,59 @@ def progress_of(path: Path) -> Progress:
     """The progress in one notebook, ``<lab>/<lab>.ipynb``. Never raises: what is wrong is told in ``problem``."""
     link = quote(f"{path.parent.name}/{path.name}")
     try:
-        return _read(path, link)
-    except Exception as error:  # whatever a program or a merge has made of the file, the other labs are to be shown
-        reason = f"it has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        return Progress(link, path.stem, problem=reason)
-
-
-def _read(path: Path, link: str) -> Progress:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    course = notebook["metadata"].get("course", {})
+        notebook = read_notebook(path)
+    except Unreadable as error:  # the other labs are to be shown
+        return Progress(link, path.stem, problem=str(error))
+    course = notebook.metadata.get("course")
+    course = course if isinstance(course, dict) else {}
     passes: dict[str, list[bool]] = {}  # exercise -> whether each of its checks passes
     points = max_points = 0.0
     answers: list[bool] = []
     exercise = ""
-    for cell, role in _cells_with_a_role(notebook["cells"]):
+    for cell in notebook.cells:
+        role = cell["metadata"].get("nbgrader", {})
         match cell["cell_type"], bool(role.get("solution")), bool(role.get("grade")):
             case "code", True, False:
-                exercise = role["grade_id"]
+                exercise = str(role.get("grade_id"))
             case "code", False, True:
                 passed = _passed(cell["outputs"])
                 passes.setdefault(exercise, []).append(passed)
-                points += role["points"] * passed
-                max_points += role["points"]
+                worth = role.get("points")
+                worth = worth if isinstance(worth, int | float) else 0
+                points += worth * passed
+                max_points += worth
             case "markdown", True, True:
-                answers.append("".join(cell["source"]).strip() not in ("", PLACEHOLDER))
-    number, title = path.stem.partition("_")[0], course.get("title", path.stem)
+                answers.append(cell["source"].strip() not in ("", PLACEHOLDER))
+    number, title = path.stem.partition("_")[0], course.get("title")
+    titled = isinstance(title, str) and bool(title)
     return Progress(
         link=link,
-        title=f"{int(number)}: {title}" if "title" in course and number.isdecimal() else title,
+        title=path.stem if not titled else f"{int(number)}: {title}" if number.isdecimal() else title,
         passed=sum(all(checks) for checks in passes.values()),
         exercises=len(passes),
         points=points,
         max_points=max_points,
         answered=sum(answers),
         questions=len(answers),
-        due=_time(course["due"]) if "due" in course else None,
+        due=_time(course.get("due")),
     )
-
-
-def _cells_with_a_role(cells: list[dict]) -> Iterator[tuple[dict, dict]]:
-    for cell in cells:
-        if role := cell["metadata"].get("nbgrader"):
-            yield cell, role
 
 
 def _passed(outputs: list[dict]) -> bool:
     """Whether the check that left these outputs passed when it ran last."""
-    verdicts = [output["data"][VERDICT]["passed"] for output in outputs if VERDICT in output.get("data", {})]
-    failed = any(output["output_type"] == "error" for output in outputs)
-    return bool(verdicts) and all(verdict is True for verdict in verdicts) and not failed
+    told = [output["data"][VERDICT] for output in outputs if VERDICT in output.get("data", {})]
+    verdicts = [isinstance(verdict, dict) and verdict.get("passed") is True for verdict in told]
+    failed = any(output.get("output_type") == "error" for output in outputs)
+    return bool(verdicts) and all(verdicts) and not failed
 
 
-def _time(text: str) -> datetime:
-    """A time as the build writes it; one without a zone is UTC, as everywhere in nbgrader."""
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+def _time(text: object) -> datetime | None:
+    """A time as the build writes it; one without a zone is UTC, as everywhere in nbgrader. None if it is no time."""
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def overview(folder: Path = Path(), now: datetime | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from mini_course import DOUBLE, write_mini
 
 from autograder.cli import main
+from autograder.grading import check_notebook
 from autograder.labs.build import build, release, release_path
 from autograder.labs.lab import Lab
 
@@ -55,10 +57,62 @@ def test_what_fails_is_told_with_as_many_hints_as_wanted(lab):
     assert "Twice is once and once more." in run(lab, "--hints", "3", double="def double(x):\n    return 7").output
 
 
-def test_an_answer_that_ends_the_kernel_is_named(lab):
-    result = run(lab, double="import os\nos._exit(1)")
-    assert result.output.count("double ended the kernel") == 3
+RIGHT = COUNTER + "    def square(self, x):\n        return x * x\n"
+
+
+def test_an_answer_that_ends_the_kernel_is_named_and_costs_its_exercise_only(lab):
+    result = run(lab, double="import os\nos._exit(1)", counter=RIGHT)
+    assert result.output.count("double ended the kernel") == 1
+    assert "2 of 3 checks pass; 2 of 4 points" in result.output
     assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "culprit"),
+    [
+        ("def double(x):\n    while True: print(x)", "check_double"),  # an interrupt gets it out of there
+        ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", "double"),  # and here not
+    ],
+)
+def test_an_endless_loop_costs_its_exercise_only(lab, answer, culprit, monkeypatch, capfd):
+    monkeypatch.setattr(check_notebook, "CELL_SECONDS", 12)  # the cell that imports torch has to come to an end
+    monkeypatch.setattr(check_notebook, "INTERRUPT_SECONDS", 3)
+    result = run(lab, double=answer, counter=RIGHT)
+    assert f"{culprit} did not end within 12 s: is there an endless loop?" in result.output
+    assert "2 of 3 checks pass; 2 of 4 points" in result.output
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output + capfd.readouterr().err
+
+
+def test_a_cell_of_one_s_own_that_hangs_is_left_out_and_told(lab, monkeypatch):
+    monkeypatch.setattr(check_notebook, "CELL_SECONDS", 12)
+    notebook = nbformat.from_dict(release(lab))
+    for cell in notebook.cells:
+        cell.source = {"double": DOUBLE, "counter": RIGHT}.get(cell["id"], cell.source)
+    at = next(n for n, cell in enumerate(notebook.cells) if cell["id"] == "double")
+    notebook.cells.insert(at, nbformat.v4.new_code_cell("import time\ntime.sleep(600)"))
+    nbformat.write(notebook, release_path(lab))
+    result = CliRunner().invoke(main, ["--root", str(lab.root), "check", str(release_path(lab))])
+    assert "code cell 2 did not end within 12 s" in result.output
+    assert "3 of 3 checks pass" in result.output
+
+
+def test_a_notebook_is_checked_whoever_saved_it(lab):
+    run(lab, double=DOUBLE, counter=RIGHT)
+    raw = json.loads(release_path(lab).read_text())
+    for number, cell in enumerate(raw["cells"]):
+        if not cell["metadata"].get("nbgrader", {}).get("grade_id", "given").startswith("given"):
+            cell["metadata"]["tags"] = None
+            continue
+        cell["metadata"] = [None, [], 5][number % 3]
+        cell.pop("outputs", None)
+    raw["cells"] += [None, {"cell_type": "markdown", "source": None}]
+    raw |= {"nbformat": "4", "metadata": None}
+    path = release_path(lab)
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(raw).encode())
+    result = CliRunner().invoke(main, ["--root", str(lab.root), "check", str(path)])
+    assert "3 of 3 checks pass" in result.output, result.output
+    assert result.exit_code == 0
 
 
 def test_a_deleted_check_is_missed_against_the_release(lab, tmp_path):

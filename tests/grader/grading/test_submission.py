@@ -10,8 +10,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from autograder.grading.submission import Unreadable, added_names, notebook_path, read_answers
+from autograder.grading.submission import added_names, notebook_path, read_answers
 from autograder.labs.build import release
+from course_utils.checks.notebook import Unreadable
 
 
 @pytest.fixture
@@ -141,6 +142,47 @@ def test_a_flood_of_cells_or_code_is_not_parsed_again_and_again(read, notebook, 
     assert max(parsed, default=0) < 100_000
 
 
+def spoiled(raw: dict, number: int, **fields: object) -> dict:
+    """A notebook with one cell changed; a field that is ... is taken away."""
+    cell = {k: v for k, v in (raw["cells"][number] | fields).items() if v is not ...}
+    return raw | {"cells": [*raw["cells"][:number], cell, *raw["cells"][number + 1 :]]}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda raw: raw | {"nbformat": "4"},
+        lambda raw: raw | {"nbformat": None, "nbformat_minor": "x"},
+        lambda raw: raw | {"nbformat": 5, "metadata": None, "unknown": [1]},
+        lambda raw: {"cells": raw["cells"]},
+        lambda raw: raw | {"cells": [None, 5, "x", [], *raw["cells"]]},
+        lambda raw: spoiled(raw, 0, source=None),
+        lambda raw: spoiled(raw, 0, source=...),
+        lambda raw: spoiled(raw, 0, source=[None, "a", 5]),
+        lambda raw: spoiled(raw, 1, source={"a": 1}, outputs=..., id=5),
+        lambda raw: spoiled(raw, 1, cell_type=None, id=None),
+        lambda raw: spoiled(raw, 1, cell_type="query", outputs="none"),
+        lambda raw: spoiled(raw, 1, metadata=...),
+        lambda raw: spoiled(raw, 1, metadata=[], attachments=5),
+        lambda raw: spoiled(raw, 1, metadata={"tags": None, "nbgrader": [1]}),
+    ],
+)
+def test_one_bad_field_costs_a_cell_and_never_the_answers(read, notebook, spoil):
+    raw = spoil(json.loads(nbformat.writes(notebook)))
+    for content in (json.dumps(raw).encode(), b"\xef\xbb\xbf" + json.dumps(raw).encode()):
+        assert read(content).sources.keys() == {"double", "counter", "why"}
+
+
+def test_an_old_version_of_the_format_is_read_as_well(read, notebook):
+    old = json.loads(nbformat.writes(nbformat.convert(notebook, 3), version=3))
+    assert read(json.dumps(old).encode()).sources.keys() == {"double", "counter", "why"}
+
+
+def test_what_is_odd_is_told(read, notebook):
+    raw = spoiled(json.loads(nbformat.writes(notebook)), 0, source=None)
+    assert "cell 1 of 00_mini.ipynb has no source" in read(json.dumps(raw).encode()).notes
+
+
 @pytest.mark.parametrize("metadata", [None, 5, {"nbgrader": None}, {"nbgrader": {"grade_id": []}}])
 def test_odd_metadata_does_no_harm(read, notebook, metadata):
     raw = json.loads(nbformat.writes(notebook))
@@ -169,6 +211,21 @@ def test_a_notebook_of_another_lab_is_not_taken_for_this_one(mini, tmp_path):
             notebook_path(tmp_path, mini)
     finally:
         (mini.root / "solutions" / "01_other" / "01_other.py").unlink()
+
+
+def test_the_cells_of_another_lab_are_known_whatever_the_file_s_name(mini, read, notebook):
+    folder = mini.root / "solutions" / "01_other"
+    folder.mkdir(exist_ok=True)
+    source = '# %% nbgrader={{"grade_id": "{}", "solution": true}}\n{}\n'
+    (folder / "01_other.py").write_text(source.format("halve", "halve = 1") + source.format("third", "third = 1"))
+    other = copy.deepcopy(notebook)
+    for cell, name in zip(other.cells, ("halve", "third", "x", "y", "z", "a", "b", "c", "d", "e"), strict=False):
+        cell.metadata["nbgrader"] = {"grade_id": name}
+    try:
+        with pytest.raises(Unreadable, match=r"00_mini.ipynb is a notebook of 01_other, not of 00_mini"):
+            read(other)
+    finally:
+        (folder / "01_other.py").unlink()
 
 
 def test_names_of_added_cells(mini, notebook, tmp_path):

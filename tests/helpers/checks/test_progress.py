@@ -72,13 +72,12 @@ def test_labs_come_in_order_and_nothing_else_does(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "JSONDecodeError"),
-        ("<<<<<<< HEAD\n{}", "JSONDecodeError"),
-        ("[]", "TypeError"),
-        ('{"metadata": {}}', "it has no 'cells'"),
-        ('{"metadata": {"course": {"due": "soon"}}, "cells": []}', "Invalid isoformat"),
-        ('{"metadata": {}, "cells": ["x"]}', "TypeError"),
-        (b"\xff\xfe\x00", "UnicodeDecodeError"),
+        ("", "it is not JSON"),
+        ("<<<<<<< HEAD\n{}", "it is not JSON (line 1"),
+        ("[]", "it is JSON, but no object"),
+        ('{"metadata": {}}', "it has no list of cells"),
+        ('{"metadata": {}, "cells": ["x"]}', "none of its cells has a source"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
     ],
 )
 def test_a_broken_notebook_is_named_and_the_others_are_shown(content, words, tmp_path):
@@ -94,9 +93,25 @@ def test_a_broken_notebook_is_named_and_the_others_are_shown(content, words, tmp
     assert "- `02_b/02_b.ipynb` cannot be read: " in told
 
 
+def test_what_a_program_left_out_costs_no_more_than_its_cell(tmp_path):
+    path = write(tmp_path, "01_a", [[[PASSED]], [[PASSED]], [[PASSED]]], ["Because."], title=5, due="soon")
+    raw = json.loads(path.read_text())
+    checks = [c for c in raw["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == "check"]
+    checks[0]["outputs"] = [None, {"output_type": "display_data", "data": None}, PASSED]
+    checks[1]["outputs"] = None
+    checks[2]["metadata"]["nbgrader"]["points"] = None
+    raw["cells"][0]["metadata"] = None
+    del raw["cells"][1]["metadata"], raw["cells"][1]["outputs"]
+    raw["cells"].append(None)
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(raw).encode())
+    lab = progress_of(path)
+    assert (lab.passed, lab.exercises, lab.points, lab.max_points) == (2, 3, 2, 4)
+    assert (lab.title, lab.due, lab.problem, lab.answered) == ("01_a", None, "", 1)
+
+
 def test_a_notebook_that_cannot_be_opened_is_named_too(tmp_path):
     (tmp_path / "01_a" / "01_a.ipynb").mkdir(parents=True)
-    assert "IsADirectoryError" in progress_of(tmp_path / "01_a" / "01_a.ipynb").problem
+    assert "01_a.ipynb cannot be read: Is a directory" in progress_of(tmp_path / "01_a" / "01_a.ipynb").problem
 
 
 def test_it_says_where_to_go_on(tmp_path):
