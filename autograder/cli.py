@@ -77,7 +77,7 @@ def main(context: click.Context, root: Path) -> None:
 
     \b
     An instructor's week:
-      course build                                   make the notebooks that students get
+      course handout --to DIR                        what students get: one folder, one zip
       course grade 02_quantization_helpers --submissions inbox/
       course gradebook                               who has how many points
       course report                                  which exercise went wrong, and how (HTML)
@@ -93,7 +93,7 @@ def main(context: click.Context, root: Path) -> None:
 
 for command in (
     *(student.lab, student.check, student.data, student.doctor),
-    *(instructor.build, instructor.collect, instructor.grade),
+    *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
     *(records.gradebook, records.report, records.similar, records.export, records.undo),
     *(author.new, author.gates, author.mutants, author.site),
 ):

@@ -49,6 +49,27 @@ def build(root: Path, labs: tuple[str, ...], check: bool) -> None:
 
 
 @click.command()
+@click.argument("labs", nargs=-1)
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder that gets folder and zip.")
+@click.option("--wheel-url", metavar="URL", default="", help="Where the wheel will lie, for Colab and Kaggle.")
+@click.pass_obj
+def handout(root: Path, labs: tuple[str, ...], to: Path, wheel_url: str) -> None:
+    """Make what students get of LABS (all if none is named): a folder, and the same as a zip.
+
+    In it are the released notebooks with their hints, the demos, the students' package, and start.py, which installs
+    and opens it all. Every file is searched for lines of answers and hidden checks; if one is found, nothing is
+    written. Made again over an earlier handout, it tells which labs changed for students and which behind the scenes.
+    """
+    from autograder.handout.make import make_handout
+
+    with console.status("making the handout"):
+        made = make_handout(labs_of(root, labs), root, to, wheel_url)
+    for line in made.changes:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"release {made.release}: {made.folder} and {made.archive}", markup=False, soft_wrap=True)
+
+
+@click.command()
 @click.argument("lab")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder that gets <student>/<LAB>.ipynb.")

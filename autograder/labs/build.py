@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import logging
 import tempfile
 from pathlib import Path
@@ -74,6 +75,12 @@ def release_bytes(lab: Lab) -> bytes:
 def release(lab: Lab) -> NotebookNode:
     """The released notebook. Do not change it in place: copy."""
     return nbformat.reads(release_bytes(lab).decode("utf-8"), as_version=4)
+
+
+@functools.cache
+def release_id(lab: Lab) -> str:
+    """A name for what students get of a lab: eight letters that change with its bytes. Handouts carry it."""
+    return hashlib.sha256(release_bytes(lab)).hexdigest()[:8]
 
 
 def answered(lab: Lab, sources: dict[str, str] | None = None) -> NotebookNode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from autograder import ROOT
 from autograder.errors import CourseError
 
 DEMOS, START = "demos", "start"
+SETTINGS = Path(__file__).parent / "jupyterlab"  # JupyterLab's, as it starts here: it asks for no news
 START_SECONDS = 60  # for a kernel to start on a busy machine, and read a few notebooks
 
 
@@ -78,6 +80,9 @@ def open_jupyterlab(root: Path, path: Path, arguments: Sequence[str]) -> None:
     """
     from jupyterlab.labapp import LabApp
 
+    # ours come last, so what a user or an administrator has set stays
+    theirs = os.environ.get("JUPYTER_CONFIG_PATH")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [theirs, str(SETTINGS)]))
     where = path.relative_to(root).as_posix()
     options = [f"--ServerApp.root_dir={root}", "--ContentsManager.preferred_dir=notebooks"]
     with contextlib.chdir(root):  # nbgrader looks there for its configuration

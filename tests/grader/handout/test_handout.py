@@ -1,0 +1,191 @@
+"""What is handed out: all that students need, no answer, the same bytes each time, and what is new since last time."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from mini_course import MINI, write_mini
+from packaging.requirements import Requirement
+
+from autograder import HANDOUT
+from autograder.cli import main
+from autograder.errors import CourseError
+from autograder.handout import make, wheel
+from autograder.handout.make import contents, make_handout
+from autograder.labs.build import release_id
+from autograder.labs.lab import Lab
+
+PLANTED = 'raise ValueError("a string cannot be doubled")'  # a line of the mini course's answer
+
+
+@pytest.fixture
+def mini(tmp_path: Path, monkeypatch) -> Lab:
+    """A small lab; and small weights, so that the wheel is quickly packed and searched."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "small.safetensors").write_bytes(bytes(100))
+    monkeypatch.setattr(make, "WEIGHTS", weights)
+    lab = write_mini(tmp_path / "course")
+    (lab.folder / "hints.toml").write_text('[double]\nidea = "add it to itself"\nsteps = "return the sum"\n')
+    (lab.folder / "wrong").mkdir()
+    (lab.folder / "wrong" / "double__triples.py").write_text(
+        "# Mistake: takes it three times, as nobody asked\n# Rule: the double\ndef double(x):\n    return x + x + x\n"
+    )
+    return lab
+
+
+def test_folder_and_zip_hold_the_same_and_two_runs_the_same_bytes(mini: Lab, tmp_path: Path) -> None:
+    made = make_handout([mini], mini.root, tmp_path / "a")
+    again = make_handout([Lab(mini.name, mini.root)], mini.root, tmp_path / "b")
+    assert made.archive.read_bytes() == again.archive.read_bytes()
+    lying = {
+        p.relative_to(made.folder.parent).as_posix(): p.read_bytes() for p in made.folder.rglob("*") if p.is_file()
+    }
+    with zipfile.ZipFile(made.archive) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == lying
+    names = {name.partition("/")[2] for name in lying}
+    assert names == set(json.loads(lying[f"{make.NAME}/{HANDOUT}"])["files"])
+    assert names >= {"README.md", "start.py", "requirements.txt", "environment.yml", "docs/student.md", "LICENSE"}
+    assert names >= {"notebooks/00_mini/00_mini.ipynb", "notebooks/00_mini/hints.toml"}
+    readme = (made.folder / "README.md").read_text()
+    assert made.release in readme and "Mini" in readme
+    assert len(readme.splitlines()) <= 45, "one screen"
+    where = str(Path.cwd()).encode()
+    assert not [name for name, content in lying.items() if where in content or str(tmp_path).encode() in content]
+
+
+def test_links_lead_somewhere(mini: Lab) -> None:
+    files = contents([mini], mini.root)
+    for page in ("README.md", "docs/student.md"):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", files[page].decode()):
+            if not target.startswith("http"):
+                assert (PurePosixPath(page).parent / target).as_posix().removeprefix("./") in files, (page, target)
+
+
+def test_students_are_asked_for_nothing_that_only_graders_need(mini: Lab) -> None:
+    files = contents([mini], mini.root)
+    lock = {line.partition("==")[0] for line in files["constraints.txt"].decode().split()}
+    assert {"torch", "sympy", "jupyterlab", "tornado"} <= lock, "also what is pulled in"
+    assert not lock & {"nbgrader", "dask", "sqlalchemy", "alembic", "jupytext", "pytest", "sphinx"}
+    lines = files["requirements.txt"].decode().splitlines()
+    pinned = [line for line in lines if "==" in line]
+    assert len(pinned) > 10 and all(Requirement(line).specifier for line in pinned)
+    name = next(name for name in files if name.endswith(".whl"))
+    assert f"./{name}[lab]" in lines
+    with zipfile.ZipFile(io.BytesIO(files[name])) as archive:
+        inside = archive.namelist()
+        metadata = archive.read(next(n for n in inside if n.endswith("METADATA"))).decode()
+    needs = [Requirement(line.partition(": ")[2]) for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    assert {"torch", "jupyterlab"} <= {r.name for r in needs}
+    assert "nbgrader" not in {r.name for r in needs}
+    assert all(str(r.specifier).startswith(">=") for r in needs), "ranges: what a student has may stay"
+    assert not [n for n in inside if n.startswith(("autograder/processes", "autograder/sandbox", "autograder/handout"))]
+    assert [n for n in inside if n.endswith(".safetensors")]
+
+
+@pytest.mark.parametrize("where", ["hints", "page", "package", "guide", "variant"])
+def test_an_answer_anywhere_and_nothing_is_written(mini: Lab, tmp_path: Path, monkeypatch, where: str) -> None:
+    """In the hints' file, in a notebook, in a wheel in the zip: whoever put it there."""
+    payload = wheel.payload
+    if where == "hints":
+        mini.hints_path.write_text(f"[double]\nidea = '{PLANTED}'\nsteps = ''\n")
+    elif where == "page":  # in JSON its quotation marks are escaped
+        (mini.root / "solutions" / "demos.py").write_text(f"# %%\nif True:\n    {PLANTED}\n")
+    elif where == "package":
+        planted = {"course_utils/x.py": f"def double(x):\n    {PLANTED}\n".encode()}
+        monkeypatch.setattr(wheel, "payload", lambda *a: payload(*a) | planted)
+    elif where == "variant":
+        variant = (mini.folder / "wrong" / "double__triples.py").read_bytes()
+        monkeypatch.setattr(wheel, "payload", lambda *a: payload(*a) | {"course_utils/x.py": variant})
+    else:
+        guide = tmp_path / "templates"
+        guide.mkdir()
+        for path in make.TEMPLATES.glob("*.jinja"):
+            (guide / path.name).write_bytes(path.read_bytes())
+        (guide / "start.py").write_text(f"# {PLANTED}\n")
+        monkeypatch.setattr(make, "TEMPLATES", guide)
+    with pytest.raises(CourseError, match=r"nothing was written.*00_mini"):
+        make_handout([mini], mini.root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lab_that_stays_is_as_secret(mini: Lab, tmp_path: Path) -> None:
+    """Its answers may not stand in another lab's hints either."""
+    other = MINI.replace("double", "twice").replace("cannot be", "can never be")
+    folder = mini.root / "solutions" / "01_other"
+    folder.mkdir()
+    (folder / "01_other.py").write_text(other)
+    mini.hints_path.write_text("[double]\nidea = 'raise ValueError(\"a string can never be twiced\")'\nsteps = ''\n")
+    with pytest.raises(CourseError, match="01_other"):
+        make_handout([mini], mini.root, tmp_path / "out")
+
+
+def test_what_is_new_for_students_and_what_only_behind_the_scenes(mini: Lab, tmp_path: Path) -> None:
+    def made_again(old: str, new: str) -> list[str]:
+        assert old in mini.source.read_text()
+        mini.source.write_text(mini.source.read_text().replace(old, new))
+        return make_handout([Lab(mini.name, mini.root)], mini.root, tmp_path / "out").changes
+
+    assert make_handout([mini], mini.root, tmp_path / "out").changes == []
+    folder = tmp_path / "out" / make.NAME
+    (folder / ".venv").mkdir()
+    assert made_again("# Mini", "# Mini") == ["00_mini: unchanged", "package: unchanged"]
+    hidden = made_again(
+        'expect_raises(ValueError, lambda: double("ab")', 'expect_raises(ValueError, lambda: double("b")'
+    )
+    assert "behind the scenes only" in hidden[0]
+    wheels = set(folder.glob("*.whl"))
+    seen = made_again("Twice x; a ValueError", "Two times x; a ValueError")
+    assert "changed for students" in seen[0] and release_id(Lab(mini.name, mini.root)) in seen[0]
+    assert len(set(folder.glob("*.whl")) - wheels) == 1 == len(list(folder.glob("*.whl"))), "the old one is gone"
+    assert (folder / ".venv").is_dir(), "what it did not make stays"
+    mini.hints_path.write_text('[double]\nidea = "ask a friend"\nsteps = "return the sum"\n')
+    assert made_again("# Mini", "# Mini")[0] == "00_mini: its hints changed"
+
+
+def test_a_folder_of_something_else_is_left_alone(mini: Lab, tmp_path: Path) -> None:
+    mine = tmp_path / "out" / make.NAME / "thesis.tex"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
+    done = CliRunner().invoke(main, ["--root", str(mini.root), "handout", "--to", str(tmp_path / "out")])
+    assert done.exit_code == 2 and len(done.output.strip().splitlines()) == 1
+    assert "is no handout" in done.output
+    assert [p.name for p in mine.parent.iterdir()] == ["thesis.tex"]
+
+
+def test_the_first_cell_says_what_is_missing(mini: Lab) -> None:
+    path = "notebooks/00_mini/00_mini.ipynb"
+    url = "https://example.org/course/"
+    files, with_url = contents([mini], mini.root), contents([mini], mini.root, url)
+    name = next(name for name in with_url if name.endswith(".whl"))
+    for made, wanted in ((files, "start.py"), (with_url, url + name)):
+        cell = nbformat.reads(made[path].decode(), as_version=4).cells[0]
+        assert wanted in cell.source and "course_utils" in cell.source
+        assert not cell.metadata.get("nbgrader")
+    with pytest.raises(CourseError, match="no address"):
+        contents([mini], mini.root, "example.org/course")
+
+
+def test_a_packed_module_does_the_same_and_cannot_be_read(tmp_path: Path, monkeypatch) -> None:
+    source = (
+        '"""What it is for.\n\nMore.\n"""\nfrom __future__ import annotations\n\n\ndef double(x: Later) -> Later:\n'
+    )
+    source += '    """Twice x."""\n    return 2 * x  # "quotes" and ümlauts\n'
+    (tmp_path / "packed_example.py").write_bytes(wheel.packed(source.encode()))
+    assert "2 * x" not in (tmp_path / "packed_example.py").read_text(encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "packed_example", raising=False)
+    import packed_example  # type: ignore[import-not-found]
+
+    assert packed_example.double(4) == 8
+    assert packed_example.double.__doc__ == "Twice x."
+    assert packed_example.double.__annotations__["x"] == "Later"
+    assert packed_example.__doc__.startswith("What it is for.")
