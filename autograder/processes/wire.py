@@ -146,9 +146,11 @@ class Encoder:
         if tensor.numel() * tensor.element_size() > MAX_BYTES:  # before contiguous() makes an expanded one real
             raise WireError(f"a tensor of shape {tuple(tensor.shape)} is too large to be sent")
         self.arrays.append(tensor)
-        plain = tensor.detach().cpu().contiguous()
+        # in the order of memory, so that what is not contiguous here is not so on the other side
+        order = sorted(range(tensor.dim()), key=lambda n: -tensor.stride(n))
+        plain = tensor.detach().cpu().permute(order).contiguous()
         raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
-        return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), raw]))
+        return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), order, raw]))
 
     def _array(self, array: np.ndarray) -> msgpack.ExtType:
         if array.nbytes > MAX_BYTES:
@@ -222,11 +224,11 @@ class Decoder:
             case Ext.COMPLEX:
                 return complex(*struct.unpack("!dd", data))
             case Ext.TENSOR:
-                name, shape, raw = msgpack.unpackb(data)
+                name, shape, order, raw = msgpack.unpackb(data)
                 dtype = TORCH_DTYPES[name]
                 self._check_shape(shape, len(raw), dtype.itemsize)
                 flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-                return self._keep(flat.reshape(shape))
+                return self._keep(flat.reshape(shape).permute([order.index(n) for n in range(len(shape))]))
             case Ext.ARRAY:
                 name, shape, raw = msgpack.unpackb(data)
                 dtype = np.dtype(str(name))

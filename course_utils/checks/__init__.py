@@ -1,6 +1,7 @@
 """What a check cell calls, and what is told beside it: panel, hints, progress.
 
-`expectations` is loaded when one of its names is asked for: `hints` and `progress` are read where torch never is.
+`expectations` and `cases` are loaded when one of their names is asked for: `hints` and `progress` are read where torch
+never is.
 """
 
 import importlib
@@ -10,16 +11,23 @@ __all__ = [
     "check",
     "expect",
     "expect_close",
+    "expect_domain",
     "expect_equal",
     "expect_raises",
     "expect_returns",
+    "expect_type",
+    "expect_unchanged",
+    "forms",
     "generator",
     "probe",
     "python_steps",
+    "side_by_side",
+    "state_of",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("course_utils.checks.expectations"), name)
+    module = "cases" if name in ("forms", "side_by_side", "state_of") else "expectations"
+    return getattr(importlib.import_module(f"course_utils.checks.{module}"), name)

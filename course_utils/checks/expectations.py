@@ -10,12 +10,15 @@ Stands on `check_panel` and torch.
 
 from __future__ import annotations
 
+import functools
+import numbers
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from course_utils.checks import panel
@@ -26,9 +29,12 @@ __all__ = [
     "check",
     "expect",
     "expect_close",
+    "expect_domain",
     "expect_equal",
     "expect_raises",
     "expect_returns",
+    "expect_type",
+    "expect_unchanged",
     "generator",
     "probe",
     "python_steps",
@@ -205,8 +211,9 @@ def expect_equal(got: Any, expected: Any, rule: str, *, given: Any = None, hint:
     """Expect exact equality, element by element; NaN equals NaN, and shapes must agree.
 
     Args:
-        got: a tensor, number, or anything comparable with ``==``.
-        expected: what it must be. Numbers are compared as float64.
+        got: a tensor, number, list, tuple or dict of these, or anything comparable with ``==``.
+        expected: what it must be. Numbers are compared as float64, whatever their dtype (`expect_type` tells dtypes
+            apart); but for a truth value only a truth value will do.
         rule, hint: see `expect`.
         given: the input. A tensor of the result's shape is taken element by element, and the failing element of
             smallest magnitude is shown.
@@ -277,6 +284,88 @@ def expect_returns(call: Callable[[], Any], rule: str, *, given: Any = None, hin
     return result
 
 
+def expect_type(
+    got: Any,
+    kind: type | torch.dtype,
+    rule: str,
+    *,
+    shape: Sequence[int] | None = None,
+    given: Any = None,
+    hint: str = "",
+) -> None:
+    """Expect a result of a type: a tensor of a dtype, and of a shape if one is given, or a Python object.
+
+    Args:
+        kind: ``torch.float32``, say, for a tensor; ``int`` for a whole number that is no truth value; ``float`` for any
+            real number that is no truth value, since 1 is as good as 1.0; else a class.
+        got, rule, given, hint: see `expect`.
+
+    Raises:
+        CheckFailed: if it is of another one.
+    """
+    if isinstance(kind, torch.dtype):
+        fits = isinstance(got, torch.Tensor) and got.dtype == kind and (shape is None or got.shape == tuple(shape))
+        of_shape = "" if shape is None else f" of shape {tuple(shape)}"
+        wanted = f"a {_dtype(kind)} tensor{of_shape}"
+    else:
+        # what the grader gets of NumPy's numbers are Python's
+        classes = {int: numbers.Integral, float: numbers.Real, bool: (bool, np.bool_)}
+        fits = isinstance(got, classes.get(kind, kind)) and (kind is bool or not isinstance(got, bool | np.bool_))
+        wanted = f"a Python {kind.__name__}"
+    if not fits:
+        raise CheckFailed(rule, given=given, expected=wanted, got=None if got is None else _kind(got), hint=hint)
+    _held(rule)
+
+
+def expect_domain(
+    call: Callable[[Any], Any],
+    rule: str,
+    *,
+    inside: Iterable[Any],
+    outside: Iterable[Any],
+    error: type[BaseException] = ValueError,
+    hint: str = "",
+) -> None:
+    """Expect that ``call`` takes some arguments and refuses others: both ends of a range, from both sides.
+
+    Args:
+        inside: arguments for which it returns; the ends of the range.
+        outside: arguments for which it raises ``error``; what lies next to them.
+        rule, hint: see `expect`.
+
+    Raises:
+        CheckFailed: for the first argument that is not treated so.
+    """
+    for argument in inside:
+        expect_returns(functools.partial(call, argument), rule, given=argument, hint=hint)
+    for argument in outside:
+        expect_raises(error, functools.partial(call, argument), rule, given=argument, hint=hint)
+
+
+def expect_unchanged(before: dict[str, Any], after: dict[str, Any], rule: str, *, hint: str = "") -> None:
+    """Expect that a call has left its arguments alone: two results of `state_of`, from before and after it.
+
+    Raises:
+        CheckFailed: if anything differs; it says what.
+    """
+    for name in [*before, *(n for n in after if n not in before)]:
+        if name not in before or name not in after:
+            told = "is gone" if name in before else "is new"
+            raise CheckFailed(rule, given=name, expected="as before the call", got=f"{name} {told}", hint=hint)
+        try:
+            expect_equal(after[name], before[name], rule)
+            same = not isinstance(before[name], torch.Tensor) or before[name].dtype == after[name].dtype
+        except CheckFailed:
+            same = False
+        if not same:
+            values = isinstance(before[name], torch.Tensor) and isinstance(after[name], torch.Tensor)
+            was, came = (
+                ("as before the call", "other values or another type") if values else (before[name], after[name])
+            )
+            raise CheckFailed(rule, given=name, expected=_show(was), got=_show(came), hint=hint)
+    _held(rule)
+
+
 def generator() -> torch.Generator:
     """A fresh random generator for a check's inputs.
 
@@ -337,9 +426,60 @@ def _numbers(value: Any) -> torch.Tensor | None:
     return tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else torch.int64)
 
 
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kind(value: Any) -> str:
+    """What something is, rather than its value: ``a float32 tensor of shape (3, 5)``, ``a Python list``."""
+    if isinstance(value, torch.Tensor):
+        return f"a {_dtype(value.dtype)} tensor of shape {tuple(value.shape)}"
+    items = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
+    return f"a {'NumPy' if isinstance(value, np.ndarray | np.generic) else 'Python'} {type(value).__name__}{items}"
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether a value, and each one in it, is True or False."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return value.dtype in (torch.bool, np.bool_)
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_truth, value))
+    return isinstance(value, bool)
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(map(_holds_arrays, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, torch.Tensor | np.ndarray)
+
+
+def _compare_items(got: Any, expected: list | tuple | dict, within: Any, rule: str, given: Any, hint: str) -> None:
+    """Lists, tuples and dicts whose items are tensors of several shapes, or hold such ones."""
+    if type(got) is dict and type(expected) is dict and got.keys() != expected.keys():
+        raise CheckFailed(rule, given=given, expected=list(expected), got=list(got), hint=hint)
+    if type(got) is not type(expected) or len(got) != len(expected):
+        came = None if got is None else _kind(got)
+        raise CheckFailed(rule, given=given, expected=_kind(expected), got=came, hint=hint)
+    for key in expected if isinstance(expected, dict) else range(len(expected)):
+        try:
+            _compare(got[key], expected[key], within, rule, None, hint)
+        except CheckFailed as failed:
+            place = f"[{key!r}] of the result"
+            failed.facts["given"] = place if given is None else f"{_show(given)}; {place}"
+            raise CheckFailed(rule, difference=failed.difference, **failed.facts) from None
+
+
 def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: str) -> None:
+    if _is_truth(expected) and not _is_truth(got):
+        told = [f"{_show(value)}, {_kind(value)}" for value in (expected, got)]
+        raise CheckFailed(rule, given=given, expected=told[0], got=None if got is None else told[1], hint=hint)
     got_numbers, expected_numbers = _numbers(got), _numbers(expected)
-    if expected_numbers is None:  # strings, None, dicts: compared as they are
+    if isinstance(expected, list | tuple | dict) and (
+        (expected_numbers is None and _holds_arrays(expected)) or (got_numbers is None and _holds_arrays(got))
+    ):
+        _compare_items(got, expected, within, rule, given, hint)
+        return
+    if expected_numbers is None:  # strings, None: compared as they are
         expect(
             type(got) is type(expected) and got == expected, rule, given=given, expected=expected, got=got, hint=hint
         )
@@ -371,11 +511,14 @@ def _compare(got: Any, expected: Any, within: Any, rule: str, given: Any, hint: 
             at = ""
         wanted, came = expected_numbers.flatten()[where].item(), got_numbers.flatten()[where].item()
         digits = _digits(wanted, came)
+        types = ["", ""]
+        if isinstance(got, torch.Tensor) and isinstance(expected, torch.Tensor) and got.dtype != expected.dtype:
+            types = [f" ({_dtype(tensor.dtype)})" for tensor in (expected, got)]
         raise CheckFailed(
             rule,
             given=f"{_show(given_numbers.flatten()[where], digits)}{at}" if elementwise else given,
-            expected=_show(wanted, digits) + (at if not elementwise else ""),
-            got=_show(came, digits),
+            expected=f"{_show(wanted, digits)}{types[0]}{'' if elementwise else at}",
+            got=f"{_show(came, digits)}{types[1]}",
             hint=hint,
             difference=_difference(given_numbers if elementwise else None, expected_numbers, got_numbers, bad, within),
         )

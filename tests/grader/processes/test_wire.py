@@ -48,6 +48,7 @@ def test_odd_tensors_and_arrays():
     sent = [strided, needs_grad, special, big_endian, np.float32(0.5), torch.Size([2])]
     back = Decoder().unpack(Encoder().pack(sent))
     assert torch.equal(back[0], strided)
+    assert back[0].stride() == strided.stride(), "what is not contiguous here is not so over there"
     assert not back[1].requires_grad
     assert back[2].numpy().tobytes() == special.numpy().tobytes()
     assert back[3].tolist() == [0, 1, 2]
@@ -81,13 +82,15 @@ HOSTILE = {
     "tuples in tuples": None,
     "an unknown extension": ext(99, 1),
     "a list that claims a billion items": b"\xdd\x40\x00\x00\x00",
-    "a shape larger than its bytes": ext(Ext.TENSOR, "float32", [2**20, 2**20], b"1234"),
-    "a negative shape": ext(Ext.TENSOR, "float32", [-1, -1], b"1234"),
-    "a shape that is no list": ext(Ext.TENSOR, "float32", 1, b"1234"),
-    "a shape of floats": ext(Ext.TENSOR, "float32", [1.0], b"1234"),
-    "a hundred dimensions": ext(Ext.TENSOR, "float32", [1] * 100, b"1234"),
-    "an empty tensor of absurd shape": ext(Ext.TENSOR, "float32", [0, 2**62], b""),
-    "a dtype that does not exist": ext(Ext.TENSOR, "object", [1], b"12345678"),
+    "a shape larger than its bytes": ext(Ext.TENSOR, "float32", [2**20, 2**20], [0, 1], b"1234"),
+    "a negative shape": ext(Ext.TENSOR, "float32", [-1, -1], [0, 1], b"1234"),
+    "a shape that is no list": ext(Ext.TENSOR, "float32", 1, [0], b"1234"),
+    "a shape of floats": ext(Ext.TENSOR, "float32", [1.0], [0], b"1234"),
+    "a hundred dimensions": ext(Ext.TENSOR, "float32", [1] * 100, list(range(100)), b"1234"),
+    "an empty tensor of absurd shape": ext(Ext.TENSOR, "float32", [0, 2**62], [0, 1], b""),
+    "a dtype that does not exist": ext(Ext.TENSOR, "object", [1], [0], b"12345678"),
+    "an order that names a dimension twice": ext(Ext.TENSOR, "float32", [1, 1], [0, 0], b"1234"),
+    "an order of too many dimensions": ext(Ext.TENSOR, "float32", [1], [], b"1234"),
     "an array of objects": ext(Ext.ARRAY, "O", [1], b"12345678"),
     "an array of records": ext(Ext.ARRAY, "i4,i4", [1], b"12345678"),
     "a number of a million digits": msgpack.packb(msgpack.ExtType(Ext.BIG_INT, b"9" * 1_000_000)),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from course_utils.checks import expectations
+from course_utils.checks.cases import forms, side_by_side, state_of
 from course_utils.checks.expectations import (
     CheckFailed,
     check,
     expect,
     expect_close,
+    expect_domain,
     expect_equal,
     expect_raises,
     expect_returns,
+    expect_type,
+    expect_unchanged,
     generator,
     python_steps,
 )
@@ -244,3 +249,153 @@ def test_python_steps_tell_a_loop_from_tensor_code():
     assert python_steps(lambda: [one + one for one in x]) > 0
     few, many = (python_steps(lambda n=n: sum(float(one) for one in x[:n])) for n in (10, 1000))
     assert many > 50 * few
+
+
+def told(call) -> str:
+    with pytest.raises(CheckFailed) as failed:
+        call()
+    return str(failed.value)
+
+
+def test_only_a_truth_value_equals_a_truth_value():
+    expect_equal(torch.tensor([True, False]), [True, False], "a mask")
+    expect_equal(np.array([True]), torch.tensor([True]), "a mask")
+    for got in (torch.tensor([1.0, 0.0]), [1, 0], torch.tensor([1, 0])):
+        assert "expected  tensor([True, False]), a bool tensor of shape (2,)" in told(
+            lambda got=got: expect_equal(got, torch.tensor([True, False]), "a mask")
+        )
+    assert "got       tensor([1, 0]), a float32 tensor" in told(
+        lambda: expect_equal(torch.tensor([1.0, 0.0]), torch.tensor([True, False]), "a mask")
+    )
+    assert "got       1, a Python int" in told(lambda: expect_equal(1, True, "a flag"))
+    assert "got       None: is a return missing?" in told(lambda: expect_equal(None, True, "a flag"))
+    expect_equal(torch.tensor([True]), [1], "a number for which a truth value does")
+
+
+def test_dtypes_are_told_where_they_differ():
+    third = torch.tensor([1 / 3])
+    text = told(lambda: expect_equal(third, third.double() + 1e-9, "a third"))
+    assert "(float64) at [0]" in text
+    assert "(float32)" in text
+    assert "float32" not in told(lambda: expect_equal(third, third + 1, "a third"))
+
+
+def test_containers_of_tensors_are_compared_item_by_item():
+    parts = {"a": torch.ones(2), "b": (torch.zeros(3), [torch.tensor(True), "text"])}
+    expect_equal(parts, {"a": torch.ones(2), "b": (torch.zeros(3), [True, "text"])}, "all parts")
+    text = told(
+        lambda: expect_equal({"a": torch.ones(2), "b": torch.ones(3)}, {"a": torch.ones(2), "b": torch.zeros(3)}, "r")
+    )
+    assert "given     ['b'] of the result" in text
+    assert "expected  0 at [0], 3 of 3 elements differ" in text
+    assert "expected  a Python list of 2" in told(
+        lambda: expect_equal([torch.ones(2)], [torch.ones(2), torch.ones(3)], "r")
+    )
+    assert "got       a float32 tensor of shape (2, 2)" in told(
+        lambda: expect_equal(torch.ones(2, 2), [torch.ones(2), torch.ones(3)], "r")
+    )
+    assert "expected  [a, b]" in told(
+        lambda: expect_equal({"a": torch.ones(1)}, {"a": torch.ones(1), "b": torch.ones(2)}, "r")
+    ).replace("'", "")
+
+
+GOOD_TYPES = [(1, int), (np.int64(1), int), (1.0, float), (1, float), (np.float32(1), float), (True, bool), ([], list)]
+GOOD_TYPES += [(torch.ones(2), torch.float32), (torch.ones(2), torch.Tensor)]
+BAD_TYPES = [(True, int), (1.0, int), (True, float), (torch.ones(()), float), (1, bool), ((), list), (None, int)]
+BAD_TYPES += [(torch.ones(2).double(), torch.float32), (1.0, torch.float32), (np.ones(2), torch.float64)]
+
+
+def test_types():
+    for got, kind in GOOD_TYPES:
+        expect_type(got, kind, "its type")
+    for got, kind in BAD_TYPES:
+        assert "rule broken: its type" in told(lambda got=got, kind=kind: expect_type(got, kind, "its type"))
+    expect_type(torch.ones(2, 3), torch.float32, "its shape", shape=(2, 3))
+    text = told(lambda: expect_type(torch.ones(2, 3).double(), torch.float32, "its shape", shape=[3, 2]))
+    assert "expected  a float32 tensor of shape (3, 2)" in text
+    assert "got       a float64 tensor of shape (2, 3)" in text
+    assert "expected  a Python int" in told(lambda: expect_type(1.5, int, "r"))
+
+
+def test_a_domain_has_both_ends():
+    def takes(low, high):
+        def call(n):
+            if not low <= n <= high:
+                raise ValueError(n)
+            return n
+
+        return call
+
+    ends = {"inside": (1, 16), "outside": (0, 17)}
+    expect_domain(takes(1, 16), "n lies in 1 .. 16", **ends)
+    for wrong, given in ((takes(0, 16), 0), (takes(1, 17), 17), (takes(2, 16), 1), (takes(1, 15), 16)):
+        text = told(lambda wrong=wrong: expect_domain(wrong, "n lies in 1 .. 16", **ends, hint="both ends"))
+        assert f"given     {given}\n" in text and "both ends" in text
+
+
+def test_nothing_of_an_argument_changes_unseen():
+    def changes(thing, call) -> str:
+        before = state_of(thing)
+        expect_unchanged(before, state_of(thing), "it is left alone")
+        call(thing)
+        return told(lambda: expect_unchanged(before, state_of(thing), "it is left alone", hint="copy it"))
+
+    def network():
+        return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(2, 1, bias=False))
+
+    cases = [
+        (torch.ones(2), lambda x: x.zero_(), "values"),
+        (torch.ones(2), lambda x: x.requires_grad_(), "requires_grad"),
+        (torch.ones(2, requires_grad=True), lambda x: x.sum().backward(), "grad"),
+        (torch.ones(2), lambda x: x.resize_(3), "values"),
+        ([torch.ones(2), 1], lambda x: x.append(1), "length"),
+        ([torch.ones(2), 1], lambda x: x.__setitem__(1, 2), "[1]"),
+        ({"a": torch.ones(2)}, lambda x: x["a"].zero_(), "['a'].values"),
+        ({"a": 1}, lambda x: x.update(b=2), "keys"),
+        (network(), lambda m: m.eval(), "training"),
+        (network(), lambda m: m[1].eval(), "1.training"),
+        (network(), lambda m: m[0].bias.data.zero_(), "0.bias.values"),
+        (network(), lambda m: setattr(m[0], "bias", None), "0.bias.values"),
+        (network(), lambda m: m[0].weight.requires_grad_(False), "0.weight.requires_grad"),
+        (network(), lambda m: m[1](torch.ones(1, 2, 2, 2)), "1.running_mean.values"),
+        (network(), lambda m: m[2].register_forward_hook(print), "2.hooks"),
+        (network(), lambda m: m[2].register_forward_pre_hook(print), "2.hooks"),
+        (network(), lambda m: setattr(m, "0", torch.nn.Identity()), "0.class"),
+        (network(), lambda m: m.append(torch.nn.ReLU()), "3.class"),
+        (network(), lambda m: m.double(), "0.weight.values"),
+    ]
+    for thing, call, name in cases:
+        assert f"given     {name}\n" in changes(thing, call), name
+    traced = torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.ReLU()))
+    assert "code" in changes(traced, lambda m: (m.graph.erase_node(list(m.graph.nodes)[-1]), m.recompile()))
+    assert next(iter(state_of(1, torch.ones(1)))) == "argument 1"
+
+
+def test_forms_have_the_same_values():
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    found = dict(forms(x, (torch.float32, torch.float64)))
+    assert len(found) == 10
+    for name, form in found.items():
+        assert form.dtype == (torch.float64 if "float64" in name else torch.float32)
+        assert torch.equal(form.flatten(), x.flatten()[: form.numel()].to(form.dtype))
+    assert not found["float32, shape (2, 3, 4), not contiguous"].is_contiguous()
+    with pytest.raises(RuntimeError, match="view"):
+        found["float64, shape (2, 3, 4), not contiguous"].view(-1)
+    assert [form.dim() for form in found.values()][:5] == [3, 3, 1, 0, 1]
+    assert "float32, empty" not in dict(forms(x, empty=False))
+
+
+def test_state_on_the_class_shows_side_by_side():
+    class Own:
+        def __init__(self, value):
+            self.value = value
+
+    class Shared:
+        def __init__(self, value):
+            type(self).value = value
+
+    def both(kind):
+        return side_by_side([lambda: kind(1), lambda: kind(2)], lambda made: made.value)
+
+    assert both(Own) == ([1, 2], [1, 2])
+    assert both(Shared) == ([1, 2], [2, 2])
