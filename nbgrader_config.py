@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from autograder.for_nbgrader.feedback import FeedbackPage
 from autograder.for_nbgrader.formgrader import Refuse, safe_markdown
 from autograder.labs.build import PREPROCESSORS
 
@@ -30,6 +31,7 @@ c.CourseDirectory.source_with_tests_directory = "build/source_with_tests"
 c.GenerateAssignment.preprocessors = PREPROCESSORS  # formgrader's Generate gives the bytes that `course build` gives
 c.Autograde.exporter_class = Refuse  # formgrader's Autograde
 c.HTMLExporter.filters = {"markdown2html": safe_markdown}  # formgrader shows answers with an instructor's rights
+c.GenerateFeedback.exporter_class = FeedbackPage  # the page that `course feedback` writes
 c.FormgradeExtension.debug = False  # it would print this configuration, which is more than text
 
 # Where nothing was graded yet, formgrader makes an empty gradebook; nbgrader calls `alembic` by name for that.

@@ -81,8 +81,10 @@ def collect(root: Path, lab: str, source: Path, to: Path) -> None:
     """
     from autograder.grading.collect import collect as take
     from autograder.labs.lab import Lab
+    from autograder.records.origins import remember
 
     done = take(source, Lab(lab, root).name, to)
+    remember(to, lab, done.taken)
     for refused in done.refused:
         console.print(f"refused: {refused}", markup=False, soft_wrap=True)
     console.print(

@@ -61,6 +61,47 @@ def report(output: Path, to: Path) -> None:
 
 
 @click.command()
+@click.argument("lab")
+@OUTPUT
+@click.option("--for", "system", type=click.Choice(["moodle", "canvas"]), help="Pack the pages for this system.")
+@click.option(
+    "--submissions",
+    type=click.Path(path_type=Path),
+    default=INBOX,
+    show_default=True,
+    help="Where they were collected.",
+)
+@click.pass_obj
+def feedback(root: Path, lab: str, output: Path, system: str | None, submissions: Path) -> None:
+    """Write a page for each student: points by exercise, messages, comments, and the notebook.
+
+    Pages lie in <output>/feedback/<student>/LAB/, where `nbgrader release_feedback` finds them, too. --for packs them
+    into <output>/feedback/LAB-SYSTEM.zip by the names that `course collect` found in the system's archive; whose name
+    is not known is told, and the exit code is 1.
+    """
+    from autograder.labs.lab import Lab
+    from autograder.records.feedback import FOLDER, write_feedback
+    from autograder.records.origins import origins, pack
+    from autograder.records.rows import read_records
+
+    records = read_records(output, [lab])
+    pages = write_feedback(Lab(lab, root), records, output)
+    console.print(f"{lab}: {len(pages)} pages in {output / FOLDER}", markup=False, soft_wrap=True)
+    waiting = records.rows.loc[records.rows["status"] == "by hand", "student"].unique()
+    if len(waiting):
+        told = f'{len(waiting)} of them say "not graded yet" of written answers: course mark {lab}'
+        console.print(told, style="bold yellow", markup=False, soft_wrap=True)
+    if system is not None:
+        archive = output / FOLDER / f"{lab}-{system}.zip"
+        left_out = pack(pages, origins(submissions, lab), system, archive)
+        console.print(f"{archive}: {len(pages) - len(left_out)} pages for {system}", markup=False, soft_wrap=True)
+        if left_out:
+            told = f"not in it, since {submissions} does not know their {system} files: {', '.join(left_out)}"
+            console.print(told, style="bold yellow", markup=False, soft_wrap=True)
+            raise SystemExit(1)
+
+
+@click.command()
 @OUTPUT
 def undo(output: Path) -> None:
     """Put the gradebook back as it was before the last run that changed it; repeatedly, up to ten runs.

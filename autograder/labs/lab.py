@@ -152,6 +152,18 @@ class Lab:
         """Points that the checks give, the written questions left aside."""
         return sum(c.points for c in self.cells if c.kind == "check")
 
+    @functools.cached_property
+    def titles(self) -> dict[str, str]:
+        """Exercise or written question -> the heading that it stands under; its id if there is none."""
+        titles, heading = {}, ""
+        for cell in self.cells:
+            if cell.kind == "given" and not cell.is_code:
+                found = re.findall(r"^#{1,4} +(.+?) *#*$", cell.source, re.MULTILINE)
+                heading = found[-1] if found else heading
+            elif cell.kind in ("exercise", "written"):
+                titles[cell.id] = heading if heading and heading not in titles.values() else cell.id
+        return titles
+
     def exercise_of(self, check: Cell) -> Cell:
         """The exercise that a check belongs to: the nearest one above it."""
         above = [c for c in self.cells[: self.cells.index(check)] if c.kind == "exercise"]
