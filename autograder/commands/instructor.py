@@ -73,26 +73,43 @@ def handout(root: Path, labs: tuple[str, ...], to: Path, wheel_url: str) -> None
 @click.argument("lab")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder that gets <student>/<LAB>.ipynb.")
+@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
+@click.option("--verbose", is_flag=True, help="Name every file that was passed over, too.")
 @click.pass_obj
-def collect(root: Path, lab: str, source: Path, to: Path) -> None:
-    """Take the notebooks for LAB out of SOURCE, a folder or a zip archive of Canvas or Moodle.
+def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, verbose: bool) -> None:
+    """Take the notebooks for LAB out of SOURCE, a folder or a zip archive of a learning system.
 
-    What is refused is named, with the reason, and the rest goes on; the exit code is then 1.
+    Understood are the names that Canvas, Moodle, Brightspace, Gradescope, Blackboard, ILIAS, Teams and Google Classroom
+    give, and a folder for each student. Every file is taken, passed over or refused; what is refused, and whoever is
+    left without a notebook, is named, and the exit code is then 1.
     """
     from autograder.grading.collect import collect as take
     from autograder.labs.lab import Lab
-    from autograder.records.origins import remember
+    from autograder.records.roster import course_roster
 
-    done = take(source, Lab(lab, root).name, to)
-    remember(to, lab, done.taken)
-    for refused in done.refused:
-        console.print(f"refused: {refused}", markup=False, soft_wrap=True)
-    console.print(
-        f"{to}: {len(done.taken)} submissions for {lab}, {len(done.refused)} files refused",
-        markup=False,
-        soft_wrap=True,
-    )
-    if done.refused:
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    people = course_roster(root, roster)
+    for note in people.notes if people else ():
+        tell(f"note: {note}")
+    done = take(source, Lab(lab, root), to, people)
+    for how in ("passed over", "refused") if verbose else ("refused",):
+        for file in done.ended(how):
+            tell(f"{how}: {file}")
+    for student, why in done.without.items():
+        tell(f"no notebook of {student}: {why}")
+    for told, students in (
+        ("NOT in the roster", done.strangers),
+        ("late, says the system", done.late),
+        ("replaced an older notebook", done.renewed),
+        ("not handed in", done.absent),
+    ):
+        if students:
+            tell(f"{told}: {', '.join(students)}")
+    counts = ", ".join(f"{len(done.ended(how))} {how}" for how in ("taken", "passed over", "refused"))
+    tell(f"{to}: {len(done.taken)} submissions for {lab}; {len(done.ends)} files: {counts}")
+    if not done.complete:
         raise SystemExit(1)
 
 

@@ -1,153 +1,447 @@
-"""Takes submissions out of a folder or an LMS's zip archive into ``<to>/<student>/<lab>.ipynb``.
+"""Takes submissions out of a folder or an archive of a learning system into ``<to>/<student>/<lab>.ipynb``.
 
-Understands the names that Canvas and Moodle give, and a folder for each student. Of an archive nothing is taken but
-notebooks, under names that are made here, so that no name in it decides where something is written.
+Whose a file is, the systems' names say (`system_names`), else the folders. Every file has one end: taken, passed over
+(for another one of the same person, or because nobody handed it in) or refused. Whoever handed something in
+and has no notebook is named. Nothing is guessed: where a name can mean two people, both are refused by name.
 """
 
 from __future__ import annotations
 
 import re
-import stat
-import zipfile
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+import nbformat
+import yaml
+
 from autograder.errors import CourseError
-from course_utils.checks.notebook import MAX_BYTES
+from autograder.grading.archives import BROKEN, Source, files_in, is_litter
+from autograder.grading.submission import other_lab
+from autograder.grading.system_names import Reading, readings
+from autograder.labs.lab import Lab, lab_names
+from autograder.records.origins import remember
+from autograder.records.roster import Roster, folder_name
+from course_utils.checks.notebook import Unreadable, parse_notebook
 
-MAX_RATIO = 500  # bytes for each compressed one; a notebook full of equal outputs has a hundred
-MAX_TOTAL = 20 * 2**30  # bytes of all notebooks of an archive
+WRAPPERS = {"submissions", "submission", "submitted", "submitted files", "abgaben", "inbox", "handed in", "downloads"}
+"""Folders that are nobody's name."""
 
-CANVAS = re.compile(r"^(?P<student>[^_/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
-MOODLE = re.compile(r"^(?P<student>.+)_(?P<id>\d+)_assignsubmission_file_?$")
+METADATA = "submission_metadata.yml"  # Gradescope's: whose each of its folders is
+
+LOOKALIKE = re.compile(r"\.ipynb\b|\.(json|txt|ipynb)$|^[^.]+$", re.IGNORECASE)
+"""Names that programs give to a notebook when they store it: x.ipynb.txt, x.json, x.ipynb (1), x."""
 
 
 @dataclass
 class Collected:
-    """What was taken, and what was refused and why."""
+    """What became of every file and of everybody.
 
-    taken: dict[str, str] = field(default_factory=dict)  # student -> where it came from
-    refused: list[str] = field(default_factory=list)
+    Attributes:
+        taken: student -> where the notebook came from.
+        ends: every file, whether it was "taken", "passed over" or "refused", and why.
+        without: whoever handed in something, but no notebook that can be read; and what is wrong with it.
+        strangers: who is not in the roster.
+        absent: who is in the roster, and in the archive there is nothing of.
+        renewed: of whom a different notebook was replaced.
+        late: whose notebook the system calls late.
+    """
+
+    taken: dict[str, str] = field(default_factory=dict)
+    ends: dict[Source, tuple[str, str]] = field(default_factory=dict)
+    without: dict[str, str] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+
+    def end(self, source: Source, how: str, why: str = "") -> None:
+        """Notes what became of a file. One of a group, which is taken for one of them, is taken."""
+        if self.ends.get(source, ("",))[0] != "taken":
+            self.ends[source] = (how, why)
+
+    def ended(self, how: str) -> list[str]:
+        """Files that ended so, each with the reason."""
+        return [f"{_shown(s.name)}: {why}" if why else _shown(s.name) for s, (e, why) in self.ends.items() if e == how]
+
+    @property
+    def refused(self) -> list[str]:
+        return self.ended("refused")
+
+    @property
+    def complete(self) -> bool:
+        """Whether nobody has to look after anything."""
+        return not (self.refused or self.without or self.strangers)
 
 
-def collect(source: Path, lab: str, to: Path) -> Collected:
+@dataclass
+class _Found:
+    """A file, and whose it is."""
+
+    source: Source
+    who: str  # as the archive has it
+    reading: Reading | None  # None where folders say it
+    own_name: str  # the file's, without what a system put before it
+    time: datetime | None = None
+    version: int = 0  # as Teams counts what is handed in again
+    late: bool = False
+
+
+def collect(source: Path, lab: Lab, to: Path, roster: Roster | None = None) -> Collected:
     """
     Args:
         source: a folder or a zip archive.
-        lab: its name; the notebook gets it.
-        to: gets a folder for each student. What lies there of the same student is replaced.
+        to: gets a folder for each student. What lies there of the same student and lab is replaced.
+        roster: gives the students their names; without one they are called as the archive calls them.
 
     Raises:
         CourseError: if the source cannot be read.
     """
-    found, done = {}, Collected()
-    for name, read in _notebooks(source, done):
-        student = _student(name)
-        if student is None:
-            done.refused.append(f"{_shown(name)}: its name does not say whose it is")
+    done = Collected()
+    sources = files_in(source, leave_out=to)
+    found = _whose(sources, lab, source.stem, roster, done)
+    by_student = _students(found, sources, roster, done)
+    rows = []
+    for student, files in sorted(by_student.items()):
+        if (best := _best(student, files, lab, done)) is None:
             continue
-        # of several of one student, the lab's own name wins, else the last: Canvas numbers what is handed in again
-        if student in found and PurePosixPath(found[student][0]).stem == lab != PurePosixPath(name).stem:
-            continue
-        found[student] = (name, read)
-    for student, (name, read) in sorted(found.items()):
-        try:
-            content = read()
-        except (OSError, RuntimeError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            done.refused.append(f"{student}: {_shown(name)}: {error}")
-            continue
+        file, content = best
         folder = to / student
-        if folder.is_symlink() or (folder / f"{lab}.ipynb").is_symlink():
-            done.refused.append(f"{student}: {folder} is a link to elsewhere")
+        target = folder / f"{lab.name}.ipynb"
+        if folder.is_symlink() or target.is_symlink():
+            done.end(file.source, "refused", f"{folder} is a link to elsewhere")
+            done.without[student] = f"{folder} is a link to elsewhere"
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{lab}.ipynb").write_bytes(content)
-        done.taken[student] = name
+        if target.exists() and target.read_bytes() != content:
+            done.renewed.append(student)
+        target.write_bytes(content)
+        done.taken[student] = file.source.name
+        done.end(file.source, "taken")
+        done.late += [student] if file.late else []
+        time = file.time.isoformat(sep=" ") if file.time else ""
+        rows.append([student, lab.name, time, "late" if file.late else "", file.source.name, source.name])
+    if roster is not None:
+        done.absent = [s for s in roster.students if s not in by_student]
+    remember(to, rows)
     return done
 
 
-def _notebooks(source: Path, done: Collected) -> Iterator[tuple[str, object]]:
-    """Names of notebooks, sorted, and for each a function that reads it."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*.ipynb")):
-            name = path.relative_to(source).as_posix()
-            if _is_litter(name):
-                continue
-            if path.is_symlink() or not path.resolve().is_relative_to(source.resolve()) or not path.is_file():
-                done.refused.append(f"{_shown(name)}: it is a link, or no file")
-            else:
-                yield name, lambda path=path: _read_file(path)
-        return
-    try:
-        archive = zipfile.ZipFile(source)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CourseError(f"{source} is neither a folder nor a zip archive: {error}") from error
-    total = 0
-    for member in sorted(archive.infolist(), key=lambda m: m.filename):
-        name = member.filename.replace("\\", "/")
-        if not name.lower().endswith(".ipynb") or _is_litter(name):
-            continue
-        total += member.file_size
-        if problem := _trick(member, name):
-            done.refused.append(f"{_shown(name)}: {problem}")
-        elif total > MAX_TOTAL:
-            done.refused.append(f"{_shown(name)}: the archive's notebooks have more than {MAX_TOTAL / 2**30:.0f} GiB")
+# --- whose
+
+
+def _whose(sources: list[Source], lab: Lab, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
+    """Files with the person each belongs to, as the archive has it. Those of nobody are passed over or refused."""
+    found, by_folder = [], []
+    ambiguous: list[tuple[Source, list[Reading]]] = []
+    flat, around = _flat_folders(sources)
+    for source in sources:
+        if "__MACOSX" in source.parts or source.parts[-1] == METADATA:
+            done.end(source, "passed over", "a system laid it there")
+        elif file := _by_folder_name(source, around):
+            found.append(file)
+        elif (said := _sensible(source, flat, lab, roster)) and len({r.who for r in said}) == 1:
+            found.append(_by_file_name(source, said[0]))
+        elif said:
+            ambiguous.append((source, said))
         else:
-            yield name, lambda member=member: _read_member(archive, member)
+            by_folder.append(source)
+    uploads = [len(str(f.reading.upload)) for f in found if f.reading and f.reading.upload]
+    known = {f.who for f in found}
+    for source, said in ambiguous:
+        likely = [r for r in said if r.who in known] or [
+            r for r in said if uploads and min(uploads) <= len(str(r.upload)) <= max(uploads)
+        ]
+        if len({r.who for r in likely}) == 1:
+            found.append(_by_file_name(source, likely[0]))
+        else:
+            told = " or ".join(dict.fromkeys(r.who for r in said))
+            done.end(source, "refused", f"it may be of {told}: rename it, or use a roster")
+    if found and not any(_may_be_notebook(source) for source in by_folder):  # a system's own lists and pages
+        for source in by_folder:
+            done.end(source, "passed over", "it is no notebook and nobody's")
+        return found
+    return found + _by_folders(by_folder, lab, stem, roster, done)
 
 
-def _trick(member: zipfile.ZipInfo, name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or re.match(r"^[A-Za-z]:", name):
-        return "its name leads out of the archive"
-    if stat.S_ISLNK(member.external_attr >> 16):
-        return "it is a link"
-    if member.flag_bits & 1:
-        return "it is encrypted"
-    if member.file_size > MAX_BYTES:
-        return f"it has {member.file_size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)"
-    if member.file_size > 2**20 and member.file_size > MAX_RATIO * max(member.compress_size, 1):
-        return "it is a zip bomb"
-    return ""
+def _by_folder_name(source: Source, around: int) -> _Found | None:
+    """The outermost folder that a system named: what is below it, a student named."""
+    path = "/".join((*source.parts[:-1], ""))
+    for at, part in enumerate(source.parts[: source.outer][: len(source.parts) - 1]):
+        for said in readings(part, "folder") or readings(path, "path"):
+            if said.format.system == "Gradescope" and at > around:  # somebody may call a folder so
+                continue
+            found = _Found(source, said.who, said, source.parts[-1], said.time)
+            if said.format.system == "ILIAS" and (match := re.match(r"(\d{14})_(.+)", found.own_name)):
+                found.time, found.own_name = datetime.strptime(match[1], "%Y%m%d%H%M%S"), match[2]
+            return found
+    return None
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    with archive.open(member) as file:
-        return _limited(file.read(MAX_BYTES + 1))  # the size that stands in the archive may be a lie
+def _flat_folders(sources: list[Source]) -> tuple[set[tuple[str, ...]], int]:
+    """Folders in which the files of several people lie side by side; and how many folders all files have around them,
+    of which the innermost counts as such a folder too."""
+    people: dict[tuple[str, ...], set[str]] = {}
+    for source in sources:
+        if said := readings(source.parts[source.outer - 1], "file"):
+            people.setdefault(source.parts[: source.outer - 1], set()).add(said[0].who)
+    folders = [s.parts[: s.outer - 1] for s in sources if not is_litter(s.parts)]
+    around: tuple[str, ...] = ()
+    while len({f[: len(around) + 1] for f in folders}) == 1 and len(folders[0]) > len(around):
+        around = folders[0][: len(around) + 1]
+    return {folder for folder, names in people.items() if len(names) > 1} | {(), around}, len(around)
 
 
-def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return _limited(file.read(MAX_BYTES + 1))
+def _sensible(source: Source, flat: set[tuple[str, ...]], lab: Lab, roster: Roster | None) -> list[Reading]:
+    """What the file's name may say of its owner: one reading if the roster or the lab's name decides."""
+    if source.parts[: source.outer - 1] not in flat:
+        return []
+    said = readings(source.parts[source.outer - 1], "file")
+    strict = [r for r in said if r.format.system != "Google Classroom"]
+    said = strict or [r for r in said if _likeness(r.file, lab) or _known(roster, r.name)]
+    by_roster = [r for r in said if _known(roster, r.who)]
+    by_lab = [r for r in said if _likeness(r.file, lab) == 2]
+    return by_roster if len(by_roster) == 1 else by_lab if len(by_lab) == 1 else said
 
 
-def _limited(content: bytes) -> bytes:
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES / 2**20:.0f} MiB")
-    return content
+def _known(roster: Roster | None, who: str) -> bool:
+    try:
+        return roster is not None and roster.student(who) is not None
+    except CourseError:
+        return True
 
 
-def _is_litter(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts if part != "..")
+def _by_file_name(source: Source, said: Reading) -> _Found:
+    inner = source.parts[-1] if len(source.parts) > source.outer else said.file
+    return _Found(source, said.who, said, inner, said.time, late=said.late)
 
 
-def _student(name: str) -> str | None:
-    """Whose notebook it is, as a folder's name; None if its name does not say so."""
-    *folders, file = PurePosixPath(name).parts
-    for folder in folders:
-        if match := MOODLE.match(folder):
-            return _folder_name(f"{match['student']}_{match['id']}")
-    if match := CANVAS.match(file):
-        return _folder_name(f"{match['student']}_{match['id']}")
-    return _folder_name(folders[0]) if folders else None
+def _by_folders(sources: list[Source], lab: Lab, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
+    """The files of a plain folder for each person, perhaps with folders of the class or of sections around them."""
+    notebooks = [s for s in sources if _may_be_notebook(s) and _folders(s) and not is_litter(s.parts)]
+    start, doubtful = _people_start(notebooks, lab, stem)
+    found: list[_Found] = []
+    places: dict[str, set[tuple[str, ...]]] = {}  # who -> folders of that name
+    for source in sources:
+        folders, alone = _folders(source), PurePosixPath(source.name).stem
+        depth = next((n for n, name in enumerate(folders) if _known(roster, name)), None)
+        if depth is not None or (folders[start:] and not doubtful):
+            at = start if depth is None else depth
+            places.setdefault(folders[at], set()).add(folders[: at + 1])
+            version = max([int(m[1]) for p in folders if (m := re.fullmatch(r"Version (\d+)", p))], default=0)
+            found.append(_Found(source, folders[at], None, source.parts[-1], version=version))
+        elif not folders and _known(roster, alone):
+            found.append(_Found(source, alone, None, source.parts[-1]))
+        elif not _is_notebook(source, lab):
+            done.end(source, "passed over", "it is no notebook and nobody's")
+        elif doubtful and folders:
+            told = " or ".join(repr(name) for name in doubtful)
+            done.end(source, "refused", f"is {told} the student? Use a roster, or give that folder itself")
+        else:
+            done.end(source, "refused", "its name does not say whose it is")
+    for who, paths in places.items():
+        if len(paths) > 1 and not _known(roster, who):
+            told = ", ".join("/".join(path) for path in sorted(paths))
+            for file in [f for f in found if f.who == who]:
+                found.remove(file)
+                done.end(file.source, "refused", f"one person or two? {told}")
+    return found
 
 
-def _folder_name(text: str) -> str | None:
-    """A name for a folder that exists on every system and is no path."""
-    name = re.sub(r"[^\w@+ .-]", "_", text).strip(" .")[:100]
-    return name or None
+def _folders(source: Source) -> tuple[str, ...]:
+    """The folders around a file; an archive for each person counts as a folder of its name."""
+    if len(source.parts) > source.outer:
+        *around, archive = source.parts[: source.outer]
+        return (*around, PurePosixPath(archive).stem)
+    return source.parts[:-1]
+
+
+def _people_start(notebooks: list[Source], lab: Lab, stem: str) -> tuple[int, list[str]]:
+    """How many folders stand around those of the people; and if that is doubtful, what the person may be called."""
+    paths = {_folders(source) for source in notebooks}
+    start = 0
+    while paths and len({path[start] for path in paths if path[start:]}) == 1:  # one folder around all
+        below = {path[start + 1] for path in paths if path[start + 1 :] and not _is_work(path[start + 1], lab)}
+        if len(below) < 2:  # one person: which of the folders bears the name?
+            path = max(paths, key=len)
+            names = [n for n in range(start, len(path)) if not _is_nobody(path[n], lab, stem)]
+            if len(names) == 1 or (names and path[: names[0] + 1] in paths):
+                return names[0], []
+            return start, [path[n] for n in names] or list(path)
+        start += 1
+    inner = {path[start : start + 2] for path in paths if path[start + 1 :] and not _is_work(path[start + 1], lab)}
+    several = any(times > 1 for times in Counter(top for top, _ in inner).values())
+    holds = any(len(path) == start + 1 for path in paths)
+    return start + (several and not holds), []  # sections, if no folder at this level holds a notebook itself
+
+
+def _is_work(name: str, lab: Lab) -> bool:
+    """Whether a folder is of one's work rather than of one's name."""
+    other = r"(version|lab|sheet|blatt|part|exercise|assignment) ?\d+|old|new|final|work|src|backup|notebooks?"
+    return bool(_likeness(name, lab)) or name in lab_names(lab.root) or bool(re.fullmatch(other, name, re.IGNORECASE))
+
+
+def _is_nobody(name: str, lab: Lab, stem: str) -> bool:
+    return name.casefold() in WRAPPERS | {stem.casefold()} or _is_work(name, lab)
+
+
+# --- which student
+
+
+def _students(
+    found: list[_Found], sources: list[Source], roster: Roster | None, done: Collected
+) -> dict[str, list[_Found]]:
+    """Folder's name -> the files of this student. Where two people would become one, all of theirs are refused."""
+    handed_in_by = _gradescope(sources, done)
+    files: dict[str, list[_Found]] = {}
+    people: dict[str, set[str]] = {}  # folder's name -> who came to it, as the archive has them
+    for file in found:
+        names = [file.who]
+        if file.reading is not None and file.reading.format.system == "Gradescope":
+            names, time = handed_in_by.get(file.who, ([file.who], None))
+            file.time = time
+        for name in names:
+            try:
+                student = roster.student(name) if roster is not None else None
+            except CourseError as error:
+                done.end(file.source, "refused", str(error))
+                break
+            if student is None:
+                student = folder_name(name)
+                if roster is not None and student not in done.strangers:
+                    done.strangers.append(student)
+            if not student:
+                done.end(file.source, "refused", f"{name!r} is no name for a folder")
+                break
+            files.setdefault(student, []).append(file)
+            people.setdefault(student, set()).add(name)
+    same: dict[str, list[str]] = {}
+    for student in files:
+        same.setdefault(student.casefold(), []).append(student)
+    for students in same.values():
+        names = sorted(set().union(*(people[s] for s in students)))
+        group = roster is not None and any(len(roster.students.get(s, ())) > 1 for s in students)
+        if len(names) > 1 and not group:
+            told = f"{' and '.join(map(repr, names))} would share the folder {students[0]!r}"
+            for file in [f for s in students for f in files.pop(s)]:
+                done.end(file.source, "refused", told)
+    return files
+
+
+def _gradescope(sources: list[Source], done: Collected) -> dict[str, tuple[list[str], datetime | None]]:
+    """Gradescope's folder -> who handed it in (several for a group), and when."""
+    known: dict[str, tuple[list[str], datetime | None]] = {}
+    for source in (s for s in sources if s.parts[-1] == METADATA and not s.trouble):
+        try:
+            entries = yaml.load(source.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            for folder, entry in entries.items():
+                people = [p.get(":email") or p.get(":sid") or p.get(":name") for p in entry[":submitters"]]
+                time = entry.get(":created_at")
+                known[folder] = ([str(p) for p in people], time if isinstance(time, datetime) else None)
+        except (*BROKEN, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            done.end(source, "refused", f"it does not say who handed in what: {error}")
+    return known
+
+
+# --- which file
+
+
+def _best(student: str, files: list[_Found], lab: Lab, done: Collected) -> tuple[_Found, bytes] | None:
+    """The notebook that counts, with its content. All other files are passed over or refused."""
+    candidates, aside = [], []
+    for file in files:
+        if is_litter((*file.source.parts[:-1], file.own_name)):
+            aside.append((file, "a system's or Jupyter's own copy"))
+        elif file.source.trouble:
+            aside.append((file, file.source.trouble))
+        elif not _may_be_notebook(file.source):
+            aside.append((file, "it is no notebook"))
+        else:
+            try:
+                content = file.source.read()
+            except BROKEN as error:
+                aside.append((file, str(error)))
+                continue
+            problem, fits = _look(content, file.own_name, lab)
+            named = file.own_name.lower().endswith(".ipynb")
+            if problem and (not named or problem.startswith("it is a notebook of ")):
+                aside.append((file, problem))
+            else:
+                candidates.append((_rank(file, not problem, fits, lab), file, content, problem))
+    if not candidates:
+        for file, why in aside:
+            done.end(file.source, "refused", why)
+        done.without[student] = "; ".join(dict.fromkeys(f"{file.own_name}: {why}" for file, why in aside))
+        return None
+    *others, (_, best, content, problem) = sorted(candidates, key=lambda c: c[0])
+    for file, why in aside:
+        done.end(file.source, "passed over", why)
+    for _, file, _, wrong in others:
+        done.end(file.source, "passed over", f"for {best.source.name}" + (f": {wrong}" if wrong else ""))
+    if problem:
+        done.without[student] = f"taken all the same: {problem}"
+    return best, content
+
+
+def _rank(file: _Found, whole: bool, fits: bool, lab: Lab) -> tuple:
+    """What counts more, and then what was handed in later: of two hand-ins the later one, of the files of one hand-in
+    the one with the lab's name."""
+    upload = file.reading.upload if file.reading else 0
+    time = file.time.timestamp() if file.time else 0.0
+    name = file.source.name
+    return (
+        whole,
+        fits,
+        time,
+        file.version,
+        _likeness(file.own_name, lab),
+        upload,
+        -len(file.source.parts),
+        _natural(name),
+    )
+
+
+def _look(content: bytes, name: str, lab: Lab) -> tuple[str, bool]:
+    """What is wrong with a file, if anything; and whether it has exercises of the lab in it."""
+    try:
+        cells = [nbformat.from_dict(cell) for cell in parse_notebook(content, name).cells]
+    except Unreadable as error:
+        return str(error), False
+    if other := other_lab(cells, lab):
+        return f"it is a notebook of {other}", False
+    ids = {cell.id for cell in lab.answers}
+    return "", any(cell.metadata.get("nbgrader", {}).get("grade_id") in ids for cell in cells)
+
+
+def _is_notebook(source: Source, lab: Lab) -> bool:
+    """Whether somebody might miss a file of which nobody knows whose it is."""
+    if not _may_be_notebook(source) or is_litter(source.parts):
+        return False
+    try:
+        named = source.parts[-1].lower().endswith(".ipynb")
+        return named or bool(source.trouble) or not _look(source.read(), source.parts[-1], lab)[0]
+    except BROKEN:
+        return True
+
+
+def _may_be_notebook(source: Source) -> bool:
+    return bool(LOOKALIKE.search(source.parts[-1])) and source.parts[-1] != METADATA
+
+
+def _likeness(name: str, lab: Lab) -> int:
+    """2 for the lab's own name, also as browsers, Canvas and Jupyter number copies; 1 if it has that name in it."""
+    stem = re.sub(r"(?i)\.ipynb.*$|\.(json|txt|zip)$", "", name).strip()
+    plain = re.sub(r"(?i)^copy of |([ _-]*\(\d+\)|-\d+|-copy\d*| - copy( \(\d+\))?)+$", "", stem)
+    own = lab.name.casefold()
+    return 2 if own in (plain.casefold(), stem.casefold()) else int(own in stem.casefold())
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    """A key by which file 10 comes after file 9."""
+    return [(1, int(p)) if p.isdecimal() else (0, p) for p in re.split(r"(\d+)", text) if p]
 
 
 def _shown(name: str) -> str:
-    return name.encode("ascii", "backslashreplace").decode()[:200]
+    """A stranger's name without what a terminal would obey; longer than any real one is cut."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name)[:300]

@@ -1,13 +1,21 @@
-"""What each submission was called where it came from: by that name a learning system takes feedback back."""
+"""Where each submission came from: what an archive called it, by which a learning system takes feedback back, and what
+the archive said of the time."""
 
 from __future__ import annotations
 
-import json
+import csv
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-FOLDER = ".collected"  # in the folder of submissions, where it is nobody's
+from autograder.errors import CourseError
+from autograder.records.tables import read_table
+
+LIST = "collected.csv"
+"""In the folder of submissions: what was taken, from where, and what the archive says of the time."""
+
+COLUMNS = ["student", "lab", "time", "late", "source", "archive"]
 
 PREFIXES = {
     # "Ada Lovelace_4711_assignsubmission_file_", a folder or the beginning of a file's name
@@ -20,18 +28,38 @@ PREFIXES = {
 JOINED = {"moodle": "{prefix}_/feedback.html", "canvas": "{prefix}_feedback.html"}
 
 
-def remember(submissions: Path, lab: str, taken: dict[str, str]) -> None:
-    """Notes what submissions were called in an archive; what is known of others stays."""
-    path = Path(submissions) / FOLDER / f"{lab}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = origins(submissions, lab) | taken
-    path.write_text(json.dumps(known, ensure_ascii=False, indent=1, sort_keys=True), encoding="utf-8")
+def remember(to: Path, rows: Iterable[list[str]]) -> None:
+    """Adds what was taken to the list in the folder of submissions; rows of the same students and lab are replaced."""
+    rows = list(rows)
+    if not rows:
+        return
+    new = {(row[0], row[1]) for row in rows}
+    old = [[row[c] for c in COLUMNS] for row in collected(to) if (row["student"], row["lab"]) not in new]
+    rows = sorted(old + rows)
+    partial = to / f"{LIST}.part"
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    partial.replace(to / LIST)
+
+
+def collected(folder: Path, lab: str = "") -> list[dict[str, str]]:
+    """What the list in a folder of submissions says, of one lab if one is named; nothing if there is no list.
+
+    Raises:
+        CourseError: if there is one that cannot be read.
+    """
+    if not (folder / LIST).is_file():
+        return []
+    table = read_table(folder / LIST)
+    rows = [dict(zip(table.header, cells, strict=True)) for _, cells in table.rows]
+    if missing := set(COLUMNS) - set(table.header):
+        raise CourseError(f"{table.path} has no column {sorted(missing)[0]!r}: delete it, and collect again")
+    return [row for row in rows if lab in ("", row["lab"])]
 
 
 def origins(submissions: Path, lab: str) -> dict[str, str]:
     """Student -> what the file was called in the archive; empty if nothing was collected."""
-    path = Path(submissions) / FOLDER / f"{lab}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {row["student"]: row["source"] for row in collected(Path(submissions), lab)}
 
 
 def pack(pages: dict[str, Path], known: dict[str, str], system: str, path: Path) -> list[str]:

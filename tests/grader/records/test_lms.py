@@ -1,12 +1,9 @@
-"""Between the course and an LMS: archives in, grades out; and which answers are alike."""
+"""Grades out to a learning system; and which answers are alike."""
 
 from __future__ import annotations
 
 import csv
 import io
-import stat
-import struct
-import zipfile
 from pathlib import Path
 
 import nbformat
@@ -17,8 +14,6 @@ from mini_records import records_of, write_grades
 
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.grading import collect as collecting
-from autograder.grading.collect import collect
 from autograder.grading.grader import Submission
 from autograder.grading.submission import Answers
 from autograder.labs.build import answered
@@ -26,122 +21,6 @@ from autograder.labs.lab import Lab
 from autograder.records.export import SYSTEMS, export, harmless, read_roster, write_export
 from autograder.records.rows import Records, Submitted
 from autograder.records.similar import similar
-
-# --- in
-
-
-def zipped(path: Path, members: dict[str, bytes | zipfile.ZipInfo]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def test_names_of_canvas(tmp_path):
-    source = zipped(
-        tmp_path / "submissions.zip",
-        {
-            "lovelaceada_4711_900001_00_mini.ipynb": b"old",
-            "lovelaceada_4711_900007_00_mini-1.ipynb": b"new",
-            "pascalblaise_LATE_4712_900002_my_notebook.ipynb": b"late",
-            "pascalblaise_LATE_4712_900003_notes.pdf": b"not taken",
-        },
-    )
-    done = collect(source, "00_mini", tmp_path / "inbox")
-    assert done.refused == []
-    assert read_all(tmp_path / "inbox") == {
-        "lovelaceada_4711/00_mini.ipynb": b"new",
-        "pascalblaise_4712/00_mini.ipynb": b"late",
-    }
-
-
-def read_all(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def test_names_of_moodle(tmp_path):
-    source = zipped(
-        tmp_path / "CS1-Lab.zip",
-        {
-            "Ada Lovelace_123456_assignsubmission_file_/00_mini.ipynb": b"a",
-            "Ada Lovelace_123456_assignsubmission_file_/scratch.ipynb": b"not this one",
-            "José Ñandú_123457_assignsubmission_file/work/00_mini.ipynb": b"j",
-            "__MACOSX/x_1_assignsubmission_file_/._00_mini.ipynb": b"litter",
-        },
-    )
-    done = collect(source, "00_mini", tmp_path / "inbox")
-    assert done.refused == []
-    assert read_all(tmp_path / "inbox") == {
-        "Ada Lovelace_123456/00_mini.ipynb": b"a",
-        "José Ñandú_123457/00_mini.ipynb": b"j",
-    }
-
-
-def test_a_folder_with_a_folder_for_each(tmp_path):
-    for name in ("ada/00_mini.ipynb", "bob/x/other.ipynb", "bob/.ipynb_checkpoints/c.ipynb"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_bytes(name.encode())
-    (tmp_path / "in" / "mallory").mkdir()
-    (tmp_path / "in" / "mallory" / "00_mini.ipynb").symlink_to(tmp_path / "in" / "ada" / "00_mini.ipynb")
-    (tmp_path / "in" / "nobodys.ipynb").write_bytes(b"x")
-    done = collect(tmp_path / "in", "00_mini", tmp_path / "inbox")
-    assert done.taken == {"ada": "ada/00_mini.ipynb", "bob": "bob/x/other.ipynb"}
-    assert [r.partition(":")[0] for r in done.refused] == ["mallory/00_mini.ipynb", "nobodys.ipynb"]
-    assert sorted(read_all(tmp_path / "inbox")) == ["ada/00_mini.ipynb", "bob/00_mini.ipynb"]
-
-
-def link(name: str) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)
-    member.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return member
-
-
-def test_tricks_are_refused_by_name_and_the_rest_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(collecting, "MAX_BYTES", 3 * 2**20)
-    path = tmp_path / "in.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ada/00_mini.ipynb", b"ada")
-        archive.writestr("../../pwned/climbs.ipynb", b"x")
-        archive.writestr("/pwned/absolute.ipynb", b"x")
-        archive.writestr("C:\\pwned\\drive.ipynb", b"x")
-        archive.writestr("a\\..\\..\\back.ipynb", b"x")
-        archive.writestr(link("link/00_mini.ipynb"), "../ada/00_mini.ipynb")
-        archive.writestr("bomb/00_mini.ipynb", bytes(2 * 2**20))
-        archive.writestr("large/00_mini.ipynb", bytes(4 * 2**20))
-        archive.writestr("liar/00_mini.ipynb", bytes(range(256)) * 4)
-        archive.writestr("zoe/00_mini.ipynb", b"zoe")
-    content = bytearray(path.read_bytes())
-    at = content.rfind(b"liar/00_mini.ipynb") - 46  # its entry in the central directory: the size is a lie
-    assert content[at : at + 4] == b"PK\x01\x02"
-    content[at + 24 : at + 28] = struct.pack("<I", 7)
-    path.write_bytes(content)
-
-    done = collect(path, "00_mini", tmp_path / "inbox")
-
-    assert sorted(done.taken) in (["ada", "zoe"], ["ada", "liar", "zoe"])  # zipfile itself may see through the lie
-    told = "\n".join(done.refused)
-    for name in ("climbs", "absolute", "drive", "back", "link/", "bomb/", "large/"):
-        assert name in told
-    for reason in ("leads out", "it is a link", "zip bomb", "4 MiB (limit 3 MiB)"):
-        assert reason in told
-    assert not list(tmp_path.rglob("*pwned*"))
-    assert {p.name for p in tmp_path.iterdir()} == {"in.zip", "inbox"}
-
-
-def test_what_is_no_archive_is_one_line(tmp_path):
-    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(CourseError, match="neither a folder nor a zip archive"):
-        collect(tmp_path / "x.zip", "00_mini", tmp_path)
-
-
-def test_the_command_exits_with_1_if_something_was_refused(mini: Lab, tmp_path):
-    source = zipped(tmp_path / "in.zip", {"ada/a.ipynb": b"{}", "nobodys.ipynb": b"{}"})
-    arguments = ["--root", str(mini.root), "collect", "00_mini", str(source), "--to", str(tmp_path / "inbox")]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 1
-    assert "refused: nobodys.ipynb" in result.output
-    assert "1 submissions for 00_mini, 1 files refused" in result.output
-
 
 # --- out
 

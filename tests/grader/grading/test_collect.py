@@ -1,0 +1,571 @@
+"""Archives of learning systems, and folders as people lay them: nobody is lost, and nobody becomes somebody else."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import struct
+import unicodedata
+import zipfile
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from autograder.cli import main
+from autograder.errors import CourseError
+from autograder.grading import archives
+from autograder.grading.collect import Collected, collect
+from autograder.grading.system_names import FORMATS, readings
+from autograder.labs.build import release
+from autograder.labs.lab import Lab
+from autograder.records.origins import LIST, collected
+from autograder.records.roster import Person, Roster
+
+
+@pytest.fixture(scope="module")
+def book(mini: Lab):
+    """The bytes of a notebook of the mini lab that bears a mark."""
+    raw = json.loads(nbformat.writes(release(mini)))
+
+    def make(mark: str = "") -> bytes:
+        return json.dumps(raw | {"mark": mark}).encode()
+
+    return make
+
+
+def mark(folder: Path, student: str) -> str:
+    return json.loads((folder / student / "00_mini.ipynb").read_text())["mark"]
+
+
+def zipped(path: Path, members: dict[str, bytes | zipfile.ZipInfo]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def inner_zip(members: dict[str, bytes]) -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return memory.getvalue()
+
+
+@pytest.fixture
+def take(mini: Lab, book, tmp_path):
+    """Collects from an archive, and from a folder with the same files: the same comes of both. What is in a file: a
+    text (a notebook marked with it), bytes, or the files of an archive."""
+
+    def made(content: str | bytes | dict) -> bytes:
+        if isinstance(content, dict):
+            return inner_zip({name: made(inner) for name, inner in content.items()})
+        return book(content) if isinstance(content, str) else content
+
+    def run(members: dict[str, str | bytes | dict], roster: Roster | None = None) -> Collected:
+        files = {name: made(content) for name, content in members.items()}
+        for name, data in files.items():
+            (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(data)
+        from_folder = collect(tmp_path / "in", mini, tmp_path / "from folder", roster)
+        done = collect(zipped(tmp_path / "in.zip", files), mini, tmp_path / "inbox", roster)
+        assert (from_folder.taken, sorted(from_folder.refused)) == (done.taken, sorted(done.refused))
+        ended = {"/".join(source.parts[: source.outer]) for source in done.ends}
+        assert ended == {unicodedata.normalize("NFC", name) for name in members}, "every file has an end"
+        return done
+
+    return run
+
+
+# --- the table of formats
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.system}, {form.part}")
+def test_each_format_reads_its_example(form):
+    text, fields = form.example
+    (said,) = [r for r in readings(text, form.part) if r.format is form][:1]
+    assert {k: fields[k] for k in ("name", "number", "file") if k in fields} == {
+        k: getattr(said, k) for k in ("name", "number", "file") if k in fields
+    }
+    assert said.upload == int(fields.get("upload", 0))
+    assert said.late == ("late" in fields)
+    assert (said.time is not None) == ("time" in fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "time"),
+    [
+        ("1-2 - A - Oct 5, 2026 1123 PM", "folder", datetime(2026, 10, 5, 23, 23)),
+        ("1-2 - A - Oct 6, 2026 902 AM", "folder", datetime(2026, 10, 6, 9, 2)),
+        ("1-2 - A - October 6, 2026 1202 AM", "folder", datetime(2026, 10, 6, 0, 2)),
+        ("1-2 - A - 6 October, 2026 2102", "folder", datetime(2026, 10, 6, 21, 2)),
+        ("L_al_attempt_2026-10-05-23-23-10.txt", "file", datetime(2026, 10, 5, 23, 23, 10)),
+    ],
+)
+def test_times_in_names(text, part, time):
+    assert readings(text, part)[0].time == time
+
+
+# --- whole archives: what lies in them, and who is taken with which notebook
+
+ARCHIVES = {
+    "Canvas": (
+        {
+            "lovelaceada_4711_999_00_mini.ipynb": "older",
+            "lovelaceada_4711_1001_00_mini-1.ipynb": "newer",  # 1001 is more than 999, as a text it is less
+            "pascalblaise_LATE_4712_1002_my_notebook.ipynb": "late",
+            "pascalblaise_LATE_4712_1003_notes.pdf": b"%PDF",
+            "de_la_cruzana_4713_1004_00_mini.ipynb": "a name with _",
+        },
+        {"lovelaceada_4711": "newer", "pascalblaise_4712": "late", "de_la_cruzana_4713": "a name with _"},
+    ),
+    "Canvas, the lab's own name": (
+        {"ada_4711_1001_00_mini.ipynb": "lab", "ada_4711_1002_scratch.ipynb": b'{"cells": []}'},
+        {"ada_4711": "lab"},
+    ),
+    "Canvas, groups and anonymous": (
+        {
+            "team_1_55_1004_00_mini.ipynb": "1",
+            "team_1_56_1005_00_mini.ipynb": "2",
+            "anon_12345_1006_00_mini.ipynb": "3",
+            "anon_x7Yz2_1007_00_mini.ipynb": "4",
+            "LATE_anon_aB3dE_1008_00_mini.ipynb": "5",
+        },
+        {"team_1_55": "1", "team_1_56": "2", "anon_12345": "3", "anon_x7Yz2": "4", "anon_aB3dE": "5"},
+    ),
+    "Canvas, own names that begin with numbers": (
+        {"ada_4711_1001_2_mine.ipynb": "a", "bob_4712_1002_00_mini.ipynb": "b", "cyd_4713_1003_0_x.ipynb": "c"},
+        {"ada_4711": "a", "bob_4712": "b", "cyd_4713": "c"},
+    ),
+    "Canvas, in a folder around": (
+        {"submissions/ada_1_10_00_mini.ipynb": "a", "submissions/bob_2_11_00_mini.ipynb": "b"},
+        {"ada_1": "a", "bob_2": "b"},
+    ),
+    "Canvas, litter behind a prefix": (
+        {
+            "ada_4711_1001_00_mini.ipynb": "right",
+            "ada_4711_1002_._00_mini.ipynb": "litter",
+            "ada_4711_1003_00_mini-checkpoint.ipynb": "litter",
+            "ada_4711_1004_00_mini-checkpoint-1.ipynb": "litter",
+        },
+        {"ada_4711": "right"},
+    ),
+    "Canvas, zip archives handed in": (
+        {
+            "ada_4711_1001_lab.zip": {"lab/00_mini.ipynb": "a", "lab/.ipynb_checkpoints/x.ipynb": b"", "m.md": b""},
+            "bob_4712_1002_00_mini.ipynb": "b",
+        },
+        {"ada_4711": "a", "bob_4712": "b"},
+    ),
+    "Moodle": (
+        {
+            "Ada Lovelace_123456_assignsubmission_file_/00_mini.ipynb": "a",
+            "Ada Lovelace_123456_assignsubmission_file_/scratch.ipynb": b'{"cells": []}',
+            "José Ñandú_123457_assignsubmission_file/work/00_mini.ipynb": "j",
+            "Team 1-Bo Ek_123458_assignsubmission_file_/00_mini.ipynb": "b",
+            "Participant_123459_assignsubmission_file_/00_mini.ipynb": "p",
+            "__MACOSX/x_1_assignsubmission_file_/._00_mini.ipynb": b"litter",
+        },
+        {
+            "Ada Lovelace_123456": "a",
+            "José Ñandú_123457": "j",
+            "Team 1-Bo Ek_123458": "b",
+            "Participant_123459": "p",
+        },
+    ),
+    "Moodle without folders": (
+        {
+            "Ada Lovelace_123456_assignsubmission_file_00_mini.ipynb": "a",
+            "Blaise Pascal_123457_assignsubmission_file_my_own.ipynb": "b",
+            "Blaise Pascal_123457_assignsubmission_onlinetext_onlinetext.html": b"<p>",
+        },
+        {"Ada Lovelace_123456": "a", "Blaise Pascal_123457": "b"},
+    ),
+    "Brightspace": (
+        {
+            "31415-6203 - Ada Lovelace - Oct 5, 2026 1123 PM/00_mini.ipynb": "older",
+            "31415-6203 - Ada Lovelace - Oct 6, 2026 902 AM/00_mini final.ipynb": "newer",
+            "31415-6203 - Blaise Pascal - Oct 5, 2026 1040 AM/00_mini.ipynb": "b",
+            "index.html": b"<html>",
+        },
+        {"Ada Lovelace_31415": "newer", "Blaise Pascal_31415": "b"},
+    ),
+    "Blackboard": (
+        {
+            "Lab_0_al123_attempt_2026-10-05-23-23-10.txt": b"Name: Ada",
+            "Lab_0_al123_attempt_2026-10-05-23-23-10_00_mini.ipynb": "older",
+            "Lab_0_al123_attempt_2026-10-06-01-00-00_00_mini.ipynb": "newer",
+            "Lab_0_bp9_attempt_2026-10-05-23-23-10_x.ipynb": "b",
+        },
+        {"al123": "newer", "bp9": "b"},
+    ),
+    "ILIAS": (
+        {
+            "Lab 0/Abgaben/Lovelace_Ada_al_123/20261005112300_00_mini.ipynb": "older",
+            "Lab 0/Abgaben/Lovelace_Ada_al_123/20261006112300_00_mini.ipynb": "newer",
+            "Lab 0/Abgaben/Team 7/Pascal_Blaise_bp_124/20261005112300_00_mini.ipynb": "b",
+            "Lab 0/status.xlsx": b"PK",
+        },
+        {"Lovelace_Ada_al_123": "newer", "Pascal_Blaise_bp_124": "b"},
+    ),
+    "Gradescope": (
+        {
+            "assignment_1_export/submission_metadata.yml": (
+                b"submission_11:\n  :submitters:\n  - :name: Ada\n    :email: ada@x.org\n    :sid: '1'\n"
+                b"  :created_at: 2026-10-05 21:23:00 Z\n"
+                b"submission_12:\n  :submitters:\n  - :name: Bob\n    :email: bob@x.org\n  - :name: Cyd\n"
+            ),
+            "assignment_1_export/submission_11/00_mini.ipynb": "a",
+            "assignment_1_export/submission_12/00_mini.ipynb": "both",
+        },
+        {"ada@x.org": "a", "bob@x.org": "both", "Cyd": "both"},
+    ),
+    "Gradescope, the list left out": (
+        {"export/submission_11/00_mini.ipynb": "a", "export/submission_12/00_mini.ipynb": "b"},
+        {"submission_11": "a", "submission_12": "b"},
+    ),
+    "Google Classroom": (
+        {"Ada Lovelace - 00_mini.ipynb": "a", "Bo-Li Ek - Copy of 00_mini.ipynb": "b"},
+        {"Ada Lovelace": "a", "Bo-Li Ek": "b"},
+    ),
+    "Teams": (
+        {
+            "Submitted files/Ada/Lab 0/Version 2/00_mini.ipynb": "older",
+            "Submitted files/Ada/Lab 0/Version 10/00_mini.ipynb": "newer",
+            "Submitted files/Bob/Lab 0/Version 1/00_mini.ipynb": "b",
+        },
+        {"Ada": "newer", "Bob": "b"},
+    ),
+    "GitHub Classroom": (
+        {
+            "lab-0-submissions/lab-0-ada/00_mini.ipynb": "a",
+            "lab-0-submissions/lab-0-ada/.git/HEAD": b"ref",
+            "lab-0-submissions/lab-0-bob/notebooks/00_mini.ipynb": "b",
+        },
+        {"lab-0-ada": "a", "lab-0-bob": "b"},
+    ),
+    "an archive for each": (
+        {"ada.zip": {"x/00_mini.ipynb": "a"}, "bob.zip": {"00_mini.ipynb": "b", "__MACOSX/._00_mini.ipynb": b""}},
+        {"ada": "a", "bob": "b"},
+    ),
+    "folders": (
+        {"ada/00_mini.ipynb": "a", "bob/x/other.ipynb": "b", "bob/.ipynb_checkpoints/c.ipynb": "c"},
+        {"ada": "a", "bob": "b"},
+    ),
+    "a folder around": (
+        {"submissions/ada/00_mini.ipynb": "a", "submissions/bob/00_mini.ipynb": "b", "submissions/x.txt": b"x"},
+        {"ada": "a", "bob": "b"},
+    ),
+    "two folders around, and one person": ({"Downloads/in/ada/00_mini.ipynb": "a"}, {"ada": "a"}),
+    "sections": (
+        {"mon/ada/00_mini.ipynb": "a", "mon/bob/00_mini.ipynb": "b", "tue/cyd/00_mini.ipynb": "c"},
+        {"ada": "a", "bob": "b", "cyd": "c"},
+    ),
+    "nbgrader's folders": (
+        {"submitted/ada/00_mini/00_mini.ipynb": "a", "submitted/bob/00_mini/00_mini.ipynb": "b"},
+        {"ada": "a", "bob": "b"},
+    ),
+    "an old copy in a folder of its own": (
+        {"ada/00_mini.ipynb": "a", "ada/old/00_mini.ipynb": "old", "bob/00_mini.ipynb": "b"},
+        {"ada": "a", "bob": "b"},
+    ),
+    "other scripts": (
+        {
+            "रीता/00_mini.ipynb": "1",
+            "रूता/00_mini.ipynb": "2",
+            "Jose\u0301/00_mini.ipynb": "3",
+            "王小明/00_mini.ipynb": "4",
+            "[Ada] (1) & co/00_mini.ipynb": "5",
+        },
+        {"रीता": "1", "रूता": "2", "Jos\u00e9": "3", "王小明": "4", "[Ada] (1) & co": "5"},
+    ),
+    "suffixes as programs write them": (
+        {
+            "ada/00_mini.IPYNB": "1",
+            "bob/00_mini.ipynb.txt": "2",
+            "cyd/00_mini.json": "3",
+            "dan/00_mini": "4",
+            "eve/00_mini.ipynb.json": "5",
+            "fay/00_mini (1).ipynb": "6",
+            "fay/notes.txt": b"notes",
+        },
+        {"ada": "1", "bob": "2", "cyd": "3", "dan": "4", "eve": "5", "fay": "6"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_archives(name, take, tmp_path):
+    members, students = ARCHIVES[name]
+    done = take(members)
+    assert {student: mark(tmp_path / "inbox", student) for student in done.taken} == students
+    assert (done.refused, done.without, done.complete) == ([], {}, True)
+
+
+# --- who is left without a notebook, and what is nobody's
+
+
+@pytest.mark.parametrize(
+    ("members", "refused", "without"),
+    [
+        ({"ada/00_mini.py": b"x = 1", "bob/00_mini.ipynb": "b"}, ["ada/00_mini.py: it is no notebook"], ["ada"]),
+        (
+            {"ada/lab.html": b"<p>", "ada/lab.pdf": b"%PDF", "bob/m.ipynb": "b"},
+            ["ada/lab.html", "ada/lab.pdf"],
+            ["ada"],
+        ),
+        ({"ada/x.7z": b"7z", "bob/m.ipynb": "b"}, ["ada/x.7z: it is no notebook"], ["ada"]),
+        ({"ada/notes.txt": b"notes", "bob/m.ipynb": "b"}, ["ada/notes.txt: notes.txt is not a notebook"], ["ada"]),
+        ({"ada_1_2_link.html": b"<a>"}, ["ada_1_2_link.html: it may be of ada_1 or ada_1_2"], []),
+        ({"ada_1_text.html": b"<p>", "bob_2_3_00_mini.ipynb": "b"}, ["ada_1_text.html: it is no notebook"], ["ada_1"]),
+        ({"A_1_assignsubmission_onlinetext/onlinetext.html": b"<p>"}, ["A_1_assignsubmission_onlinetext"], ["A_1"]),
+        ({"ada/00_mini-checkpoint.ipynb": "old", "bob/m.ipynb": "b"}, ["ada/00_mini-checkpoint.ipynb"], ["ada"]),
+        ({"ada/bad.zip": b"PK\x03\x04", "bob/m.ipynb": "b"}, ["ada/bad.zip: it is no zip archive"], ["ada"]),
+        ({"ada/empty.zip": {}, "bob/m.ipynb": "b"}, ["ada/empty.zip: it is an empty archive"], ["ada"]),
+        ({"ada/in.zip": {"deep.zip": b"PK"}, "bob/m.ipynb": "b"}, ["ada/in.zip/deep.zip: it is no notebook"], ["ada"]),
+        ({"nobodys.ipynb": "x", "ada/m.ipynb": "a", "bob/m.ipynb": "b"}, ["nobodys.ipynb: its name does not say"], []),
+        ({"notes - v2.ipynb": "x"}, ["notes - v2.ipynb: its name does not say"], []),
+        ({"ada_1_10_2_mine.ipynb": "a"}, ["ada_1_10_2_mine.ipynb: it may be of ada_1 or ada_1_10"], []),
+        ({"a/b/m.ipynb": "a"}, ["a/b/m.ipynb: is 'a' or 'b' the student?"], []),
+        (
+            {"mon/ada/m.ipynb": "1", "tue/ada/m.ipynb": "2", "tue/bob/m.ipynb": "3"},
+            ["mon/ada/m.ipynb: one person or two? mon/ada, tue/ada", "tue/ada/m.ipynb: one person or two?"],
+            [],
+        ),
+        (
+            {"lab:x/m.ipynb": "1", "lab*x/m.ipynb": "2"},
+            ["lab*x/m.ipynb: 'lab*x' and 'lab:x' would share", "lab:x/m"],
+            [],
+        ),
+        ({"Ada/m.ipynb": "1", "ada/m.ipynb": "2"}, ["Ada/m.ipynb: 'Ada' and 'ada' would share", "ada/m.ipynb"], []),
+        (
+            {"in/m.ipynb": "template", "in/ada/m.ipynb": "1", "in/bob/m.ipynb": "2"},
+            ["in/m.ipynb: its name does not"],
+            [],
+        ),
+    ],
+)
+def test_who_is_left_without_a_notebook_is_named(members, refused, without, take):
+    done = take(members)
+    assert len(done.refused) == len(refused)
+    assert all(told.startswith(start) for told, start in zip(sorted(done.refused), refused, strict=True)), done.refused
+    assert list(done.without) == without
+    assert not done.complete
+
+
+def test_a_broken_notebook_is_taken_for_want_of_another_and_told(take, book, tmp_path):
+    done = take({"ada/00_mini.ipynb": b"{", "bob/00_mini.ipynb": b"", "bob/mine.ipynb": "whole"})
+    assert done.taken == {"ada": "ada/00_mini.ipynb", "bob": "bob/mine.ipynb"}
+    assert "taken all the same: 00_mini.ipynb is not a notebook" in done.without["ada"]
+    assert "not JSON" in next(told for told in done.ended("passed over") if told.startswith("bob/00_mini.ipynb"))
+
+
+def test_a_notebook_of_another_lab_is_not_taken_for_this_one(take, mini):
+    folder = mini.root / "solutions" / "01_other"
+    folder.mkdir(exist_ok=True)
+    (folder / "01_other.py").write_text('# %% nbgrader={"grade_id": "halve", "solution": true}\nhalve = 1\n')
+    cell = {"cell_type": "code", "source": "", "metadata": {"nbgrader": {"grade_id": "halve"}}}
+    other = json.dumps({"cells": [cell]}).encode()
+    try:
+        done = take({"ada/00_mini.ipynb": other, "bob/00_mini.ipynb": "b", "bob/01_other.ipynb": other})
+    finally:
+        (folder / "01_other.py").unlink()
+    assert done.refused == ["ada/00_mini.ipynb: it is a notebook of 01_other"]
+    assert done.ended("passed over") == ["bob/01_other.ipynb: it is a notebook of 01_other"]
+
+
+# --- names in zip archives
+
+
+def test_utf_8_names_without_the_flag_that_says_so(mini, book, tmp_path):
+    path = zipped(tmp_path / "in.zip", {"Jos\u00e9/00_mini.ipynb": book(), "r\u016ft\u0101/00_mini.ipynb": book()})
+    content = bytearray(path.read_bytes())
+    for sign, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(sign)
+        while at >= 0:
+            content[at + flags + 1] &= ~0x08
+            at = content.find(sign, at + 1)
+    path.write_bytes(content)
+    assert zipfile.ZipFile(path).namelist()[0] != "Jos\u00e9/00_mini.ipynb"
+    assert list(collect(path, mini, tmp_path / "inbox").taken) == ["Jos\u00e9", "r\u016ft\u0101"]
+
+
+def test_names_of_an_old_windows(mini, book, tmp_path):
+    path = zipped(tmp_path / "in.zip", {"J_rg/00_mini.ipynb": book(), "Bob/00_mini.ipynb": book()})
+    path.write_bytes(path.read_bytes().replace(b"J_rg/", b"J\x94rg\\"))  # ö in the code page of DOS
+    assert list(collect(path, mini, tmp_path / "inbox").taken) == ["Bob", "J\u00f6rg"]
+
+
+# --- with a roster
+
+CLASS = Roster(
+    [
+        Person("ada", name="Ada Lovelace", id="4711", email="ada@x.org", participant="123456"),
+        Person("blaise", name="Pascal, Blaise", id="4712", login="bp9"),
+        Person("jl", name="Jean-Luc Li", id="4713"),
+        Person("team", name="Bo Ek", id="5001"),
+        Person("team", name="Cyd Om", id="5002"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"lovelaceada_4711_10_00_mini.ipynb": "a", "pascalblaise_LATE_4712_11_x.ipynb": "b"},
+        {"Ada Lovelace_1_assignsubmission_file_/m.ipynb": "a", "Blaise Pascal_2_assignsubmission_file_m.ipynb": "b"},
+        {"Team 1-Ada Lovelace_1_assignsubmission_file_/m.ipynb": "a", "lab/x-bp9/m.ipynb": "b"},
+        {"ADA/m.ipynb": "a", "Pascal, Blaise/m.ipynb": "b"},
+        {"inbox/week/ada/deep/m.ipynb": "a", "inbox/week/blaise/m.ipynb": "b"},
+        {"ada.ipynb": "a", "Blaise Pascal.ipynb": "b"},
+        {"Ada Lovelace - x.ipynb": "a", "Pascal, Blaise - notes.ipynb": "b"},
+        {"ada@x.org/m.ipynb": "a", "Lab_bp9_attempt_2026-10-05-23-23-10_m.ipynb": "b"},
+        {"lovelaceada_4711_10_2_mine.ipynb": "a", "pascalblaise_4712_11_3_x.ipynb": "b"},
+    ],
+)
+def test_the_same_person_is_the_same_in_every_archive(members, take, tmp_path):
+    done = take(members, CLASS)
+    assert {student: mark(tmp_path / "inbox", student) for student in done.taken} == {"ada": "a", "blaise": "b"}
+    assert (done.strangers, done.absent, done.complete) == ([], ["jl", "team"], True)
+
+
+def test_the_people_of_a_group_share_a_folder(take, tmp_path):
+    done = take({"Bo Ek_1_assignsubmission_file_/m.ipynb": "b", "Cyd Om_2_assignsubmission_file_/n.ipynb": "c"}, CLASS)
+    assert list(done.taken) == ["team"]
+    assert len(done.ended("passed over")) == 1
+
+
+def test_who_is_not_in_the_roster_is_taken_and_told(take):
+    done = take(
+        {"Zoe Z_9_assignsubmission_file_/m.ipynb": "z", "Ada Lovelace_1_assignsubmission_file_/m.ipynb": "a"}, CLASS
+    )
+    assert done.strangers == ["Zoe Z_9"]
+    assert set(done.taken) == {"Zoe Z_9", "ada"}
+    assert not done.complete
+
+
+def test_two_of_one_name_do_not_become_one(take):
+    one = Roster([Person("ada", name="Ada Li"), Person("bob")])
+    done = take({"Ada Li_1_assignsubmission_file_/m.ipynb": "1", "Ada Li_2_assignsubmission_file_/m.ipynb": "2"}, one)
+    assert done.taken == {}
+    assert all("'Ada Li_1' and 'Ada Li_2' would share the folder 'ada'" in told for told in done.refused)
+
+
+# --- tricks
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+def test_tricks_are_refused_by_name_and_the_rest_goes_on(mini, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_BYTES", 3 * 2**20)
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ada/00_mini.ipynb", book("ada"))
+        archive.writestr("../../pwned/climbs.ipynb", b"x")
+        archive.writestr("/pwned/absolute.ipynb", b"x")
+        archive.writestr("C:\\pwned\\drive.ipynb", b"x")
+        archive.writestr("a\\..\\..\\back.ipynb", b"x")
+        archive.writestr(link("link/00_mini.ipynb"), "../ada/00_mini.ipynb")
+        archive.writestr("bomb/00_mini.ipynb", bytes(2 * 2**20))
+        archive.writestr("large/00_mini.ipynb", bytes(4 * 2**20))
+        archive.writestr("liar/00_mini.ipynb", bytes(range(256)) * 4)
+        archive.writestr("zoe/00_mini.ipynb", book("zoe"))
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"liar/00_mini.ipynb") - 46  # its entry in the central directory: the size is a lie
+    assert content[at : at + 4] == b"PK\x01\x02"
+    content[at + 24 : at + 28] = struct.pack("<I", 7)
+    path.write_bytes(content)
+
+    done = collect(path, mini, tmp_path / "inbox")
+
+    assert sorted(done.taken) in (["ada", "zoe"], ["ada", "liar", "zoe"])  # zipfile itself may see through the lie
+    told = "\n".join(done.refused)
+    for name in ("climbs", "absolute", "drive", "back", "link/", "bomb/", "large/"):
+        assert name in told
+    for reason in ("leads out", "it is a link", "zip bomb", "4 MiB (limit 3 MiB)"):
+        assert reason in told
+    assert not list(tmp_path.rglob("*pwned*"))
+    assert {p.name for p in tmp_path.iterdir()} == {"in.zip", "inbox"}
+
+
+def test_links_in_a_folder_are_not_followed(mini, book, tmp_path):
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    (tmp_path / "in" / "ada" / "00_mini.ipynb").write_bytes(book())
+    (tmp_path / "in" / "mallory").mkdir()
+    (tmp_path / "in" / "mallory" / "00_mini.ipynb").symlink_to(tmp_path / "in" / "ada" / "00_mini.ipynb")
+    done = collect(tmp_path / "in", mini, tmp_path / "inbox")
+    assert done.taken == {"ada": "ada/00_mini.ipynb"}
+    assert done.refused == ["mallory/00_mini.ipynb: it is a link, or no file"]
+    (tmp_path / "inbox" / "ada" / "00_mini.ipynb").unlink()
+    (tmp_path / "inbox" / "ada" / "00_mini.ipynb").symlink_to(tmp_path / "elsewhere")
+    assert "is a link to elsewhere" in collect(tmp_path / "in", mini, tmp_path / "inbox").without["ada"]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_named_like_a_classmate_in_one_s_own_hand_in_is_one_s_own(take, tmp_path):
+    name = "Ada Lovelace_1_assignsubmission_file_"
+    members = {f"Mallory_9_assignsubmission_file_/{name}/00_mini.ipynb": "m", f"{name}/00_mini.ipynb": "a"}
+    take(members)
+    assert mark(tmp_path / "inbox", "Ada Lovelace_1") == "a"
+    assert mark(tmp_path / "inbox", "Mallory_9") == "m"
+
+
+def test_what_is_no_archive_is_one_line(mini, tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(CourseError, match="neither a folder nor a zip archive"):
+        collect(tmp_path / "x.zip", mini, tmp_path)
+
+
+# --- what is kept of it
+
+
+def test_the_list_says_where_everything_came_from(mini, book, tmp_path):
+    name = "1-2 - Ada - Oct 5, 2026 1123 PM/00_mini.ipynb"
+    one = zipped(tmp_path / "one.zip", {name: book(), "bob_LATE_1_2_00_mini.ipynb": book()})
+    collect(one, mini, tmp_path / "inbox")
+    assert [list(row.values()) for row in collected(tmp_path / "inbox", "00_mini")] == [
+        ["Ada_1", "00_mini", "2026-10-05 23:23:00", "", name, "one.zip"],
+        ["bob_1", "00_mini", "", "late", "bob_LATE_1_2_00_mini.ipynb", "one.zip"],
+    ]
+    assert collected(tmp_path / "inbox", "01_other") == collected(tmp_path) == []
+    again = collect(zipped(tmp_path / "two.zip", {"bob_1_7_00_mini.ipynb": book("new")}), mini, tmp_path / "inbox")
+    assert again.renewed == ["bob_1"]
+    assert [row["source"] for row in collected(tmp_path / "inbox")] == [name, "bob_1_7_00_mini.ipynb"]
+    inside = collect(tmp_path, mini, tmp_path / "inbox")  # the folder it writes to is not collected from
+    assert not any(source.name.startswith("inbox/") for source in inside.ends)
+    assert (tmp_path / "inbox" / LIST).is_file()
+
+
+def run(mini: Lab, *arguments: object):
+    return CliRunner().invoke(main, ["--root", str(mini.root), "collect", "00_mini", *map(str, arguments)])
+
+
+def test_the_command_exits_with_1_if_somebody_is_left_out(mini, book, tmp_path):
+    source = zipped(tmp_path / "in.zip", {"ada/a.ipynb": book(), "bob/lab.html": b"", "nobodys.ipynb": b"{}"})
+    result = run(mini, source, "--to", tmp_path / "inbox")
+    assert result.exit_code == 1
+    assert "refused: nobodys.ipynb: its name does not say whose it is" in result.output
+    assert "no notebook of bob: lab.html: it is no notebook" in result.output
+    assert "1 submissions for 00_mini; 3 files: 1 taken, 0 passed over, 2 refused" in result.output
+
+
+def test_the_command_takes_a_roster_and_says_who_handed_in_nothing(mini, book, tmp_path):
+    (tmp_path / "class.csv").write_text("student,id,name\nada,4711.0,Ada\nzoe,4712,Zoe\n")
+    source = zipped(tmp_path / "in.zip", {"x_LATE_4711_1_00_mini.ipynb": book(), "x_4711_2_notes.ipynb": b"{}"})
+    result = run(mini, source, "--to", tmp_path / "inbox", "--roster", tmp_path / "class.csv", "--verbose")
+    assert result.exit_code == 0, result.output
+    for words in (
+        "4711.0 is read as 4711",
+        "late, says the system: ada",
+        "not handed in: zoe",
+        "passed over: x_4711_2",
+    ):
+        assert words in result.output
