@@ -94,7 +94,8 @@ def main(context: click.Context, root: Path) -> None:
 for command in (
     *(student.lab, student.check, student.data, student.doctor),
     *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
-    *(records.gradebook, records.report, records.similar, records.feedback, records.export, records.undo),
+    *(records.gradebook, records.report, records.similar, records.mark),
+    *(records.feedback, records.export, records.undo),
     *(author.new, author.gates, author.mutants, author.site),
 ):
     main.add_command(command)

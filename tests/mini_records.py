@@ -22,7 +22,7 @@ def records_of(rows: list[tuple], **submissions: dict[str, Submitted]) -> Record
     """
     table = pd.DataFrame(rows, columns=COLUMNS)
     told = {(student, lab): own for lab, students in submissions.items() for student, own in students.items()}
-    return Records(table.assign(public=table["message"], seconds=0.0), told)
+    return Records(table.assign(public=table["message"], seconds=0.0, answer=""), told)
 
 
 def write_grades(lab: Lab, output: Path, students: dict[str, dict[str, str]], dates: Dates | None = None) -> None:

@@ -102,6 +102,40 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
 
 
 @click.command()
+@click.argument("lab")
+@OUTPUT
+@click.option("--port", type=int, default=0, help="On this machine.  [default: one that is free]")
+@click.option("--browser/--no-browser", default=True, help="Whether to open the page.")
+@click.pass_obj
+def mark(root: Path, lab: str, output: Path, port: int, browser: bool) -> None:
+    """Mark the written answers to LAB in a browser: one question, its marking scheme, everybody's answers.
+
+    Points and comments go into the gradebook at once. The page is served on this machine only, until Ctrl-C; from
+    another one reach it by ssh -L PORT:127.0.0.1:PORT with --port PORT.
+    """
+    import contextlib
+    import webbrowser
+
+    from autograder.labs.lab import Lab
+    from autograder.records.backups import backed_up
+    from autograder.records.marking import Marking, serve
+    from autograder.records.rows import write_csv
+
+    marking = Marking(Lab(lab, root), output)
+
+    def told(address: str) -> None:
+        console.print(f"{address}\nCtrl-C ends it.", markup=False, soft_wrap=True)
+        if browser:
+            webbrowser.open(address)
+
+    with backed_up(output), contextlib.suppress(KeyboardInterrupt):
+        serve(marking, port, told)
+    write_csv(output, lab)
+    left = sum(marking.waiting().values())
+    console.print(f"{lab}: {left} answers wait" if left else f"{lab}: no answer waits; next: course feedback {lab}")
+
+
+@click.command()
 @OUTPUT
 def undo(output: Path) -> None:
     """Put the gradebook back as it was before the last run that changed it; repeatedly, up to ten runs.

@@ -83,7 +83,7 @@ class Records:
 
     Attributes:
         rows: by lab and student, questions in the lab's order; `COLUMNS`, and ``public`` (the message as the student
-            may read it) and ``seconds``.
+            may read it), ``seconds`` and ``answer`` (which stands for what was graded).
         submissions: (student, lab) -> the rest.
     """
 
@@ -179,7 +179,7 @@ def _row(student: str, lab: str, row: dict[str, Any], grade: tuple | None) -> di
     """A row as the grader left it, with what persons have decided since."""
     question = row["question"]
     shown = {"student": student, "lab": lab, "question": question, "score": 0.0}
-    shown |= {key: row[key] for key in ("max_score", "status", "message", "public", "seconds")}
+    shown |= {key: row[key] for key in ("max_score", "status", "message", "public", "seconds", "answer")}
     if grade is None:
         return shown
     auto, by_hand, extra, waiting = grade
