@@ -4,7 +4,7 @@ VENV := .venv
 COURSE := $(VENV)/bin/course
 SAMPLE := build/sample
 
-.PHONY: course test lab site setup lock slow clean
+.PHONY: course test quick lab site setup lock slow clean
 .DEFAULT_GOAL := course
 
 setup: $(VENV)/installed
@@ -24,6 +24,9 @@ course: setup  ## build the labs, grade a sample class, print the gradebook, wri
 
 test: setup  ## every test
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+quick: setup  ## the tests that depend on what was changed, in two minutes; SINCE=main: changed since that revision
+	$(VENV)/bin/python tests/quick.py $(SINCE)
 
 slow: setup  ## the exhaustive tests, minutes long
 	$(VENV)/bin/python -m pytest -m slow

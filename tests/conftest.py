@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,34 @@ torch.set_num_threads(1)  # two test processes share two cores; torch's idle thr
 
 sys.path.insert(0, str(Path(__file__).parent))  # `sample_class` is for the tests and for `make course`
 
+TESTS = Path(__file__).parent
 LONGEST_FIRST = ["browser", "labs", "grader"]  # folders; what is short fills the gaps at the end
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    quick = parser.getgroup("make quick")
+    quick.addoption("--seconds", type=float, help="Begin no further test when so many seconds have passed.")
+    quick.addoption("--labs", help="Of the tests that each lab has, run those of these labs only (commas between).")
+
+
+NOT_BEGUN = "not begun in time"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    seconds = item.config.getoption("--seconds")
+    if seconds is not None and time.monotonic() - STARTED > seconds:
+        pytest.skip(NOT_BEGUN)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    left = Counter(
+        r.nodeid.partition("::")[0] for r in terminalreporter.stats.get("skipped", []) if NOT_BEGUN in str(r.longrepr)
+    )
+    if left:
+        terminalreporter.section("not begun in time; make test runs them")
+        for file, count in left.items():
+            terminalreporter.line(f"{count} of {file}")
 
 
 class ByLab(LoadScopeScheduling):
@@ -33,12 +62,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByLab:
     return ByLab(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def folder(item: pytest.Item) -> int:
-        name = item.path.parent.name
+        name = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
-    items.sort(key=folder)
+    if config.getoption("--seconds") is None:  # else they come in the order in which they are asked for
+        items.sort(key=folder)
+    if labs := config.getoption("--labs"):
+        wanted = set(labs.split(","))
+        items[:] = [item for item in items if (lab := _lab_of(item)) is None or lab in wanted]
+
+
+def _lab_of(item: pytest.Item) -> str | None:
+    """The lab that a test is for, if it is for one: its first parameter says so."""
+    values = item.callspec.id.split("-") if hasattr(item, "callspec") else [""]
+    return values[0] if (TESTS.parent / "solutions" / values[0] / f"{values[0]}.py").is_file() else None
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ class ResultCache:
     def __init__(self, path: Path | None = None):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(path or ":memory:")
+        self.database = sqlite3.connect(path or ":memory:", timeout=60)  # another run may be writing
         self.database.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, result TEXT NOT NULL)")
 
     def __enter__(self) -> ResultCache:
@@ -65,9 +65,12 @@ def check_key(common: str, check: Cell) -> str:
 
 @functools.cache
 def environment_key() -> str:
-    """Changes with every line of the kit's own code and every version of what decides about numbers."""
-    folders = [Path(package.__file__).parent for package in (autograder, course_utils)]
-    sources = {str(p.relative_to(f.parent)): p.read_text("utf-8") for f in folders for p in sorted(f.rglob("*.py"))}
+    """Changes with every line of the kit's code that runs where answers are graded, and every version of what decides
+    about numbers."""
+    kit = Path(autograder.__file__).parent
+    folders = [kit / "processes", kit / "sandbox", Path(course_utils.__file__).parent]
+    files = [kit / "labs" / "cell.py", *(path for folder in folders for path in sorted(folder.rglob("*.py")))]
+    sources = {str(path.relative_to(kit.parent)): path.read_text("utf-8") for path in files}
     return _digest([sources, version("torch"), version("numpy")])
 
 

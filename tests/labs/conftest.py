@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sample_class import Student, write_sample_class
 
+from autograder import ROOT
 from autograder.grading.cache import ResultCache
 from autograder.grading.grader import Graded, Grader, Submission
 from autograder.labs.lab import Lab
@@ -15,7 +16,8 @@ from autograder.labs.lab import Lab
 
 @pytest.fixture(scope="session")
 def grader() -> Iterator[Grader]:
-    with ResultCache() as cache, Grader(cache) as grader:
+    # by content: on a clean clone there are none, and everything is graded
+    with ResultCache(ROOT / "build" / "gates.db") as cache, Grader(cache) as grader:
         yield grader
 
 

@@ -319,3 +319,15 @@ def test_workers_and_one_process_agree(mini, inbox, tmp_path):
 def test_a_scheduler_that_cannot_or_should_not_be_used_is_refused(address, words):
     with pytest.raises(CourseError, match=words), open_examiners(1, address):
         pass
+
+
+def test_results_depend_on_all_of_the_kit_that_runs_where_answers_are_graded():
+    code = (
+        "import sys, autograder.processes.candidate, autograder.processes.examiner, autograder.processes.forkserver\n"
+    )
+    code += "print(*sorted(name for name in sys.modules if name.startswith('autograder.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    folders = ("autograder.processes", "autograder.sandbox")
+    beside = {name for name in loaded if not name.startswith(folders)}
+    assert len(loaded) > len(beside)
+    assert beside == {"autograder.errors", "autograder.labs", "autograder.labs.cell"}, "environment_key reads these"
