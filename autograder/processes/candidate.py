@@ -5,8 +5,10 @@ takes as plain data.
 
 First it says which walls of the sandbox stand: a list, in JSON. Then requests (dicts) and replies:
 
-- ``{"do": "run", "cell": id, "source": text}``: runs a cell. Reply ``{"value": None}``.
-- ``{"do": "names", "names": [...]}``: ``{"value": {name: value or Handle}}`` of those that exist.
+- ``{"do": "run", "cell": id, "source": text, "given": truth value}``: runs a given cell or an answer. Reply
+  ``{"value": None}``.
+- ``{"do": "names", "names": [...], "cell": id, "answer": id}``: before the check of that cell, which belongs to that
+  answer. ``{"value": {name: value or Handle}}`` of those that exist. Global switches are set as that answer left them.
 - ``{"do": "withhold", "entries": [...]}``: see `withhold`.
 - ``{"do": "call", "target": Handle, "args": [...], "kwargs": {...}}``: calls it. Reply
   ``{"value": result, "changed": {number: array}}`` with the tensors among the arguments that the call changed in place.
@@ -32,6 +34,7 @@ import socket
 import sys
 import tempfile
 import traceback
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ from IPython.utils.text import SList
 from traitlets.config import Config
 
 from autograder import ROOT
+from autograder.processes import switches
 from autograder.processes.frames import Closed, Wire, WireError
 from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
 from autograder.sandbox import walls
@@ -96,6 +100,8 @@ class Candidate:
         self.shell = InteractiveShell.instance()  # that of `prepare`
         self.objects: list[Any] = []  # handle number -> object
         self.generators: dict[int, tuple[bytes, torch.Generator]] = {}
+        self.given_switches = switches.read()  # as the given cells have set them
+        self.own_switches: dict[str, list[Any]] = {}  # answer cell -> as it left them
         self.busy = False
         signal.signal(signal.SIGINT, self._interrupted)
 
@@ -133,9 +139,18 @@ class Candidate:
                 withhold(request["entries"])
                 return {"value": None}
             case "run":
-                self._run(request["source"], request["cell"])
+                try:
+                    self._run(request["source"], request["cell"])
+                finally:
+                    if request["given"]:
+                        self.given_switches = switches.read()
+                    else:
+                        self.own_switches[request["cell"]] = switches.read()
+                        switches.put_back(self.given_switches)
                 return {"value": None}
             case "names":
+                switches.put_back(self.own_switches.get(request["answer"], self.given_switches))
+                switches.seed(zlib.crc32(request["cell"].encode()))
                 known = self.shell.user_ns
                 return {"value": {name: known[name] for name in request["names"] if name in known}}
             case "get":

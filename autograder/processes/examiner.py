@@ -186,11 +186,11 @@ class Examiner:
         used = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
         try:
             self.candidate.ensure_started()
-            found = self.candidate.names(used)
+            found = self.candidate.names(used, cell.id)
         except (CandidateGone, TimeUp):  # a check before may have left a call or replies behind; a new process has none
             self.candidate.stop()
             self.candidate.ensure_started()
-            found = self.candidate.names(used)
+            found = self.candidate.names(used, cell.id)
         self.missing = {}
         for exercise, names in self.job.names.items():
             for name in names:
@@ -283,7 +283,7 @@ class Candidate:
             self.output.pop(cell.id, None)  # of an earlier process
             try:
                 with time_limit(self.job.seconds):
-                    self.ask({"do": "run", "cell": cell.id, "source": source})
+                    self.ask({"do": "run", "cell": cell.id, "source": source, "given": cell.kind == "given"})
             except CandidateError as error:
                 where = f" ({'; '.join(error.lines)})" if error.lines else ""
                 self.failures[cell.id] = f"its cell raised {error.type_name}: {error}{where}"
@@ -298,10 +298,10 @@ class Candidate:
                 return False
         return True
 
-    def names(self, used: set[str]) -> dict[str, Any]:
+    def names(self, used: set[str], check: str) -> dict[str, Any]:
         wanted = [name for names in self.job.names.values() for name in names if name in used]
         with time_limit(self.job.seconds):
-            found = self.ask({"do": "names", "names": wanted})
+            found = self.ask({"do": "names", "names": wanted, "cell": check, "answer": self.job.exercise_of[check]})
         if not isinstance(found, dict):
             raise CandidateGone(self._end(WireError("it does not say which names it defines")))
         return {name: value for name, value in found.items() if name in wanted}
