@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
-from autograder.labs.build import release
+from autograder.labs.build import release, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
-from autograder.labs.notebook_file import read_cells
-from course_utils.checks.notebook import Unreadable
+from autograder.labs.notebook_file import as_cells, read_cells
+from course_utils.checks.notebook import Notebook, Unreadable, read_notebook
 
 MAX_CODE = 500_000
 """Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
@@ -64,12 +65,13 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     Raises:
         Unreadable: if the file is not a notebook, or one of another lab. Its message says what is wrong.
     """
-    answers = Answers()
-    cells = read_cells(path, answers.notes)
+    notebook = read_notebook(path)
+    cells, answers = as_cells(notebook), Answers(notes=notebook.problems)
     if other := other_lab(cells, lab):
         raise Unreadable(f"{path.name} is a notebook of {other}, not of {lab.name}")
     if path.name != f"{lab.name}.ipynb":
         answers.notes.append(f"the notebook is named {path.name}")
+    answers.notes += _earlier_release(notebook, lab)
     released = {c["id"]: c for c in release(lab).cells}
     for wanted in lab.answers:
         source = find_answer(wanted, cells, released, answers.notes)
@@ -77,6 +79,15 @@ def read_answers(path: Path, lab: Lab) -> Answers:
             answers.sources[wanted.id] = source
     answers.notes += _oddities(lab, cells, released)
     return answers
+
+
+def _earlier_release(notebook: Notebook, lab: Lab) -> list[str]:
+    """Says which release a notebook came from, if handouts told it and it is not the present one."""
+    course = notebook.metadata.get("course")
+    told = course.get("release") if isinstance(course, dict) else None
+    if not isinstance(told, str) or not re.fullmatch(r"[0-9a-f]{8}", told) or told == release_id(lab):
+        return []
+    return [f"the notebook came from release {told} of the lab, the present one is {release_id(lab)}"]
 
 
 def other_lab(cells: list[NotebookNode], lab: Lab) -> str:

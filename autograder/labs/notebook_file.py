@@ -7,18 +7,19 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.checks.notebook import read_notebook
+from course_utils.checks.notebook import Notebook, read_notebook
 
-__all__ = ["read_cells"]
+__all__ = ["as_cells", "read_cells"]
 
 
-def read_cells(path: Path, notes: list[str] | None = None) -> list[NotebookNode]:
-    """A notebook's cells in the form that `course_utils.checks.notebook` says; what is odd goes to ``notes``.
+def read_cells(path: Path) -> list[NotebookNode]:
+    """A notebook's cells in the form that `course_utils.checks.notebook` says.
 
     Raises:
         Unreadable: if the file is not a notebook. Its message names the file and what is wrong.
     """
-    notebook = read_notebook(path)
-    if notes is not None:
-        notes += notebook.problems
+    return as_cells(read_notebook(path))
+
+
+def as_cells(notebook: Notebook) -> list[NotebookNode]:
     return [nbformat.from_dict(cell) for cell in notebook.cells]

@@ -18,9 +18,10 @@ from packaging.requirements import Requirement
 from autograder import HANDOUT
 from autograder.cli import main
 from autograder.errors import CourseError
+from autograder.grading.grader import Submission
 from autograder.handout import make, wheel
 from autograder.handout.make import contents, make_handout
-from autograder.labs.build import release_id
+from autograder.labs.build import release, release_id
 from autograder.labs.lab import Lab
 
 PLANTED = 'raise ValueError("a string cannot be doubled")'  # a line of the mini course's answer
@@ -189,3 +190,33 @@ def test_a_packed_module_does_the_same_and_cannot_be_read(tmp_path: Path, monkey
     assert packed_example.double.__doc__ == "Twice x."
     assert packed_example.double.__annotations__["x"] == "Later"
     assert packed_example.__doc__.startswith("What it is for.")
+
+
+def test_a_notebook_of_an_earlier_release_is_graded_and_says_where_it_came_from(mini: Lab, tmp_path: Path) -> None:
+    """What was asked for since is missing in it; what was there before counts as ever."""
+    earlier = make_handout([mini], mini.root, tmp_path / "out").folder / "notebooks" / mini.name / f"{mini.name}.ipynb"
+    was, student = release_id(mini), tmp_path / "student"
+    student.mkdir()
+    (student / earlier.name).write_bytes(earlier.read_bytes().replace(b"YOUR ANSWER HERE", b"Because."))
+    assert Submission.read("ann", mini, student).answers.notes == [], "the present release is nothing to tell"
+    source = mini.source.read_text()
+    halved = source[
+        source.index('# %% nbgrader={"grade_id": "double"') : source.index('# %% nbgrader={"grade_id": "counter"')
+    ]
+    mini.source.write_text(source + "\n" + halved.replace("double", "halve"))
+    present = Lab(mini.name, mini.root)
+    submission = Submission.read("ann", present, student)
+    assert submission.answers.sources["why"] == "Because."
+    told = " ".join(submission.answers.notes)
+    assert f"release {was}" in told and release_id(present) in told and was != release_id(present)
+    assert "halve: the cell is missing" in told
+    assert {"double", "counter", "why"} == submission.answers.sources.keys()
+
+
+def test_a_release_is_no_place_to_write_to_the_grader(mini: Lab, tmp_path: Path) -> None:
+    """What stands there is a stranger's text: told is only what could be a release."""
+    notebook = nbformat.from_dict(release(mini))
+    for odd in ("<script>", "x" * 10**5, 7, ["a"], None):
+        notebook.metadata["course"]["release"] = odd
+        nbformat.write(notebook, tmp_path / f"{mini.name}.ipynb")
+        assert Submission.read("ann", mini, tmp_path).answers.notes == []
