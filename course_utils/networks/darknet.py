@@ -23,9 +23,12 @@ def read_cfg(path: str | Path) -> list[Section]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise DarknetError(f"{path}: cannot be read: {error}") from error
+    # Windows' editors begin with a byte order mark; what is not ASCII can only stand in comments, in any encoding
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    lines = content.decode(encoding, errors="replace").splitlines()
     sections: list[Section] = []
     for number, line in enumerate(lines, start=1):
         line = line.split("#")[0].split(";")[0].strip()

@@ -223,6 +223,11 @@ class Darknet(nn.Module):
                 x = layer(x)
             if number in self._kept:
                 outputs[number] = x
+        classifies = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.Softmax) for layer in self.layers)
+        if not heads and classifies and x.shape[2:] == (1, 1):
+            x = x.flatten(
+                1
+            )  # a classifier; convolutions may stand between [avgpool] and [softmax], as in darknet53.cfg
         return heads or [x]
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | torch.Tensor:
@@ -389,7 +394,7 @@ def _dropout(_: Section, previous: Shape, __: list) -> tuple[nn.Module, Shape]:
 
 
 def _avgpool(_: Section, previous: Shape, __: list) -> tuple[nn.Module, Shape]:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (previous[0], 1, 1)
+    return nn.AdaptiveAvgPool2d(1), (previous[0], 1, 1)
 
 
 def _softmax(section: Section, previous: Shape, _: list) -> tuple[nn.Module, Shape]:

@@ -20,7 +20,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch.nn import functional
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
 
 from course_utils.networks.darknet_network import Darknet, decode
 from course_utils.pictures.plots import COLOURS
@@ -159,7 +159,12 @@ def non_maximum_suppression(
     """
     index, labels = (scores > score_threshold).nonzero(as_tuple=True)
     boxes, scores = boxes[index], scores[index, labels]
-    kept = batched_nms(boxes, scores, labels, iou_threshold)
+    stays = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    for label in labels.unique():  # torchvision's batched_nms moves classes apart instead, which float32 does not bear
+        own = (labels == label).nonzero(as_tuple=True)[0]
+        stays[own[nms(boxes[own], scores[own], iou_threshold)]] = True
+    kept = stays.nonzero(as_tuple=True)[0]
+    kept = kept[scores[kept].argsort(descending=True, stable=True)]
     return Detections(boxes[kept], scores[kept], labels[kept])
 
 
@@ -218,12 +223,18 @@ def average_precision(
         float64 (classes,), in [0, 1]; NaN for a class of which there is no box.
 
     Raises:
-        ValueError: if the numbers of images differ.
+        ValueError: if the numbers of images differ, a corner is not finite or right of or below its opposite one, or a
+            label is not below ``classes``.
     """
     if not len(detections) == len(boxes) == len(labels):
         raise ValueError(
             f"one entry an image, got {len(detections)} detections, {len(boxes)} boxes, {len(labels)} labels"
         )
+    for what, some_boxes, some_labels in (
+        *(("detections", found.boxes, found.labels) for found in detections),
+        *(("boxes", *true) for true in zip(boxes, labels, strict=True)),
+    ):
+        _check_boxes(what, some_boxes, some_labels, classes)
     images = range(1, len(boxes) + 1)
     truth = COCO(
         {
@@ -253,12 +264,21 @@ def average_precision(
     evaluation.params.iouThrs = np.array([iou_threshold])
     evaluation.params.recThrs = np.linspace(0, 1, recall_points)
     evaluation.params.maxDets = [max(len(d) for d in detections)]
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]  # COCO stops at a side of 100,000
     evaluation.evaluate()
     evaluation.accumulate()
     precision = evaluation.eval["precision"]  # (thresholds, recalls, classes, areas, numbers of detections)
     result[present] = torch.from_numpy(np.asarray(precision)[0, :, :, 0, 0].mean(axis=0))[present]
     return result
+
+
+def _check_boxes(what: str, boxes: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
+    if len(boxes):
+        wrong = ~(boxes.isfinite().all(dim=1) & (boxes[:, :2] <= boxes[:, 2:]).all(dim=1))
+        if wrong.any():
+            raise ValueError(f"{what} are left, top, right, bottom with left <= right, got {boxes[wrong][0].tolist()}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels of {what} are 0 to {classes - 1}, got {sorted(set(labels.tolist()))}")
 
 
 def _rows(boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> list[tuple[int, dict]]:

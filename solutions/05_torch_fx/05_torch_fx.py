@@ -806,7 +806,7 @@ def fold_batch_norms(graph_module, fuse):
     """A copy of a traced network without those batch norms that a convolution can absorb.
 
     A norm is absorbed if its input is the result of an nn.Conv2d that nothing else uses, of a layer that the graph
-    calls only once.
+    calls only once and of which it reads nothing (a get_attr node may read the layer's weight, say).
 
     Args:
         graph_module: torch.fx.GraphModule in eval mode. It is not changed, nor are its layers.
@@ -818,16 +818,19 @@ def fold_batch_norms(graph_module, fuse):
     """
     ### BEGIN SOLUTION
     folded = copy.deepcopy(graph_module)
-    calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")
+    targets = [node.target for node in folded.graph.nodes if node.op in ("call_module", "get_attr")]
 
     def layer_of(node):
         return folded.get_submodule(node.target) if node.op == "call_module" else None
 
+    def uses(name):  # calls of a layer, and reads of what is in it
+        return sum(f"{target}.".startswith(f"{name}.") for target in targets)
+
     for norm in list(folded.graph.nodes):
         if not isinstance(layer_of(norm), nn.BatchNorm2d):
             continue
-        conv = norm.args[0]
-        if not isinstance(layer_of(conv), nn.Conv2d) or len(conv.users) > 1 or calls[conv.target] > 1:
+        conv = norm.args[0] if norm.args else norm.kwargs["input"]
+        if not isinstance(layer_of(conv), nn.Conv2d) or len(conv.users) > 1 or uses(conv.target) > 1:
             continue
         folded.set_submodule(conv.target, fuse(layer_of(conv), layer_of(norm)))
         norm.replace_all_uses_with(conv)

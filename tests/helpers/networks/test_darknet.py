@@ -177,6 +177,40 @@ def test_classifier_averages_and_gives_probabilities():
     assert torch.allclose(network(x), x.mean(dim=(2, 3)).softmax(dim=1))
 
 
+@pytest.mark.parametrize("ends", ["", "[softmax]\ngroups=1\n", "[softmax]\n[cost]\n"])
+def test_a_convolution_may_follow_the_average_as_in_darknet53(ends):
+    """Its last convolution is the classifier: 1 x 1, behind [avgpool]."""
+    weight, bias = np.random.default_rng(0).normal(size=(2, 3, 1, 1)), np.array([0.5, -0.25])
+    cfg = net(3, 5, 4) + "[avgpool]\n[convolutional]\nfilters=2\nsize=1\nactivation=linear\n" + ends
+    network = load(cfg, [bias, weight])
+    x = torch.rand(2, 3, 5, 4)
+    numbers = x.mean(dim=(2, 3)) @ torch.from_numpy(weight[:, :, 0, 0]).float().T + torch.from_numpy(bias).float()
+    torch.testing.assert_close(network.raw_heads(x)[0], numbers, **CLOSE)
+    torch.testing.assert_close(network(x), numbers.softmax(dim=1) if ends else numbers, **CLOSE)
+    torch.testing.assert_close(network.folded()(x), network(x), **CLOSE)
+
+
+def test_what_an_average_gives_can_be_routed():
+    network = load(net(3, 5, 4) + "[avgpool]\n[route]\nlayers=-1,-1\n[softmax]\n")
+    x = torch.rand(2, 3, 5, 4)
+    torch.testing.assert_close(network.raw_heads(x)[0], x.mean(dim=(2, 3)).repeat(1, 2), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda cfg: b"\xef\xbb\xbf" + cfg.encode(),
+        lambda cfg: cfg.encode("utf-16"),
+        lambda cfg: cfg.replace("\n", "\r\n").encode(),
+        lambda cfg: b"# f\xfcr Anf\xe4nger\n" + cfg.encode(),
+        lambda cfg: "# 検出器\n".encode("shift_jis") + cfg.encode(),
+    ],
+)
+def test_a_cfg_is_read_whatever_editor_saved_it(written, tmp_path):
+    (tmp_path / "net.cfg").write_bytes(written(net(3, 5, 4) + "[avgpool]\n"))
+    assert [section.kind for section in read_cfg(tmp_path / "net.cfg")] == ["net", "avgpool"]
+
+
 def test_yolo_decodes_as_the_paper_says():
     network = load(net(7, 2, 3) + "[yolo]\nmask=1\nanchors=1,1, 2,3\nnum=2\nclasses=2\nscale_x_y=1.1\n")
     head = torch.randn(1, 7, 2, 3, generator=torch.Generator().manual_seed(0)) * 0.5

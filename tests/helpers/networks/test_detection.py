@@ -131,6 +131,27 @@ def test_suppression_is_the_definition(seed, count, classes):
     assert sorted(zip(found.labels.tolist(), found.boxes.tolist(), found.scores.tolist(), strict=True)) == sorted(pairs)
 
 
+def test_boxes_of_two_classes_never_suppress_each_other():
+    boxes = torch.tensor([[-11.0, -11, -1, -1]] * 2)
+    found = non_maximum_suppression(boxes, torch.tensor([[0.9, 0.0], [0.0, 0.8]]))
+    assert found.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("side", [2_000, 10_000, 1_000_000])
+def test_suppression_is_the_definition_far_from_the_corner(side):
+    """Small boxes in a large picture, 80 classes: 2^-24 of 80 x 10,000 px is a twentieth of a pixel."""
+    random = torch.Generator().manual_seed(0)
+    corner = side - 40 + torch.randint(0, 12, (60, 2), generator=random).float()
+    boxes = torch.cat([corner, corner + torch.randint(6, 13, (60, 2), generator=random)], dim=1)
+    scores = torch.zeros(60, 80)
+    scores[torch.arange(60), torch.randint(76, 80, (60,), generator=random)] = torch.rand(60, generator=random)
+    found = non_maximum_suppression(boxes, scores, 0.1, 0.45)
+    pairs = [
+        (label, boxes[box].tolist(), scores[box, label].item()) for label, box in suppress(boxes, scores, 0.1, 0.45)
+    ]
+    assert sorted(zip(found.labels.tolist(), found.boxes.tolist(), found.scores.tolist(), strict=True)) == sorted(pairs)
+
+
 # Average precision
 
 
@@ -246,6 +267,35 @@ def test_average_precision_of_nothing():
     assert average_precision([nothing, one], [none, box], [no_label, label], 2)[1] == 1
     with pytest.raises(ValueError, match="one entry an image, got 1 detections, 2 boxes, 2 labels"):
         average_precision([one], [box, box], [label, label], 2)
+
+
+@pytest.mark.parametrize("side", [1, 99_999, 100_001, 200_000, 10**7])
+def test_boxes_of_any_size_count(side):
+    boxes = [torch.tensor([[0.0, 0, side, side], [0, 0, 5, 5]])]
+    labels = [torch.tensor([0, 1])]
+    found = [Detections(boxes[0], torch.tensor([0.9, 0.8]), labels[0])]
+    assert average_precision(found, boxes, labels, 2).tolist() == [1.0, 1.0]
+    assert mean_average_precision(found, boxes, labels, 2) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("box", "label", "words"),
+    [
+        ([5.0, 0, 0, 5], 0, "left <= right, got \\[5.0, 0.0, 0.0, 5.0\\]"),
+        ([0.0, 5, 5, 0], 0, "left <= right"),
+        ([0.0, 0, float("nan"), 5], 0, "left <= right"),
+        ([0.0, 0, float("inf"), 5], 0, "left <= right"),
+        ([0.0, 0, 5, 5], 2, "labels of {} are 0 to 1, got \\[2\\]"),
+        ([0.0, 0, 5, 5], -1, "labels of {} are 0 to 1, got \\[-1\\]"),
+    ],
+)
+def test_what_is_no_box_or_no_class_is_refused(box, label, words):
+    good = torch.tensor([[0.0, 0, 5, 5]]), torch.tensor([0])
+    bad = torch.tensor([box]), torch.tensor([label])
+    for what, (found, true) in {"detections": (bad, good), "boxes": (good, bad)}.items():
+        detections = [Detections(found[0], torch.tensor([0.9]), found[1])]
+        with pytest.raises(ValueError, match=words.format(what)):
+            average_precision(detections, [true[0]], [true[1]], 2)
 
 
 def test_more_than_a_hundred_boxes_an_image_count():
