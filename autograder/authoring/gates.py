@@ -17,7 +17,8 @@ from autograder.grading.grader import Graded, Grader, Submission
 from autograder.grading.submission import Answers
 from autograder.labs.build import is_current, release, release_bytes
 from autograder.labs.cell import Cell
-from autograder.labs.lab import MIN_RIGHT, MIN_WRONG, Lab, Variant
+from autograder.labs.lab import MIN_RIGHT, MIN_WRONG, Lab
+from autograder.labs.variants import Variant
 from autograder.records.gradebook import autograded_notebook
 from course_utils.checks import hints
 
@@ -250,26 +251,17 @@ def secret_lines(lab: Lab) -> list[str]:
     public: set[str] = set()
     secret: list[str] = []
     for cell in lab.cells:
-        hidden = secret_line_numbers(cell)
+        hidden = _secret_line_numbers(cell)
         for number, line in enumerate(cell.source.splitlines(), start=1):
             (secret.append if number in hidden else public.add)(line.strip())
     shown = "\n".join(public)
     return sorted({line for line in secret if len(line) >= 25 and line not in shown})
 
 
-def secret_line_numbers(cell: Cell) -> set[int]:
-    """The numbers, from 1, of the lines that a release does not have."""
+def _secret_line_numbers(cell: Cell) -> set[int]:
     if cell.kind == "written":
         return set(range(1, len(cell.source.splitlines()) + 1))
-    if cell.kind == "exercise":
-        inside, numbers = False, set()
-        for number, line in enumerate(cell.source.splitlines(), start=1):
-            if "BEGIN SOLUTION" in line or "END SOLUTION" in line:
-                inside = "BEGIN" in line
-            elif inside:
-                numbers.add(number)
-        return numbers
-    return cell.hidden_lines()
+    return cell.solution_lines() if cell.kind == "exercise" else cell.hidden_lines()
 
 
 def _enough(gate: str, lab: Lab, variants: list[Variant], least: int) -> Iterator[Verdict]:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from autograder import processes
 from autograder.authoring import mutations
-from autograder.authoring.gates import checks_of, reference_answers, secret_line_numbers
+from autograder.authoring.gates import checks_of, reference_answers
 from autograder.authoring.mutations import Mutation
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache
@@ -72,7 +72,7 @@ class Outcome:
 
 def mutants_of(exercise: Cell) -> list[Mutation]:
     """The mutants of an exercise's reference answer."""
-    return mutations.mutations(exercise.source, secret_line_numbers(exercise))
+    return mutations.mutations(exercise.source, exercise.solution_lines())
 
 
 def grade_mutants(

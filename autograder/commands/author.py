@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from autograder.commands.shown import console, labs_of, progress_bar
+from autograder.errors import CourseError
 
 
 @click.command()
@@ -35,8 +37,9 @@ def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
 @click.argument("lab")
 @click.option("--failed", is_flag=True, help="Print only what does not hold.")
 @click.option("--gate", "chosen", type=click.IntRange(min=1, max=10), multiple=True, help="Only this one; repeatable.")
+@click.option("--show", "shown", metavar="VARIANT", help="Print the whole source of a variant; grade nothing.")
 @click.pass_obj
-def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...]) -> None:
+def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], shown: str | None) -> None:
     """Put LAB through the honesty gates: each variant, its score, the message it got.
 
     Exits with 1 if something does not hold.
@@ -47,6 +50,9 @@ def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...]) -> None:
     from autograder.labs.lab import Lab
 
     the_lab, broken = Lab(lab, root), 0
+    if shown is not None:
+        _print_source({v.name: v.source for right in (True, False) for v in the_lab.variants(right=right)}, shown)
+        return
     with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
         title = ""
         for verdict in run_gates(the_lab, grader, chosen):
@@ -80,7 +86,6 @@ def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, show
     a survivor has no excuse, or only hidden lines catch more than a tenth.
     """
     from autograder.authoring.mutants import chosen_exercises, grade_mutants, mutants_of, write_receipt
-    from autograder.errors import CourseError
     from autograder.grading.cache import ResultCache
     from autograder.grading.spread import open_examiners
     from autograder.labs.lab import Lab
@@ -88,11 +93,7 @@ def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, show
     the_lab = Lab(lab, root)
     chosen = chosen_exercises(the_lab, exercises)
     if shown is not None:
-        found = [m.source for e in chosen for m in mutants_of(e) if m.name == shown]
-        if not found:
-            raise CourseError(f"no mutant of {lab} has the name {shown!r}")
-        for source in found:
-            console.print(source, markup=False, highlight=False, soft_wrap=True)
+        _print_source({m.name: m.source for e in chosen for m in mutants_of(e)}, shown)
         return
     outcomes = {}
     with ResultCache(root / "build" / "gates.db") as cache, open_examiners(workers, None) as examiners:
@@ -113,6 +114,14 @@ def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, show
                 console.print(f"    hidden only: {name}", markup=False, highlight=False, soft_wrap=True)
     if any(outcome.faults for outcome in outcomes.values()):
         raise SystemExit(1)
+
+
+def _print_source(sources: dict[str, str], name: str) -> None:
+    """Prints one of several sources, or says which names are near."""
+    if name not in sources:
+        near = ", ".join(map(repr, difflib.get_close_matches(name, sources, cutoff=0.4))) or "none"
+        raise CourseError(f"there is none with the name {name!r}; near: {near}")
+    click.echo(sources[name])
 
 
 @click.command()

@@ -38,7 +38,9 @@ def secrets_of(labs: Iterable[Lab]) -> Secrets:
 def _variants(lab: Lab) -> Iterator[tuple[str, str]]:
     for right in (True, False):
         for variant in lab.variants(right=right):
-            yield f"{lab.name}, {variant.name}", f"# {'Way' if right else 'Mistake'}: {variant.about}"
+            word, where = "Way" if right else "Mistake", f"{lab.name}, {variant.name}"
+            yield where, f"# {word}: {variant.about}"
+            yield where, f'{word.lower()} = "{variant.about}"'
 
 
 def found_in(text: str, secrets: Secrets) -> set[tuple[str, str]]:

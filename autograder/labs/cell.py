@@ -34,6 +34,16 @@ class Cell:
                     names.append(target.id)
         return tuple(names)
 
+    def solution_lines(self) -> set[int]:
+        """Line numbers (from 1) of an exercise's reference answer, between the marks."""
+        inside, numbers = False, set()
+        for number, line in enumerate(self.source.splitlines(), start=1):
+            if "BEGIN SOLUTION" in line or "END SOLUTION" in line:
+                inside = "BEGIN" in line
+            elif inside:
+                numbers.add(number)
+        return numbers
+
     def hidden_lines(self) -> set[int]:
         """Line numbers (from 1) of the hidden part of a check."""
         hidden, inside = set(), False

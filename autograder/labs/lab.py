@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from nbformat import NotebookNode
 from autograder import ROOT
 from autograder.errors import CourseError
 from autograder.labs.cell import Cell
+from autograder.labs.variants import Variant, read_variants
 from course_utils.checks import hints
 
 CHECK_SECONDS = 10.0
@@ -39,18 +39,6 @@ INCLUDE = re.compile(r"^(?:# )?include: (\S+)$", re.MULTILINE)
 
 MIN_WRONG, MIN_RIGHT = 5, 2
 """How many variants the gates ask for, for each exercise."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another answer to one exercise, right or wrong, from ``right/`` or ``wrong/``."""
-
-    name: str
-    exercise: str
-    right: bool
-    source: str
-    rule: str  # wrong only: must appear in the message that the variant triggers
-    about: str  # the mistake, or the way
 
 
 class Lab:
@@ -175,24 +163,9 @@ class Lab:
         """The answers in ``right/`` or ``wrong/``, sorted by name.
 
         Raises:
-            CourseError: if a file's name does not begin with an exercise and ``__``, or a wrong one names no rule.
+            CourseError: see `read_variants`.
         """
-        variants = []
-        exercises = {c.id for c in self.exercises}
-        for path in sorted((self.folder / ("right" if right else "wrong")).glob("*.py")):
-            exercise, _, _ = path.stem.partition("__")
-            if exercise not in exercises:
-                raise CourseError(
-                    f"{path}: {exercise!r} is no exercise of {self.name} ({', '.join(sorted(exercises))})"
-                )
-            source = path.read_text(encoding="utf-8")
-            header = dict(re.findall(r"^# (Mistake|Rule|Way): *(.+)$", source, re.MULTILINE))
-            needed = {"Way"} if right else {"Mistake", "Rule"}
-            if missing := needed - header.keys():
-                raise CourseError(f"{path} lacks the comment line '# {sorted(missing)[0]}: ...'")
-            about = header["Way"] if right else header["Mistake"]
-            variants.append(Variant(path.stem, exercise, right, source, header.get("Rule", ""), about))
-        return variants
+        return read_variants(self.folder / ("right" if right else "wrong"), self.exercises, right=right)
 
 
 def lab_names(root: Path = ROOT) -> list[str]:

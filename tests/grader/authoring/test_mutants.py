@@ -143,5 +143,5 @@ def test_the_command_shows_a_mutant_and_knows_the_exercises(lab):
         return CliRunner().invoke(main, ["--root", str(lab.root), "mutants", "00_mini", *arguments])
 
     assert "return FACTOR / x\n" in run("double", "--show", "return FACTOR / x").output
-    assert "no mutant of 00_mini has the name 'no'" in run("--show", "no").output
+    assert "there is none with the name 'return FACTOR'; near: 'return FACTOR" in run("--show", "return FACTOR").output
     assert "'triple' is no exercise of 00_mini (double, counter)" in run("triple").output
