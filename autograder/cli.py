@@ -78,7 +78,9 @@ def main(context: click.Context, root: Path) -> None:
     \b
     An instructor's week:
       course handout --to DIR                        what students get: one folder, one zip
-      course grade 02_quantization_helpers --submissions inbox/
+      course status                                  where each lab stands, and what to do next
+      course collect 02_quantization_helpers submissions.zip
+      course grade 02_quantization_helpers           then: course mark, feedback, export
       course gradebook                               who has how many points
       course report                                  which exercise went wrong, and how (HTML)
 
@@ -94,7 +96,7 @@ def main(context: click.Context, root: Path) -> None:
 for command in (
     *(student.lab, student.check, student.data, student.doctor),
     *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
-    *(records.gradebook, records.report, records.similar, records.mark),
+    *(records.status, records.gradebook, records.report, records.similar, records.mark),
     *(records.feedback, records.export, records.undo),
     *(author.new, author.gates, author.mutants, author.site),
 ):

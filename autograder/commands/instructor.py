@@ -72,7 +72,13 @@ def handout(root: Path, labs: tuple[str, ...], to: Path, wheel_url: str) -> None
 @click.command()
 @click.argument("lab")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder that gets <student>/<LAB>.ipynb.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    default=INBOX,
+    show_default=True,
+    help="Folder that gets <student>/<LAB>.ipynb.",
+)
 @click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
 @click.option("--verbose", is_flag=True, help="Name every file that was passed over, too.")
 @click.pass_obj

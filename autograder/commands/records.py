@@ -9,10 +9,56 @@ from rich.markup import escape
 from rich.table import Table
 
 from autograder.commands.shown import GRADES, INBOX, REPORT, console
+from autograder.errors import CourseError
 
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are."
 )
+
+
+@click.command()
+@OUTPUT
+@click.option(
+    "--submissions",
+    type=click.Path(path_type=Path),
+    default=INBOX,
+    show_default=True,
+    help="Where `course collect` put them.",
+)
+@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
+@click.pass_obj
+def status(root: Path, output: Path, submissions: Path, roster: Path | None) -> None:
+    """Print where each lab stands, and what to do next.
+
+    "feedback" and "exported" count students who have what the gradebook says now.
+    """
+    from autograder.commands.class_run import records_or_none
+    from autograder.commands.shown import labs_of
+    from autograder.records.roster import course_roster
+    from autograder.records.status import standing
+
+    records, people = records_or_none(output), course_roster(root, roster)
+    found = [standing(lab, records, submissions, output, people) for lab in labs_of(root, ())]
+    short = short_names([one.lab for one in found])
+    table = Table("lab")
+    for heading in ("col-\nlected", "graded", "answers\nwait", "late", "not\nhanded in", "feed-\nback", "ex-\nported"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        absent = len(one.absent) if people else "?"
+        sets = (one.collected, one.graded, one.waiting, one.late, absent, one.feedback, one.exported)
+        table.add_row(escape(short[one.lab]), *(str(len(v) if isinstance(v, set) else v) for v in sets))
+    console.print(table)
+    if people is None:
+        console.print("not handed in: not known without a roster (roster.csv here, or --roster)", highlight=False)
+    console.print("next:", style="bold")
+    if not any(one.built for one in found):
+        console.print("  course build", highlight=False)
+    for one in found:
+        reasons = [f"{len(one.ungraded)} not graded as they lie there"] if one.ungraded and one.graded else []
+        reasons += [f"{len(one.outdated)} graded with another version of the lab"] if one.outdated else []
+        for step in one.next[not any(other.built for other in found) :]:
+            told = f"  # {', '.join(reasons)}" if reasons and step.startswith("course grade") else ""
+            console.print(f"  {step}{told}", markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -191,25 +237,70 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
 
 
 @click.command()
+@click.argument("labs", nargs=-1)
 @OUTPUT
 @click.option("--to", "system", type=click.Choice(["canvas", "moodle", "gradescope"]), required=True)
-@click.option("--roster", type=click.Path(path_type=Path), required=True, help="CSV: student, and what --to needs.")
+@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
+@click.option("--into", type=click.Path(path_type=Path), help="A file that Canvas or Moodle exported, to be filled.")
+@click.option("--column", "columns", metavar="LAB=NAME", multiple=True, help="With --into: the column of a lab.")
 @click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
-def export(output: Path, system: str, roster: Path, path: Path) -> None:
-    """Write grades, less what lateness costs, as the CSV file that Canvas, Moodle or Gradescope imports.
+@click.option("--zero", is_flag=True, help="0 points for what was not handed in, instead of an empty cell.")
+@click.option("--comments", is_flag=True, help="What persons wrote, too (Moodle).")
+@click.option("--waiting", "unfinished", is_flag=True, help="Export although answers wait for a person.")
+@click.pass_obj
+def export(
+    root: Path,
+    labs: tuple[str, ...],
+    output: Path,
+    system: str,
+    roster: Path | None,
+    into: Path | None,
+    columns: tuple[str, ...],
+    path: Path,
+    zero: bool,
+    comments: bool,
+    unfinished: bool,
+) -> None:
+    """Write grades of LABS (all if none is named), less what lateness costs, as a CSV file to import.
 
-    The roster has a column `student`, the name of the folder, and `id` (canvas) or `email` (moodle, gradescope);
-    `name`, `sis`, `login` and `section` are passed on. Who is not in it is named, and not in the file: exit code 1.
+    With --into it is the file that the system exported, Canvas's gradebook or Moodle's grading worksheet of one lab,
+    with points in the labs' columns. Without, it is a new table of everybody in the roster, whose people need an id
+    (canvas) or an e-mail address (moodle, gradescope). Who is graded and in neither is named: exit code 1.
     """
-    from autograder.records.export import export as make
-    from autograder.records.export import read_roster, write_export
+    from autograder.labs.lab import Lab, lab_names
+    from autograder.records import export as exporting
+    from autograder.records.roster import course_roster
     from autograder.records.rows import read_records
+    from autograder.records.status import note_export
 
-    made = make(read_records(output), system, read_roster(roster, system))
-    write_export(made, path)
-    console.print(f"{path}: {len(made.table) - (system == 'canvas')} students", markup=False, soft_wrap=True)
-    for words, names in (("in the roster, but nothing graded", made.ungraded), ("NOT in the roster", made.unknown)):
+    def tell(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    records = read_records(output, labs)
+    if missing := sorted(set(labs) - set(records.labs)):
+        raise CourseError(f"there are no grades of {missing[0]} in {output}: run `course grade {missing[0]}` first")
+    if wait := exporting.waiting(records):
+        if not unfinished:
+            raise CourseError(f"{wait}: `course mark LAB`, or say --waiting to export their points so far")
+        tell(f"{wait}: their points are those so far", "bold yellow")
+    people = course_roster(root, roster)
+    if people is None and into is None:
+        raise CourseError("who is in the class? say --roster FILE or --into FILE, or put roster.csv here")
+    points = exporting.Points(records, {lab: Lab(lab, root) for lab in records.labs if lab in lab_names(root)}, zero)
+    if into is not None:
+        if odd := [text for text in columns if text.partition("=")[0] not in records.labs or "=" not in text]:
+            raise CourseError(f"--column {odd[0]!r}: write LAB=NAME, with one of {', '.join(records.labs)}")
+        chosen = dict(text.split("=", 1) for text in columns)
+        made = exporting.fill(points, system, into, people, chosen, comments)
+    else:
+        made = exporting.new_table(points, system, people, comments)
+    exporting.write_export(made, path)
+    for note in made.notes:
+        tell(f"note: {note}")
+    tell(f"{path}: {made.students} students, {', '.join(records.labs)}")
+    for words, names in (("not handed in", made.ungraded), ("graded, but NOT in the list of people", made.unknown)):
         if names:
-            console.print(f"{words}: {', '.join(names)}", markup=False, soft_wrap=True)
+            tell(f"{words}: {', '.join(names)}")
+    note_export(output, points)
     if made.unknown:
         raise SystemExit(1)

@@ -1,0 +1,79 @@
+"""Where a lab stands, from what was handed in to what was handed back, and the one command that is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from click.testing import CliRunner
+from mini_course import MINI, write_mini
+from mini_records import write_grades
+from nbgrader.api import Gradebook
+
+from autograder.cli import main
+from autograder.labs.build import answered, build
+from autograder.labs.lab import Lab
+from autograder.records.export import Points
+from autograder.records.feedback import write_feedback
+from autograder.records.roster import read_roster
+from autograder.records.rows import read_records
+from autograder.records.status import Standing, note_export, standing
+
+
+def look(lab: Lab) -> Standing:
+    grades, roster = lab.root / "grades", read_roster(lab.root / "roster.csv")
+    records = read_records(grades) if (grades / "gradebook.db").is_file() else None
+    return standing(lab, records, lab.root / "inbox", grades, roster)
+
+
+def test_a_lab_goes_from_archive_to_export(tmp_path: Path) -> None:
+    lab, grades = write_mini(tmp_path), tmp_path / "grades"
+    (tmp_path / "roster.csv").write_text("student\nann\nbob\ncyd\n")
+    assert look(lab).next == ["course build 00_mini", "course collect 00_mini ARCHIVE"]
+    build(lab)
+    assert look(lab).absent == {"ann", "bob", "cyd"}
+
+    for student in ("ann", "bob"):
+        (tmp_path / "inbox" / student).mkdir(parents=True)
+        nbformat.write(answered(lab), tmp_path / "inbox" / student / "00_mini.ipynb")
+    now = look(lab)
+    assert (now.collected, now.ungraded, now.absent) == ({"ann", "bob"}, {"ann", "bob"}, {"cyd"})
+    assert now.next == ["course grade 00_mini"]
+
+    write_grades(lab, grades, {"ann": {}, "bob": {"why": "not attempted"}})
+    for student in ("ann", "bob"):
+        copy = grades / "submitted" / student / "00_mini" / "00_mini.ipynb"
+        copy.write_bytes((tmp_path / "inbox" / student / "00_mini.ipynb").read_bytes())
+    assert (look(lab).waiting, look(lab).next) == (1, ["course mark 00_mini"])
+
+    with Gradebook(f"sqlite:///{grades / 'gradebook.db'}") as gradebook:
+        grade = gradebook.find_grade("why", "00_mini", "00_mini", "ann")
+        grade.manual_score, grade.needs_manual_grade = 1.0, False
+        gradebook.db.commit()
+    export = "course export 00_mini --to SYSTEM --file FILE"
+    assert look(lab).next == ["course feedback 00_mini", export]
+    write_feedback(lab, read_records(grades), grades)
+    assert look(lab).next == [export]
+    note_export(grades, Points(read_records(grades), {}))
+    assert look(lab).next == [] and look(lab).exported == {"ann", "bob"}
+
+    with Gradebook(f"sqlite:///{grades / 'gradebook.db'}") as gradebook:
+        gradebook.find_grade("why", "00_mini", "00_mini", "ann").manual_score = 2.0
+        gradebook.db.commit()
+    assert look(lab).exported == look(lab).feedback == {"bob"}, "the points are others now"
+
+    (tmp_path / "inbox" / "bob" / "00_mini.ipynb").write_text("handed in once more")
+    assert look(lab).ungraded == {"bob"}
+    (lab.source).write_text(MINI.replace("the double of 3 is 6", "twice 3 is 6"))
+    changed = look(Lab("00_mini", tmp_path))
+    assert changed.outdated == {"ann", "bob"} and changed.next[-1] == "course grade 00_mini"
+
+
+def test_the_command_says_what_is_next_in_80_columns(tmp_path: Path) -> None:
+    write_mini(tmp_path)
+    (tmp_path / "roster.csv").write_text("student\nann\n")
+    options = ["--output", str(tmp_path / "grades"), "--submissions", str(tmp_path / "inbox")]
+    result = CliRunner().invoke(main, ["--root", str(tmp_path), "status", *options])
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("next:\n  course build\n  course collect 00_mini ARCHIVE\n")
+    assert max(map(len, result.output.splitlines())) <= 80
