@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.numerics.carriers import integer_dtype, require_floating, whole_numbers
+from course_utils.numerics.carriers import integer_dtype, require_floating, require_integers, require_range
 from course_utils.numerics.chunks import block_length, compiled_loops, runs_compiled
 from course_utils.numerics.rounding import Rounding, round_
 
@@ -177,7 +177,7 @@ def dequantize(
         TypeError: if ``q`` are not integers.
         ValueError: if scale or zero point do not fit.
     """
-    whole_numbers(q, -(2**31), 2**31 - 1)
+    require_range(require_integers(q), -(2**31), 2**31 - 1)
     compute = torch.float64 if isinstance(scale, Tensor) and scale.dtype == torch.float64 else torch.float32
     rows, shape = _layout(q.shape, axis, block_size)
     parameters = (_parameter(p, shape, q.device, d) for p, d in ((scale, compute), (zero_point, torch.int64)))
@@ -210,7 +210,7 @@ def fake_quantize(
         TypeError, ValueError: as `quantize`, but NaN is allowed.
     """
     require_floating(x)
-    if rounding == "nearest-even" and runs_compiled(x):
+    if rounding == "nearest-even" and x.dtype == torch.float32 and x.is_contiguous() and runs_compiled(x):
         return _fake_quantize_compiled(x, scale, zero_point, num_bits, signed, axis, block_size)
 
     grid = _Grid(x, scale, zero_point, num_bits, signed, axis, block_size)

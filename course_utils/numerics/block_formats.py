@@ -1,21 +1,36 @@
-"""Block formats: blocks of 32 neighbours share one scale, a power of two (OCP microscaling formats, MX 1.0).
+"""Block formats: neighbours share a scale (OCP microscaling formats, MX 1.0; NVIDIA's NVFP4).
 
-The elements are so narrow (down to 4 bits) that they could not reach far by themselves; the scale, 8 bits for 32 of
-them, moves their range to where the block's numbers are. As the specification has it (section 6.3), the scale is
+The elements are so narrow (down to 4 bits) that they could not reach far by themselves; the scale moves their range to
+where the block's numbers are. Quantizing divides by the scale, rounds to the element format, and multiplies.
+
+**MX**: 32 elements, and a scale of 8 bits, a power of two. As the specification has it (section 6.3), it is
 
     2^(floor(log2(largest magnitude in the block)) - exponent of the element format's largest value)
 
 so that the largest number falls into the elements' topmost binade. There it may still exceed the largest element (in
 e4m3 from 464 to 512, which is NaN's place); then it saturates.
 
-The specification leaves some cases open. Here:
+**NVFP4**: 16 elements in e2m1, whose largest value is 6, a scale in e4m3, whose largest value is 448, and a float32 for
+the whole tensor:
 
-- A block with NaN or infinity has the scale NaN, and so all of it is NaN; with torchao and microxcaling.
-- A block of zeros has the smallest scale, 2^-127. Zeros keep their sign, but for mxint8.
+    tensor scale = largest magnitude in the tensor / (448 * 6)
+    scale        = largest magnitude in the block / 6 / tensor scale, rounded to e4m3
+    element      = x / (scale * tensor scale), rounded to e2m1; the product is a float32
+
+so that the block with the tensor's largest number has the scale 448, and the largest number of each block comes near 6.
+
+What the sources leave open. Here:
+
+- A block with NaN or infinity has the scale NaN, and so all of it is NaN (torchao: only with NaN). The tensor scale of
+  NVFP4 is that of the finite numbers, so that the other blocks do not suffer.
+- A block of zeros has the smallest scale, 2^-127 (MX) or 2^-9 (NVFP4). Zeros keep their sign, but for mxint8.
+- In NVFP4, a scale that would round to zero is 2^-9, too. The tensor scale of nothing but zeros is 1, and none is below
+  2^-126, where a float32 would lose digits.
 - In mxint8 the code -128, value -2, is used like any other.
-- Blocks run along the last axis. The last one may be shorter than 32.
+- Blocks run along the last axis. The last one may be shorter.
 
-Stands on `formats`, `blocks`, `carriers`.
+Stands on `formats`, `chunks`, `carriers`. Sources: OCP MX 1.0; NVIDIA, Pretraining large language models with NVFP4
+(arXiv 2509.25149, appendix on quantization).
 """
 
 from __future__ import annotations
@@ -27,13 +42,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from course_utils.numerics.carriers import require_floating
-from course_utils.numerics.chunks import in_blocks
+from course_utils.numerics.carriers import power_of_two, require_floating
+from course_utils.numerics.chunks import (
+    REAL,
+    compiled_loops,
+    draw_key,
+    in_blocks,
+    in_slices,
+    largest_finite,
+    runs_compiled,
+)
 from course_utils.numerics.formats import FORMATS, FixedPoint, FloatFormat, Rounding
+from course_utils.numerics.rounding import require_rounding
 
-__all__ = ["BLOCK_FORMATS", "BlockFormat"]
-
-SCALE = FORMATS["e8m0"]
+__all__ = ["BLOCK_FORMATS", "NVFP4", "BlockFormat", "TwoLevelFormat"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,7 @@ class BlockFormat:
 
     element: FloatFormat | FixedPoint
     block_size: int = 32
+    scale_format = FORMATS["e8m0"]
 
     def __post_init__(self) -> None:
         if self.block_size not in [2**n for n in range(17)]:
@@ -61,7 +84,7 @@ class BlockFormat:
     @property
     def bits_per_value(self) -> float:
         """Bits of an element and its share of the scale."""
-        return self.element.bits + SCALE.bits / self.block_size
+        return self.element.bits + self.scale_format.bits / self.block_size
 
     def scales(self, x: Tensor) -> Tensor:
         """The scale of each block.
@@ -76,7 +99,9 @@ class BlockFormat:
             TypeError: if ``x`` is not a floating-point tensor.
             ValueError: if it has no axis.
         """
-        return self._scales(self._blocks(x)).squeeze(-1)
+        blocks = self._blocks(x)
+        compute, tensor_scale = torch.promote_types(x.dtype, torch.float32), self._tensor_scale(x)
+        return self._decoded(self._scale_codes(blocks.to(compute), tensor_scale), tensor_scale, compute)
 
     def quantize(
         self, x: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None
@@ -93,20 +118,25 @@ class BlockFormat:
         Raises:
             TypeError, ValueError: see `scales`; and ValueError for an unknown ``rounding``.
         """
-        compute = torch.promote_types(self._blocks(x).dtype, torch.float32)
+        blocks, tensor_scale = self._blocks(x), self._tensor_scale(x)
+        require_rounding(rounding)
+        compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(flat: Tensor, out: Tensor) -> None:
             block = flat.view(-1, self.block_size)
-            scale = self._scales(block)
+            scale = self._decoded(self._scale_codes(block, tensor_scale), tensor_scale, compute).unsqueeze(-1)
             element = self.element.quantize(block / scale, rounding, generator=generator)
             torch.mul(element, scale, out=out.view(-1, self.block_size))
 
-        y = in_blocks(work, self._blocks(x), compute, compute)
+        if self._runs_compiled(blocks):
+            y, _ = self._compiled("quantize_blocks", blocks, compute, tensor_scale, rounding, generator)
+        else:
+            y = in_blocks(work, blocks, compute, compute)
         return y.flatten(-2)[..., : x.shape[-1]]
 
     def encode(
         self, x: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The codes of the elements and those of the scales.
 
         Args:
@@ -114,17 +144,12 @@ class BlockFormat:
 
         Returns:
             (codes, scales): the element format's integers in ``x``'s shape; uint8 in the shape of `scales`.
-            Where the scale is NaN (255) the elements' codes are those of zeros.
+            Where the scale is NaN the elements' codes are those of zeros.
 
         Raises:
             TypeError, ValueError: see `quantize`.
         """
-        block = self._blocks(x)
-        block = block.to(torch.promote_types(block.dtype, torch.float32))
-        scale = self._scales(block)
-        element = torch.where(scale.isnan(), 0.0, block / scale)
-        codes = self.element.encode(element, rounding, generator=generator)
-        return codes.flatten(-2)[..., : x.shape[-1]], SCALE.encode(scale.squeeze(-1))
+        return self._encode(x, self._tensor_scale(x), rounding, generator)
 
     def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
         """The values of what `encode` returned: float32, the shape of ``codes``.
@@ -132,8 +157,31 @@ class BlockFormat:
         Raises:
             TypeError, ValueError: see `FloatFormat.decode`.
         """
+        return self._decode(codes, scales, None)
+
+    def _encode(self, x: Tensor, tensor_scale: Tensor | None, rounding, generator) -> tuple[Tensor, Tensor]:
+        blocks = self._blocks(x)
+        require_rounding(rounding)
+        compute = torch.promote_types(x.dtype, torch.float32)
+
+        def work(flat: Tensor, out: Tensor) -> None:
+            block = flat.view(-1, self.block_size)
+            scale = self._decoded(self._scale_codes(block, tensor_scale), tensor_scale, compute).unsqueeze(-1)
+            element = torch.where(scale.isnan(), 0.0, block / scale)
+            out.copy_(self.element.encode(element, rounding, generator=generator).view(-1))
+
+        if self._runs_compiled(blocks):
+            arguments = self.element.code_dtype, tensor_scale, rounding, generator
+            codes, scales = self._compiled("encode_blocks", blocks, *arguments)
+        else:
+            codes = in_blocks(work, blocks, compute, self.element.code_dtype)
+            scales = self._scale_codes(blocks.to(compute), tensor_scale)
+        return codes.flatten(-2)[..., : x.shape[-1]], scales
+
+    def _decode(self, codes: Tensor, scales: Tensor, tensor_scale: Tensor | None) -> Tensor:
         element = self._blocks(self.element.decode(codes))
-        return (element * SCALE.decode(scales).unsqueeze(-1)).flatten(-2)[..., : codes.shape[-1]]
+        scale = self._decoded(scales, tensor_scale, torch.float32).unsqueeze(-1)
+        return (element * scale).flatten(-2)[..., : codes.shape[-1]]
 
     def _blocks(self, x: Tensor) -> Tensor:
         """(..., blocks, block_size), the last block filled up with zeros."""
@@ -144,14 +192,91 @@ class BlockFormat:
         x = pad(x.detach(), (0, missing)) if missing else x.detach()
         return x.unflatten(-1, (x.shape[-1] // self.block_size, self.block_size))
 
-    def _scales(self, blocks: Tensor) -> Tensor:
-        """(..., blocks, 1): the scales of (..., blocks, block_size)."""
-        largest = blocks.abs().amax(-1, keepdim=True).double()
-        binade = torch.frexp(largest).exponent - 1 - (math.frexp(self.element.largest)[1] - 1)
-        exponent = torch.where(largest == 0, -127, binade.clamp(-127, 127))
-        scale = SCALE.decode(exponent + SCALE.bias).to(torch.promote_types(blocks.dtype, torch.float32))
-        return torch.where(largest.isfinite(), scale, torch.nan)
+    def _tensor_scale(self, x: Tensor) -> Tensor | None:
+        """The scale of the whole tensor, if there is one."""
 
+    def _scale_codes(self, blocks: Tensor, tensor_scale: Tensor | None) -> Tensor:
+        """uint8 (..., blocks): the codes of the scales of (..., blocks, block_size)."""
+        largest = blocks.abs().amax(-1).double()
+        _, exponent = torch.frexp(largest)
+        code = (exponent + (self.scale_format.bias - math.frexp(self.element.largest)[1])).clamp_(0, 254)
+        code = torch.where(largest == 0, 0, code)
+        return torch.where(largest.isfinite(), code, 255).to(torch.uint8)
+
+    def _decoded(self, scales: Tensor, tensor_scale: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """The scales of these codes."""
+        return self.scale_format.decode(scales).to(dtype)
+
+    def _runs_compiled(self, blocks: Tensor) -> bool:
+        return self.block_size > 1 and self.element.bits <= 31 and runs_compiled(blocks)
+
+    def _compiled(self, loop: str, blocks: Tensor, result: torch.dtype, tensor_scale, rounding, generator):
+        """(values or codes, codes of the scales): by a loop over blocks."""
+        loops, real = compiled_loops(), REAL[torch.promote_types(blocks.dtype, torch.float32)]
+        described, rule = (
+            self.element._compiled(loops, real, rounding, "saturate"),
+            self._rule(loops, tensor_scale, real),
+        )
+        y, scales = torch.empty(blocks.shape, dtype=result), torch.empty(blocks.shape[:-1], dtype=torch.uint8)
+
+        def run(x, y, scales, key) -> None:
+            getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule)
+
+        in_slices(run, blocks, y, draw_key(rounding, generator), self.block_size, scales)
+        return y, scales
+
+    def _rule(self, loops, tensor_scale: Tensor | None, real: type):
+        """What the loop wants to know of the scales."""
+        return loops.power_of_two(self.element.largest, real)
+
+
+@dataclass(frozen=True)
+class TwoLevelFormat(BlockFormat):
+    """Elements under a scale in e4m3, and one float32 scale for the tensor; with the defaults, NVFP4."""
+
+    element: FloatFormat = FORMATS["e2m1"]
+    block_size: int = 16
+    scale_format = FORMATS["e4m3"]
+
+    def encode(
+        self, x: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(codes, scales, tensor scale): as of `BlockFormat.encode`, and a float32 of no dimension."""
+        tensor_scale = self._tensor_scale(x)
+        return *self._encode(x, tensor_scale, rounding, generator), tensor_scale
+
+    def decode(self, codes: Tensor, scales: Tensor, tensor_scale: Tensor) -> Tensor:
+        """The values of what `encode` returned: float32, the shape of ``codes``.
+
+        Raises:
+            TypeError, ValueError: see `FloatFormat.decode`.
+        """
+        return self._decode(codes, scales, tensor_scale)
+
+    def _tensor_scale(self, x: Tensor) -> Tensor:
+        require_floating(x)
+        largest = largest_finite(x)
+        scale = (
+            max(largest / (self.scale_format.largest * self.element.largest), power_of_two(-126)) if largest else 1.0
+        )
+        return torch.full((), scale, device=x.device)
+
+    def _scale_codes(self, blocks: Tensor, tensor_scale: Tensor) -> Tensor:
+        largest = blocks.abs().amax(-1)
+        # Both divisors are tensors, because torch multiplies a GPU tensor by the reciprocal of a number that is not.
+        wanted = (largest / torch.full_like(tensor_scale, self.element.largest) / tensor_scale).clamp_min_(
+            self.scale_format.smallest
+        )
+        return self.scale_format.encode(wanted.masked_fill_(~largest.isfinite(), torch.nan))
+
+    def _decoded(self, scales: Tensor, tensor_scale: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.scale_format.decode(scales).to(dtype) * tensor_scale
+
+    def _rule(self, loops, tensor_scale: Tensor, real: type):
+        return loops.two_levels(float(tensor_scale), self.element.largest, self.scale_format, real)
+
+
+NVFP4 = TwoLevelFormat()
 
 BLOCK_FORMATS: dict[str, BlockFormat] = {
     "mxfp8_e5m2": BlockFormat(FORMATS["e5m2"]),

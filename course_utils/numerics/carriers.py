@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["holds", "integer_dtype", "power_of_two", "require_floating", "whole_numbers"]
+__all__ = ["holds", "integer_dtype", "power_of_two", "require_floating", "require_integers", "require_range"]
 
 
 def power_of_two(exponent: int) -> float:
@@ -45,16 +45,25 @@ def integer_dtype(lowest: int, highest: int) -> torch.dtype:
     return torch.int64
 
 
-def whole_numbers(codes: Tensor, lowest: int, highest: int) -> Tensor:
-    """``codes`` as int64, after a look at what they are.
+def require_integers(codes: Tensor) -> Tensor:
+    """Refuses everything but integers; returns them in a dtype that torch computes with.
 
     Raises:
         TypeError: if they are not integers.
-        ValueError: if one is outside [lowest, highest].
     """
     if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
         raise TypeError(f"codes must be a tensor of integers, not {getattr(codes, 'dtype', type(codes).__name__)}")
-    codes = codes.long()
-    if codes.numel() and (int(codes.min()) < lowest or int(codes.max()) > highest):
-        raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{int(codes.min())}, {int(codes.max())}]")
-    return codes
+    return codes.long() if codes.dtype in (torch.uint16, torch.uint32, torch.uint64) else codes
+
+
+def require_range(codes: Tensor, lowest: int, highest: int) -> None:
+    """Refuses integers outside [lowest, highest].
+
+    Raises:
+        ValueError: with the smallest and the largest of them.
+    """
+    info = torch.iinfo(codes.dtype)
+    if codes.numel() and (info.min < lowest or highest < info.max):
+        smallest, largest = (int(v) for v in codes.aminmax())
+        if smallest < lowest or highest < largest:
+            raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{smallest}, {largest}]")

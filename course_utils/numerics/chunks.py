@@ -5,20 +5,44 @@ Stands on torch, and on `compiled` (numba) where numba is installed.
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["block_length", "compiled_loops", "in_blocks", "runs_compiled"]
+from course_utils.numerics.carriers import require_integers, require_range
+
+__all__ = [
+    "REAL",
+    "block_length",
+    "compiled_loops",
+    "decoded",
+    "draw_key",
+    "encoded",
+    "in_blocks",
+    "in_slices",
+    "largest_finite",
+    "quantized",
+    "require_no_nan",
+    "runs_compiled",
+]
 
 COMPILED_FROM = 2**20  # elements; below, torch's own operations take a millisecond or two, and a compilation a second
+
+SLICE_FROM = 2**19  # elements of a slice; to wake a thread takes as long as to round some ten thousand
 
 # Few enough elements to stay in a core's cache from one operation to the next, and enough that what a call costs does
 # not show: 2^16 to 2^20 were tried, at 4 and 16 million elements. A GPU wants few, large calls.
 CPU_BLOCK, GPU_BLOCK = 2**18, 2**26
+
+REAL = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @cache
@@ -32,15 +56,166 @@ def compiled_loops() -> ModuleType | None:
 
 
 def runs_compiled(x: Tensor, elements: int | None = None) -> bool:
-    """Whether a compiled loop serves this tensor: float32, contiguous, on the CPU, and enough elements.
+    """Whether a compiled loop serves this tensor: of numbers, on the CPU, and enough elements.
 
     Args:
         x: the tensor.
         elements: how many there are in all, if ``x`` is one of several tensors.
     """
     large = (x.numel() if elements is None else elements) >= COMPILED_FROM
-    fits = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
-    return large and fits and compiled_loops() is not None
+    if not (large and x.device.type == "cpu" and compiled_loops()):
+        return False
+    return x.dtype != torch.float16 or compiled_loops().HAS_HALF
+
+
+def largest_finite(x: Tensor, signed: bool = True) -> float:
+    """The largest magnitude of the finite numbers (the largest number, if not ``signed``); 0 if none is above."""
+    x = x.detach()
+    if runs_compiled(x):
+        zero = REAL[torch.promote_types(x.dtype, torch.float32)](0)
+        x = x.contiguous()
+        return float(max(in_slices(lambda x, _, key: compiled_loops().largest_finite(x, zero, signed), x, x)))
+    largest = 0.0
+    for block in x.reshape(-1).split(block_length(x)) if x.numel() else ():
+        lowest, highest = (float(v) for v in block.nan_to_num(0.0, 0.0, 0.0).aminmax())
+        largest = max(largest, highest, -lowest if signed else 0.0)
+    return largest
+
+
+def draw_key(rounding: str, generator: torch.Generator | None) -> int | None:
+    """What a compiled loop makes its random numbers from: 63 random bits for stochastic rounding, else None."""
+    if rounding != "stochastic":
+        return None
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
+
+def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, result: torch.dtype, work) -> Tensor:
+    """``f.quantize(x, ...)``: by a compiled loop, or else by ``work`` in blocks (see `in_blocks`).
+
+    Args:
+        f: a format, of which ``f._compiled(loops, real, rounding, overflow)`` is what the loop wants to know.
+        x, rounding, overflow, generator: of `quantize`.
+        compute, result: the dtypes to work in and to return.
+    """
+    if not runs_compiled(x):
+        return in_blocks(work, x, compute, result)
+    y, described = torch.empty(x.shape, dtype=result), f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
+    in_slices(lambda x, y, key: compiled_loops().quantize(x, y, described, key), x, y, draw_key(rounding, generator))
+    return y
+
+
+def encoded(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, work) -> Tensor:
+    """``f.encode(x, ...)``, as `quantized`.
+
+    Raises:
+        ValueError: if ``x`` has NaN and the format has not.
+    """
+    if not runs_compiled(x) or f.bits > 31:
+        return in_blocks(work, x, compute, f.code_dtype)
+    y = torch.empty(x.shape, dtype=f.code_dtype)
+    described = f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
+    key = draw_key(rounding, generator)
+    if any(in_slices(lambda x, y, key: compiled_loops().encode(x, y, described, key), x, y, key)):
+        require_no_nan(f)
+    return y
+
+
+def require_no_nan(f) -> None:
+    """Called where there is a NaN.
+
+    Raises:
+        ValueError: if a format has none.
+    """
+    if not f.has_nan:
+        raise ValueError(f"{f} has no code for NaN")
+
+
+def decoded(f, codes: Tensor) -> Tensor:
+    """``f.decode(codes)``: by a compiled loop; or else by looking them up in a table, up to 16 bits.
+
+    Raises:
+        TypeError: if ``codes`` are not integers.
+        ValueError: if one is out of the format's ``code_range``.
+    """
+    codes = require_integers(codes)
+    if runs_compiled(codes) and f.bits <= 31:
+        y, described = torch.empty(codes.shape, dtype=f.dtype), f._compiled_codes(compiled_loops())
+        if any(in_slices(lambda codes, y, _: compiled_loops().decode(codes, y, described), codes, y)):
+            require_range(codes, *f.code_range)
+        return y
+    require_range(codes, *f.code_range)
+    if f.bits > 16 or f.code_range[0] < 0:
+        return f._values(codes)
+    table = _table(f).to(codes.device)
+
+    def work(block: Tensor, out: Tensor) -> None:
+        torch.index_select(table, 0, block.int(), out=out)
+
+    return in_blocks(work, codes, codes.dtype, f.dtype)
+
+
+@cache
+def _table(f) -> Tensor:
+    """The values of all codes."""
+    return f._values(torch.arange(2**f.bits))
+
+
+def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit: int = 1, *more: Tensor) -> list:
+    """Runs a compiled loop on a tensor; with more than one thread, on as many slices of it at once.
+
+    The results are the same. How many threads is what torch has been told (``torch.set_num_threads``), which is one
+    while grading. They are Python's own: the loops give up its lock. None is started before it is needed, and where the
+    system refuses another one, those that there are do the work.
+
+    Args:
+        loop: ``loop(x, y, *more, key)`` on arrays of one dimension, which calls one of `compiled`.
+        x, y: of equal size, on the CPU; ``y`` contiguous.
+        key: of the random numbers, see `draw_key`.
+        unit: slices are cut between so many elements.
+        more: with one number for each unit.
+
+    Returns:
+        What the loop returned for each slice.
+    """
+    arrays = [_array(t) for t in (x.contiguous(), y, *more)]
+    count = x.numel() // unit
+    slices = max(1, min(torch.get_num_threads(), x.numel() // SLICE_FROM))
+    length = max(1, -(-count // slices))
+    starts = deque(range(0, max(1, count), length))
+    results = []
+
+    def work() -> None:
+        while starts:
+            try:
+                start = starts.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            ends = [(start * n, (start + length) * n) for n in (unit, unit, *(1 for _ in more))]
+            pieces = [a[i:j] for a, (i, j) in zip(arrays, ends, strict=True)]
+            moved = None if key is None else np.uint64((key + start * unit * compiled_loops().STRIDE) % 2**64)
+            results.append(loop(*pieces, moved))
+
+    helpers = []
+    with contextlib.suppress(RuntimeError):  # no more threads: the limit is reached, or Python is about to end
+        for _ in range(len(starts) - 1):
+            helpers.append(_threads(os.getpid()).submit(work))
+    work()
+    for helper in helpers:
+        helper.result()
+    return results
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work. Those of a process are not in its forks, which get their own."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="numerics")
+
+
+def _array(x: Tensor) -> np.ndarray:
+    """A tensor's numbers in one dimension; numba has no float16 and no bfloat16, but their bits."""
+    bits = {torch.float16: torch.int16, torch.bfloat16: torch.uint16}
+    x = x.detach().view(-1)
+    return (x.view(bits[x.dtype]) if x.dtype in bits else x).numpy()
 
 
 def block_length(x: Tensor) -> int:
@@ -54,8 +229,9 @@ def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torc
     Ten operations on a large tensor fetch it from memory ten times; ten operations on each block in turn fetch it once.
 
     Args:
-        work: ``work(block, out)`` reads the one-dimensional ``block`` and writes ``out`` of the same length, both in
-            dtype ``compute``. Once it has written to ``out`` it reads ``block`` no more: they may be the same memory.
+        work: ``work(block, out)`` reads the one-dimensional ``block`` in dtype ``compute`` and writes ``out``, in dtype
+            ``compute`` if both are floats, else ``result``. Once it has written to ``out`` it reads ``block`` no
+            more: they may be the same memory.
         x: any shape and layout.
         compute, result: the dtypes to work in and to return.
 
@@ -70,7 +246,7 @@ def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torc
         y = torch.empty_like(x, dtype=result)
     size = block_length(x)
     for block, out in zip(x.view(-1).split(size), y.view(-1).split(size), strict=True):
-        if result == compute:
+        if result == compute or not (result.is_floating_point and compute.is_floating_point):
             work(block.to(compute), out)
         else:
             wide = block.to(compute, copy=True)

@@ -1,70 +1,745 @@
-"""The three inner loops that are worth compiling, by numba.
+"""The inner loops that are worth compiling, by numba; `formats`, `block_formats`, `affine` and `format_search` enter.
 
-`formats`, `affine` and `format_search` import this module when they first meet a large float32 tensor on the CPU, and
-do without it when numba is missing: torch's own operations give the same result, at a half to a quarter of the speed.
+They import this module when they first meet a large tensor on the CPU, and do without it when numba is missing:
+torch's own operations give the same result, at a half to a sixth of the speed.
 
 Why numba and not ``torch.compile``: both reach the speed of a copy, but torch.compile calls a C++ compiler, which many
 a student's machine lacks (it then raises), takes ten seconds for its first kernel, and forks worker processes. Numba
-brings its compiler along and takes less than a second. One compilation serves every format, because the format is in
-the arguments. ``parallel=True`` is left out on purpose: it would start threads, after which a process cannot safely
-fork, and one core already saturates the memory. Nothing is cached on disk, so nothing stale or foreign is ever loaded.
+brings its compiler along. What the loops are about is in their arguments, so one compilation serves every format of a
+kind; another one is due for another dtype, and for stochastic rounding. Each takes a fifth of a second to a second.
+They are kept in ``__pycache__`` beside Python's own where that folder can be written, and made anew for each process
+where not. ``parallel=True`` is left out on purpose: it starts threads that a fork does not survive. The loops give up
+Python's lock instead, and `chunks` runs several at once.
+
+Each kind of format (`Float` and `AnyFloat`, `Fixed`, `Exponent`) brings ``_value`` (a number, rounded), ``_code`` (its
+code) and ``_decoded`` (a code's value). Three loops over a tensor and two over its blocks serve them all.
+
+Random numbers for stochastic rounding
+--------------------------------------
+Draw number i of a call is ``mix(key + i * STRIDE)``, with the key taken from torch's generator: splitmix64, a bijection
+of 64 bits that passes BigCrush. It has no state to hand on from element to element, so neither the order in which they
+are visited nor the threads that visit them matter. Two calls of n elements would share numbers if their keys were less
+than n strides apart: with 2^63 keys, a chance of 2^-38 for two calls of 16 million. Source: Steele, Lea, Flood, Fast
+splittable pseudorandom number generators, 2014.
 
 Stands on numba and numpy.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import llvmlite.binding as llvm
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-__all__ = ["fake_quantize", "round_to_float", "sum_in_cells"]
+__all__ = [
+    "STRIDE",
+    "Exponent",
+    "Fixed",
+    "Float",
+    "PowerOfTwo",
+    "TwoLevels",
+    "decode",
+    "encode",
+    "encode_blocks",
+    "fake_quantize",
+    "largest_finite",
+    "quantize",
+    "quantize_blocks",
+    "sum_in_cells",
+]
+
+loop = njit(error_model="numpy", nogil=True, cache=os.access(Path(__file__).parent, os.W_OK))
+inner = njit(error_model="numpy")
+
+
+# Bits. Numba widens whole numbers to 64 bits, which halves the speed of a loop on float32; these keep their width.
 
 
 @intrinsic
-def _as_int(context, value):
-    """The 32 bits of a float32, read as an integer."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
-
-    return types.int32(types.float32), generate
+def _bits(context, x):
+    """The bits of a float32 or float64, read as an integer of the same width."""
+    integer = {types.float32: types.int32, types.float64: types.int64}[x]
+    return integer(x), lambda context, builder, _, given: builder.bitcast(given[0], context.get_value_type(integer))
 
 
 @intrinsic
-def _as_float(context, value):
-    """The 32 bits of an integer, read as a float32."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(types.int32), generate
+def _number(context, x):
+    """The reverse of `_bits`."""
+    number = {types.int32: types.float32, types.int64: types.float64}[x]
+    return number(x), lambda context, builder, _, given: builder.bitcast(given[0], context.get_value_type(number))
 
 
-@njit(error_model="numpy", nogil=True)
-def round_to_float(x, y, lowest, highest, spacing, largest, beyond, flush):
-    """``y[i]`` = ``x[i]`` rounded to a float format, nearest and ties to even; `formats` tells the mathematics.
+def _instruction(name: str):
+    @intrinsic
+    def call(context, x, y):
+        return x(x, x), lambda context, builder, _, given: getattr(builder, name)(*given)
+
+    return call
+
+
+_add, _sub, _and, _or, _shl, _shr = map(_instruction, ("add", "sub", "and_", "or_", "shl", "ashr"))
+
+
+@intrinsic
+def _like(context, x, y):
+    """The integer ``x`` in the type of ``y``."""
+    return y(x, y), lambda context, builder, _, given: context.cast(builder, given[0], x, y)
+
+
+# float16 and bfloat16, which numba lacks: their bits come as int16 and uint16, and are computed with as float32.
+
+HAS_HALF = platform.machine() in ("arm64", "aarch64") or llvm.get_host_cpu_features().get("f16c", False)
+"""Whether the processor itself converts float16; without, LLVM would call a function that numba does not have."""
+
+
+@intrinsic
+def _from_half(context, x):
+    def generate(context, builder, _, given):
+        return builder.fpext(builder.bitcast(given[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.int16), generate
+
+
+@intrinsic
+def _to_half(context, x):
+    def generate(context, builder, _, given):
+        return builder.bitcast(builder.fptrunc(given[0], ir.HalfType()), ir.IntType(16))
+
+    return types.int16(types.float32), generate
+
+
+def _load(x):
+    """A number of a tensor."""
+
+
+@overload(_load)
+def _(x):
+    if x == types.int16:
+        return lambda x: _from_half(x)
+    if x == types.uint16:
+        return lambda x: _number(_shl(np.int32(x), np.int32(16)))
+    return lambda x: x
+
+
+def _stored(value, old):
+    """A number, which the dtype of ``old`` holds exactly, in that dtype."""
+
+
+@overload(_stored)
+def _(value, old):
+    if old == types.int16:
+        return lambda value, old: _to_half(value)
+    if old == types.uint16:
+        return lambda value, old: np.uint16(_shr(_bits(value), np.int32(16)))
+    return lambda value, old: value
+
+
+# Random numbers.
+
+STRIDE = 0x9E3779B97F4A7C15
+E8M0_FIRST = (1023 - 127) << 52  # float64's bits of 2^-127
+
+
+@inner
+def _mix(z):
+    """splitmix64's bijection of 64 bits."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _draw(key, i):
+    """64 random bits for element i, or None without a key."""
+
+
+@overload(_draw)
+def _(key, i):
+    if _given(key):
+        return lambda key, i: _mix(key + np.uint64(i) * np.uint64(STRIDE))
+    return lambda key, i: None
+
+
+# Whole numbers.
+
+
+def _whole(q, more, draw):
+    """``q >= 0`` to a whole number: downward after adding ``more``; without ``more`` to the nearest, ties to even; with
+    a draw by chance."""
+
+
+@overload(_whole)
+def _(q, more, draw):
+    if not _given(draw):
+        return (lambda q, more, draw: np.floor(q + more)) if _given(more) else (lambda q, more, draw: np.rint(q))
+    if q == types.float32:
+
+        def by_chance(q, more, draw):
+            whole = np.floor(q)
+            chance = np.float32(np.int32(draw >> np.uint64(40))) * np.float32(2.0**-24)
+            return whole + np.float32(1) if chance < q - whole else whole
+
+    else:
+
+        def by_chance(q, more, draw):
+            whole = np.floor(q)
+            return whole + 1.0 if np.int64(draw >> np.uint64(11)) * 2.0**-53 < q - whole else whole
+
+    return by_chance
+
+
+def _given(argument) -> bool:
+    """Whether an argument, of which the compiler knows the type, is not None."""
+    return not isinstance(argument, types.NoneType)
+
+
+# The kinds of formats. Their fields are numpy scalars of the input's width, floats and integers both.
+
+
+class Float(NamedTuple):
+    """A floating-point format with mantissa bits and subnormals, saturating: what most tensors are rounded to."""
+
+    lowest: np.floating  # the powers of two at which the first and the last normal binade begin
+    highest: np.floating
+    spacing: np.floating  # 2^-mantissa_bits
+    per_spacing: np.floating
+    largest: np.floating
+    more: np.floating | None  # see `_whole`
+    exponent: np.integer  # where the exponent is in the input's bits
+    reciprocal: np.integer  # less the bits of a power of two: the bits of its reciprocal
+    smallest: np.integer  # but for the largest power, whose reciprocal is subnormal
+    drop: np.integer  # the input's mantissa bits less the format's
+    offset: np.integer  # what remains of lowest's bits after dropping so many
+    nan_code: np.integer
+    sign: np.integer
+
+
+class AnyFloat(NamedTuple):
+    """Any floating-point format, and what else may be asked of it."""
+
+    float: Float
+    beyond: np.floating  # what finite numbers become that round to more than the largest
+    infinity: np.floating  # what infinity becomes
+    beyond_code: np.integer
+    infinity_code: np.integer
+    flush: np.floating  # smaller results become zero; 0 keeps the subnormals
+    odd: np.integer  # 1 where ties look at the exponent: without mantissa bits, to nearest even; else 0
+
+
+class FloatCodes(NamedTuple):
+    """A floating-point format, to be decoded to float32."""
+
+    lowest_code: np.int32
+    highest_code: np.int32
+    magnitude: np.int32  # all bits but the sign
+    mantissa_bits: np.int32
+    first: np.int32  # the exponent field that float32 has for 2^first_exponent
+    unit: np.float32  # times 2^first_exponent, what a step is worth in the first binade
+    flush: np.int32  # smaller codes are zero
+    largest: np.int32
+    infinity: np.int32  # its code, or -1
+
+
+class Fixed(NamedTuple):
+    """A fixed-point format; bounds and step as floats."""
+
+    step: np.floating
+    lowest: np.floating
+    highest: np.floating
+    zero: np.floating
+    more: np.floating | None
+
+
+class FixedCodes(NamedTuple):
+    """A fixed-point format, to be decoded."""
+
+    lowest_code: np.int64
+    highest_code: np.int64
+    step: np.floating
+
+
+class Exponent(NamedTuple):
+    """The format e8m0."""
+
+    lowest_code: np.int32
+    highest_code: np.int32
+    more: np.int64  # what is added to float64's bits before the mantissa is dropped
+    odd: np.int64  # and which bits of the exponent
+    top: np.int64  # the code of what is too large
+
+
+@inner
+def _in_steps(size, f):
+    """A magnitude in steps of its binade, which are whole numbers for the format's values; and the binade."""
+    binade = min(max(_number(_and(_bits(size), f.exponent)), f.lowest), f.highest)
+    # Dividing by powers of two, without a division, which would cost more than all the rest.
+    return size * _number(max(_sub(f.reciprocal, _bits(binade)), f.smallest)) * f.per_spacing, binade
+
+
+@inner
+def _rounded(x, f, draw):
+    """``|x|`` in steps of its binade, rounded; and the binade. First clamped: the largest value rounds to itself."""
+    size = abs(x)
+    size = f.largest if size > f.largest else size  # NaN stays
+    q, binade = _in_steps(size, f)
+    return _whole(q, f.more, draw), binade
+
+
+@inner
+def _rounded_any(x, f, draw):
+    """The same, not clamped, and looking at the exponent of ties."""
+    q, binade = _in_steps(abs(x), f.float)
+    odd = _and(_sub(_shr(_bits(binade), f.float.drop), f.float.offset), f.odd) != 0
+    if (q == 1.5) & odd:  # there is no mantissa bit, and this power of two has an even code: 1.5 goes down to 1
+        q = f.float.spacing
+    return _whole(q, f.float.more, draw), binade
+
+
+@inner
+def _index(q, binade, f):
+    """The code without sign: the steps, and 2^mantissa_bits for each binade below."""
+    return _add(_like(q, f.sign), _sub(_shr(_bits(binade), f.drop), f.offset))
+
+
+@inner
+def _count(x, f, draw):
+    """``x`` in steps, rounded and clamped."""
+    q = x / f.step
+    q = np.copysign(_whole(abs(q), f.more, draw), q)
+    q = f.lowest if q < f.lowest else q
+    return f.highest if q > f.highest else q
+
+
+def _value(x, f, draw):
+    """``x`` rounded."""
+
+
+@overload(_value)
+def _(x, f, draw):
+    if f.instance_class is Float:
+
+        def value(x, f, draw):
+            q, binade = _rounded(x, f, draw)
+            return np.copysign(q * (binade * f.spacing), x)
+
+    elif f.instance_class is AnyFloat:
+
+        def value(x, f, draw):
+            q, binade = _rounded_any(x, f, draw)
+            r = q * (binade * f.float.spacing)
+            r = f.beyond if r > f.float.largest else r
+            r = f.infinity if abs(x) == np.inf else r
+            r = f.flush - f.flush if r < f.flush else r
+            return np.copysign(r, x)
+
+    elif f.instance_class is Fixed:
+
+        def value(x, f, draw):
+            return _count(x, f, draw) * f.step + f.zero  # -0.0 + 0.0 is 0.0
+
+    return value
+
+
+def _code(x, f, draw):
+    """The code of ``x`` rounded."""
+
+
+@overload(_code)
+def _(x, f, draw):
+    if f.instance_class is Float:
+
+        def code(x, f, draw):
+            q, binade = _rounded(x, f, draw)
+            c = f.nan_code if x != x else _index(q, binade, f)
+            return _or(c, f.sign) if _bits(x) < 0 else c
+
+    elif f.instance_class is AnyFloat:
+
+        def code(x, f, draw):
+            q, binade = _rounded_any(x, f, draw)
+            r = q * (binade * f.float.spacing)
+            c = _index(q, binade, f.float)
+            c = f.beyond_code if r > f.float.largest else c
+            c = f.infinity_code if abs(x) == np.inf else c
+            c = f.float.nan_code if x != x else c
+            c = _sub(c, c) if r < f.flush else c
+            return _or(c, f.float.sign) if _bits(x) < 0 else c
+
+    elif f.instance_class is Fixed:
+
+        def code(x, f, draw):
+            q = _count(x, f, draw)
+            return _like(q, _bits(q))
+
+    else:
+        by_chance = _given(draw)
+
+        def code(x, f, draw):
+            bits = max(_bits(abs(np.float64(x))) - E8M0_FIRST, 0)
+            bits += np.int64(draw >> np.uint64(12)) if by_chance else f.more + ((bits >> 52) & f.odd)
+            c = min(bits >> 52, f.top)
+            return 255 if x < 0 or x != x else c
+
+    return code
+
+
+def _decoded(c, f):
+    """The value of a code."""
+
+
+@overload(_decoded)
+def _(c, f):
+    if f.instance_class is FloatCodes:
+
+        def decoded(c, f):
+            code = _like(c, f.magnitude)
+            size = _and(code, f.magnitude)
+            one = np.int32(1)
+            binade = max(_sub(_shr(size, f.mantissa_bits), one), _sub(one, one))
+            steps = _sub(size, _shl(binade, f.mantissa_bits))  # 2^m + mantissa, or the mantissa of a subnormal
+            power = _number(_shl(_add(binade, f.first), np.int32(23)))
+            value = np.float32(steps) * f.unit * power
+            if size < f.flush:
+                value = np.float32(0)
+            if size > f.largest:
+                value = np.float32(np.inf) if size == f.infinity else np.float32(np.nan)
+            return -value if size != code else value
+
+    elif f.instance_class is FixedCodes:
+        return lambda c, f: c * f.step
+    else:
+
+        def decoded(c, f):
+            code = _like(c, f.highest_code)
+            bits = max(_shl(code, np.int32(23)), np.int32(1 << 22))  # 2^-127 is subnormal
+            return np.float32(np.nan) if code == 255 else _number(bits)
+
+    return decoded
+
+
+# The loops over a tensor. ``key`` is a uint64, and None without chance.
+
+
+@loop
+def quantize(x, y, f, key):
+    """``y[i]`` = ``x[i]`` rounded to the format ``f``.
 
     Args:
-        x, y: float32 arrays of one dimension, ``y`` is written.
-        lowest, highest: the powers of two at which the format's first and last normal binade begin.
-        spacing: 2^-mantissa_bits, the distance between neighbours in the binade that begins at 1.
-        largest: the largest finite value.
-        beyond: what larger results become: ``largest`` again, infinity or NaN.
-        flush: smaller results become zero; 0 keeps the subnormals.
+        x, y: arrays of one dimension: float32, float64, or the bits of float16 (int16) or bfloat16 (uint16).
     """
     for i in range(x.size):
-        binade = _as_float(_as_int(x[i]) & np.int32(0x7F800000))
-        step = min(max(binade, lowest), highest) * spacing
-        r = np.rint(x[i] / step) * step
-        if abs(r) > largest:
-            r = np.copysign(beyond, r)
-        if abs(r) < flush:
-            r = np.copysign(np.float32(0), r)
-        y[i] = r
+        y[i] = _stored(_value(_load(x[i]), f, _draw(key, i)), y[i])
 
 
-@njit(error_model="numpy", nogil=True)
+@loop
+def encode(x, codes, f, key):
+    """``codes[i]`` = the code of ``x[i]`` rounded. Returns whether there is a NaN."""
+    nan = False
+    for i in range(x.size):
+        value = _load(x[i])
+        nan |= value != value
+        codes[i] = _code(value, f, _draw(key, i))
+    return nan
+
+
+@loop
+def decode(codes, y, f):
+    """``y[i]`` = the value of ``codes[i]``. Returns whether one was out of range."""
+    wrong = False
+    for i in range(codes.size):
+        wrong |= (codes[i] < f.lowest_code) | (codes[i] > f.highest_code)
+        y[i] = _decoded(codes[i], f)
+    return wrong
+
+
+# The loops over the blocks of a tensor. A rule says which scale belongs to a block's largest magnitude.
+
+
+class PowerOfTwo(NamedTuple):
+    """MX: 2^(exponent of the largest - exponent of the element format's largest), as far as e8m0 reaches."""
+
+    top: np.int64
+    zero: np.floating  # of the width to compute in
+    magnitude: np.integer  # all bits but the sign
+    exponent: np.integer
+    reciprocal: np.integer  # see `_divided`
+    smallest: np.integer
+
+
+class TwoLevels(NamedTuple):
+    """NVFP4: a sixth of the largest, in units of the tensor's scale, rounded to e4m3, but not to zero."""
+
+    tensor_scale: np.floating
+    largest: np.floating  # of the elements
+    least: np.floating  # of the scales
+    scales: Float
+    zero: np.floating
+    magnitude: np.integer
+
+
+def _scale(largest, rule):
+    """(scale, its code) of a block."""
+
+
+@overload(_scale)
+def _(largest, rule):
+    if rule.instance_class is PowerOfTwo:
+
+        def scale(largest, rule):
+            exponent = min(max((_bits(np.float64(largest)) >> 52) - 1023 - rule.top, -127), 127)
+            if not largest < np.inf:
+                return np.nan, 255
+            return _number(np.int64((exponent + 1023) << 52)), exponent + 127
+
+    else:
+
+        def scale(largest, rule):
+            wanted = max(largest / rule.largest / rule.tensor_scale, rule.least)
+            if not largest < np.inf:
+                wanted = abs(largest - largest)
+            value = _value(wanted, rule.scales, None)
+            return value * rule.tensor_scale, np.int64(_code(wanted, rule.scales, None))
+
+    return scale
+
+
+def _divided(x, scale, rule):
+    """``x / scale``."""
+
+
+@overload(_divided)
+def _(x, scale, rule):
+    if rule.instance_class is PowerOfTwo:
+        # Times the reciprocal, without a division. 2^-127 and 2^127 are each other's, and the first is subnormal: half
+        # of an exponent's last bit is added on the way, and taken off.
+        return lambda x, scale, rule: (
+            x * _number(max(_and(_sub(rule.reciprocal, _bits(scale)), rule.exponent), rule.smallest))
+        )
+    return lambda x, scale, rule: x / scale
+
+
+# These are functions of their own, on pieces of arrays, because then the compiler sees neighbours and uses them.
+
+
+@inner
+def _larger_of_pairs(x, magnitude, out):
+    """The magnitudes' bits, which are in the order of the magnitudes, and NaN above all."""
+    for k in range(out.size):
+        out[k] = max(_and(_bits(_load(x[2 * k])), magnitude), _and(_bits(_load(x[2 * k + 1])), magnitude))
+
+
+@inner
+def _larger_of_bits(bits, out):
+    for k in range(out.size):
+        out[k] = max(bits[2 * k], bits[2 * k + 1])
+
+
+@inner
+def _twice(scales, out):
+    for k in range(scales.size):
+        out[2 * k] = scales[k]
+        out[2 * k + 1] = scales[k]
+
+
+@inner
+def _scales(x, size, rule, ones, others, scales, codes):
+    """The scales of a piece's blocks, and their codes. Halving the piece again and again keeps neighbours together."""
+    n = x.size // 2
+    _larger_of_pairs(x, rule.magnitude, ones[:n])
+    while size > 2:
+        n //= 2
+        _larger_of_bits(ones[: 2 * n], others[:n])
+        ones, others = others, ones
+        size //= 2
+    for k in range(n):
+        scales[k], code = _scale(_number(ones[k]), rule)
+        codes[k] = code
+
+
+@inner
+def _spread(scales, blocks, size, others):
+    """The scale of each element, in one of the two arrays."""
+    n = blocks
+    while n < blocks * size:
+        _twice(scales[:n], others[: 2 * n])
+        scales, others = others, scales
+        n *= 2
+    return scales
+
+
+@inner
+def _quantize_piece(x, scales, y, f, key, rule):
+    for i in range(x.size):
+        y[i] = _value(_divided(_load(x[i]), scales[i], rule), f, _draw(key, i)) * scales[i]
+
+
+@inner
+def _encode_piece(x, scales, codes, f, key, rule):
+    for i in range(x.size):
+        value = _divided(_load(x[i]), scales[i], rule) if scales[i] == scales[i] else rule.zero
+        codes[i] = _code(value, f, _draw(key, i))
+
+
+def _moved(key, elements):
+    """The key of the draws from that element on."""
+
+
+@overload(_moved)
+def _(key, elements):
+    if _given(key):
+        return lambda key, elements: key + np.uint64(elements) * np.uint64(STRIDE)
+    return lambda key, elements: None
+
+
+PIECE = 2**10  # elements; with what is worked out about them they stay in a core's first-level cache
+
+
+@loop
+def quantize_blocks(x, y, codes, size, f, key, rule):
+    """``y[i]`` = ``x[i]`` rounded to its block's scale times a value of ``f``.
+
+    Args:
+        x, y: arrays of one dimension, as in `quantize`; the numbers of a block are neighbours.
+        codes: uint8, the codes of the blocks' scales; written.
+        size: of the blocks, a power of two from 2 on that divides the length.
+    """
+    length = max(PIECE, size)
+    ones, others = np.full(length // 2, rule.magnitude), np.full(length // 2, rule.magnitude)
+    a, b = np.full(length, rule.zero), np.full(length, rule.zero)
+    for start in range(0, x.size, length):
+        piece = x[start : start + length]
+        blocks = piece.size // size
+        _scales(piece, size, rule, ones, others, a, codes[start // size : start // size + blocks])
+        scales = _spread(a, blocks, size, b)[: piece.size]
+        _quantize_piece(piece, scales, y[start : start + length], f, _moved(key, start), rule)
+
+
+@loop
+def encode_blocks(x, y, codes, size, f, key, rule):
+    """The same for codes: ``y[i]`` is that of the element, which is 0 where the scale is NaN."""
+    length = max(PIECE, size)
+    ones, others = np.full(length // 2, rule.magnitude), np.full(length // 2, rule.magnitude)
+    a, b = np.full(length, rule.zero), np.full(length, rule.zero)
+    for start in range(0, x.size, length):
+        piece = x[start : start + length]
+        blocks = piece.size // size
+        _scales(piece, size, rule, ones, others, a, codes[start // size : start // size + blocks])
+        scales = _spread(a, blocks, size, b)[: piece.size]
+        _encode_piece(piece, scales, y[start : start + length], f, _moved(key, start), rule)
+
+
+@loop
+def largest_finite(x, zero, signed):
+    """The largest of the finite numbers (of their magnitudes, if ``signed``); ``zero`` if none is above."""
+    largest = _bits(zero)
+    for i in range(x.size):
+        value = abs(_load(x[i])) if signed else _load(x[i])
+        largest = max(largest, _bits(value) if (value > 0) & (value < np.inf) else _bits(zero))
+    return _number(largest)
+
+
+# From the formats' own descriptions to the loops'. ``real`` is the numpy dtype to compute in.
+
+_INTEGER = {np.float32: np.int32, np.float64: np.int64}
+_MANTISSA = {np.float32: 23, np.float64: 52}
+
+
+@cache
+def float_format(f, real: type, rounding: str, overflow: str) -> Float | AnyFloat:
+    """A `formats.FloatFormat`."""
+    integer, mantissa, m = _INTEGER[real], _MANTISSA[real], f.mantissa_bits
+    infinite = ((1 << 8 * real().itemsize - 1) - 1) >> mantissa << mantissa  # the bits of infinity
+    bias = np.finfo(real).maxexp - 1
+    common = Float(
+        *map(real, (2.0**f.min_exponent, 2.0**f.max_exponent, 2.0**-m, 2.0**m, f.largest)),
+        _more(rounding, real),
+        *map(integer, (infinite, (2 * bias) << mantissa, 1 << (mantissa - 1), mantissa - m)),
+        *map(integer, ((f.min_exponent + bias) << m, f._nan_code, 1 << (f.bits - 1) if f.bits < 32 else 0)),
+    )
+    if overflow == "saturate" and f.subnormals and m:
+        return common
+    infinity, infinity_code = f.largest, f._largest_code
+    if overflow == "infinity":
+        infinity = np.inf if f.has_infinity else np.nan
+        infinity_code = f._largest_code + 1 if f.has_infinity else f._nan_code
+    finite = rounding == "toward-zero"  # then only infinity overflows
+    return AnyFloat(
+        common,
+        *map(real, (f.largest if finite else infinity, infinity)),
+        *map(integer, (f._largest_code if finite else infinity_code, infinity_code)),
+        real(0 if f.subnormals else f.smallest_normal),
+        integer(m == 0 and rounding == "nearest-even"),
+    )
+
+
+@cache
+def float_codes(f) -> FloatCodes:
+    """The same, to decode."""
+    m, magnitude = f.mantissa_bits, 2 ** (f.bits - 1) - 1
+    less = max(m - f.min_exponent - 126, 0)  # so that the power of two below is a normal float32
+    return FloatCodes(
+        *map(np.int32, (0, 2 * magnitude + 1, magnitude, m, f.min_exponent - m + less + 127)),
+        np.float32(2.0**-less),
+        *map(np.int32, (0 if f.subnormals else 2**m, f._largest_code, f._largest_code + 1 if f.has_infinity else -1)),
+    )
+
+
+@cache
+def fixed_format(f, real: type, rounding: str) -> Fixed:
+    """A `fixed_point.FixedPoint`."""
+    return Fixed(*map(real, (f.step, *f.code_range, 0)), _more(rounding, real))
+
+
+@cache
+def fixed_codes(f, real: type) -> FixedCodes:
+    """The same, to decode."""
+    return FixedCodes(*map(np.int64, f.code_range), real(f.step))
+
+
+@cache
+def exponent_format(rounding: str, overflow: str) -> Exponent:
+    """The `formats.ExponentFormat`; float64's mantissa bits are dropped."""
+    more = {"nearest-even": 2**51 - 1, "nearest-away": 2**51}.get(rounding, 0)
+    odd = rounding == "nearest-even"
+    return Exponent(np.int32(0), np.int32(255), np.int64(more), np.int64(odd), np.int64(255 - (overflow == "saturate")))
+
+
+def _more(rounding: str, real: type):
+    """What to add before going downward. For a half and more to go up, the number just below a half: see `rounding`."""
+    if rounding == "nearest-even":
+        return None
+    return real(0.5 - np.finfo(real).eps / 4 if rounding == "nearest-away" else 0)
+
+
+@cache
+def power_of_two(largest: float, real: type) -> PowerOfTwo:
+    """The rule of MX, for elements up to ``largest``."""
+    mantissa = _MANTISSA[real]
+    bias = np.finfo(real).maxexp - 1
+    magnitude = (1 << 8 * real().itemsize - 1) - 1
+    bits = magnitude, magnitude >> mantissa << mantissa, (2 * bias << mantissa) + (1 << mantissa - 1), 1 << mantissa - 1
+    return PowerOfTwo(np.int64(math.frexp(largest)[1] - 1), real(0), *map(_INTEGER[real], bits))
+
+
+def two_levels(tensor_scale: float, largest: float, scales, real: type) -> TwoLevels:
+    """The rule of NVFP4, for elements up to ``largest`` and scales in the format ``scales``."""
+    magnitude = _INTEGER[real]((1 << 8 * real().itemsize - 1) - 1)
+    rounded = float_format(scales, real, "nearest-even", "saturate")
+    return TwoLevels(*map(real, (tensor_scale, largest, scales.smallest)), rounded, real(0), magnitude)
+
+
+# What `affine` and `format_search` have compiled.
+
+
+@loop
 def fake_quantize(x, y, scale, zero_point, quant_min, quant_max):
     """``y[o, c, i]`` = whole number nearest to ``x[o, c, i] / scale[c]``, within bounds, times ``scale[c]``.
 
@@ -99,14 +774,14 @@ def fake_quantize(x, y, scale, zero_point, quant_min, quant_max):
     return scale_is_usable, zero_point_is_usable
 
 
-@njit(error_model="numpy")
+@inner
 def _within(q, low, high):
     """``q`` clamped; NaN stays."""
     q = low if q < low else q
     return high if q > high else q
 
 
-@njit(error_model="numpy", nogil=True)
+@loop
 def sum_in_cells(x, sums, rest_bits):
     """Counts numbers by the first bits of ``|x|``, and sums up the rest of their bits; `format_search` tells what for.
 
@@ -117,7 +792,7 @@ def sum_in_cells(x, sums, rest_bits):
         rest_bits: how many bits are the rest, at most 17.
     """
     for i in range(x.size):
-        bits = _as_int(x[i]) & np.int32(0x7FFFFFFF)
+        bits = _bits(x[i]) & np.int32(0x7FFFFFFF)
         cell = bits >> rest_bits
         rest = np.int64(bits & ((1 << rest_bits) - 1))
         sums[cell, 0] += 1

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from course_utils.numerics.carriers import holds, integer_dtype, power_of_two, require_floating, whole_numbers
-from course_utils.numerics.chunks import in_blocks
-from course_utils.numerics.rounding import ROUNDINGS, Rounding, round_
+from course_utils.numerics.carriers import holds, integer_dtype, power_of_two, require_floating
+from course_utils.numerics.chunks import REAL, decoded, encoded, largest_finite, quantized, require_no_nan
+from course_utils.numerics.rounding import Rounding, require_overflow, require_rounding, round_
 
 __all__ = ["DynamicFixedPoint", "FixedPoint"]
 
@@ -36,6 +36,7 @@ class FixedPoint:
     integer_bits: int
     fraction_bits: int
     signed: bool = True
+    has_nan = False
 
     def __post_init__(self) -> None:
         if not (1 + self.signed <= self.bits <= 32 and -96 <= self.fraction_bits <= 126):
@@ -72,20 +73,22 @@ class FixedPoint:
     @property
     def largest(self) -> float:
         """The largest value."""
-        return self._highest_code * self.step
+        return self.code_range[1] * self.step
 
     @property
     def lowest(self) -> float:
         """The lowest value: 0, or one step further from zero than `largest`."""
-        return self._lowest_code * self.step
+        return self.code_range[0] * self.step
 
     @property
-    def _lowest_code(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+    def code_range(self) -> tuple[int, int]:
+        """The lowest and the highest code."""
+        return -(2 ** (self.bits - 1)) if self.signed else 0, 2 ** (self.bits - self.signed) - 1
 
     @property
-    def _highest_code(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+    def code_dtype(self) -> torch.dtype:
+        """Of what `encode` returns: the smallest that holds all codes."""
+        return integer_dtype(*self.code_range)
 
     def values(self) -> Tensor:
         """Every value, ascending, in `dtype`.
@@ -95,7 +98,7 @@ class FixedPoint:
         """
         if self.bits > 24:
             raise ValueError(f"{self} has 2^{self.bits} codes, too many for a table")
-        return self.decode(torch.arange(self._lowest_code, self._highest_code + 1))
+        return self.decode(torch.arange(self.code_range[0], self.code_range[1] + 1))
 
     def quantize(
         self,
@@ -119,18 +122,15 @@ class FixedPoint:
             TypeError: if ``x`` is not a floating-point tensor.
             ValueError: for an unknown ``rounding`` or ``overflow``.
         """
-        require_floating(x)
-        if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
-        if overflow != "saturate":
-            raise ValueError(f"fixed point can only saturate, not overflow={overflow!r}")
+        self._require(x, rounding, overflow)
         compute = torch.promote_types(x.dtype, self.dtype)
 
         def work(block: Tensor, out: Tensor) -> None:
             q = round_(torch.div(block, self.step, out=out), rounding, generator)
-            q.clamp_(self._lowest_code, self._highest_code).mul_(self.step).add_(0.0)  # -0.0 + 0.0 is 0.0
+            q.clamp_(*self.code_range).mul_(self.step).add_(0.0)  # -0.0 + 0.0 is 0.0
 
-        return in_blocks(work, x, compute, x.dtype if holds(x.dtype, self) else compute)
+        result = x.dtype if holds(x.dtype, self) else compute
+        return quantized(self, x, rounding, overflow, generator, compute, result, work)
 
     def encode(
         self,
@@ -147,11 +147,14 @@ class FixedPoint:
         Raises:
             TypeError, ValueError: see `quantize`; and ValueError if ``x`` has NaN.
         """
-        require_floating(x)
-        y = self.quantize(x.to(torch.promote_types(x.dtype, self.dtype)), rounding, overflow, generator)
-        if y.isnan().any():
-            raise ValueError(f"{self} has no code for NaN")
-        return (y / self.step).to(integer_dtype(self._lowest_code, self._highest_code))
+        self._require(x, rounding, overflow)
+
+        def work(block: Tensor, out: Tensor) -> None:
+            if block.isnan().any():
+                require_no_nan(self)
+            out.copy_(round_(block / self.step, rounding, generator).clamp_(*self.code_range))
+
+        return encoded(self, x, rounding, overflow, generator, torch.promote_types(x.dtype, self.dtype), work)
 
     def decode(self, codes: Tensor) -> Tensor:
         """The values of whole numbers: ``codes * step`` in `dtype`, the same shape.
@@ -160,7 +163,22 @@ class FixedPoint:
             TypeError: if ``codes`` are not integers.
             ValueError: if one is outside the word's range.
         """
-        return whole_numbers(codes, self._lowest_code, self._highest_code).to(self.dtype) * self.step
+        return decoded(self, codes)
+
+    def _require(self, x: Tensor, rounding: Rounding, overflow: str) -> None:
+        """Refuses what `quantize` refuses."""
+        require_floating(x)
+        require_rounding(rounding)
+        require_overflow(overflow, ("saturate",))
+
+    def _values(self, codes: Tensor) -> Tensor:
+        return codes.to(self.dtype).mul_(self.step)
+
+    def _compiled(self, loops, real: type, rounding: Rounding, overflow: str):
+        return loops.fixed_format(self, real, rounding)
+
+    def _compiled_codes(self, loops):
+        return loops.fixed_codes(self, REAL[self.dtype])
 
 
 @dataclass(frozen=True)
@@ -192,8 +210,7 @@ class DynamicFixedPoint:
     def format_for(self, x: Tensor) -> FixedPoint:
         """The fixed-point format of a tensor; of its finite values, that is, and 1.0 where all of them are zero."""
         require_floating(x)
-        finite = x.detach().double().nan_to_num(0.0, 0.0, 0.0)
-        largest = float(finite.abs().max() if self.signed else finite.max()) if x.numel() else 0.0
+        largest = largest_finite(x, self.signed)
         _, exponent = math.frexp(largest if largest > 0 else 1.0)  # largest = [1/2, 1) * 2^exponent
         integer_bits = exponent + self.signed
         if round(math.ldexp(largest, self.bits - integer_bits)) > 2 ** (self.bits - self.signed) - 1:

@@ -53,11 +53,12 @@ What is defined where formats differ
 - Results have the input's dtype where that holds every value of the format, else float32 (float64 for float64 inputs,
   and for fixed point of more than 24 bits). They carry no gradient.
 
-Large float32 tensors on the CPU go through one compiled loop (`compiled`, which says why it is numba's), all others
-through torch, in blocks that stay in the cache; the results are bit for bit the same.
+Large tensors on the CPU go through one compiled loop (`compiled`, which says why it is numba's), all others through
+torch, in blocks that stay in the cache; the results are bit for bit the same. Only stochastic rounding draws other
+random numbers there; with the same state of the generator, on the same way, it draws the same.
 
-Stands on `rounding`, `carriers`, `blocks`, `fixed_point`, and on `compiled` where numba is installed. Sources: IEEE
-754-2019; OCP 8-bit floating point specification (OFP8) 1.0; OCP microscaling formats (MX) 1.0.
+Stands on `rounding`, `carriers`, `chunks`, `fixed_point`, `exponent_format`. Sources: IEEE 754-2019;
+OCP 8-bit floating point specification (OFP8) 1.0; OCP microscaling formats (MX) 1.0.
 """
 
 from __future__ import annotations
@@ -66,18 +67,17 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.numerics.carriers import holds, power_of_two, require_floating, whole_numbers
-from course_utils.numerics.chunks import compiled_loops, in_blocks, runs_compiled
+from course_utils.numerics.carriers import holds, power_of_two, require_floating
+from course_utils.numerics.chunks import decoded, encoded, quantized, require_no_nan
+from course_utils.numerics.exponent_format import ExponentFormat
 from course_utils.numerics.fixed_point import DynamicFixedPoint, FixedPoint
-from course_utils.numerics.rounding import ROUNDINGS, Rounding, round_
+from course_utils.numerics.rounding import Overflow, Rounding, require_overflow, require_rounding, round_
 
 __all__ = ["FORMATS", "DynamicFixedPoint", "ExponentFormat", "FixedPoint", "FloatFormat", "Overflow", "Rounding"]
 
-Overflow = Literal["saturate", "infinity"]
 Specials = Literal["ieee", "fn", "none"]
 
 # (integer type of the same width, bits of the mantissa, bias of the exponent, the exponent's bits)
@@ -180,6 +180,21 @@ class FloatFormat:
         return self.specials == "fn" or (self.specials == "ieee" and self.mantissa_bits > 0)
 
     @property
+    def code_range(self) -> tuple[int, int]:
+        """The lowest and the highest code."""
+        return 0, 2**self.bits - 1
+
+    @property
+    def code_dtype(self) -> torch.dtype:
+        """Of what `encode` returns."""
+        return torch.uint8 if self.bits <= 8 else torch.int32 if self.bits <= 31 else torch.int64
+
+    @property
+    def _beyond_code(self) -> int:
+        """The code, without sign, of what overflows to infinity or NaN."""
+        return self._largest_code + 1 if self.has_infinity else self._nan_code
+
+    @property
     def _largest_code(self) -> int:
         """The code of the largest value: codes without the sign bit are in the order of their values."""
         special_codes = {"ieee": 2**self.mantissa_bits, "fn": 1, "none": 0}[self.specials]
@@ -231,30 +246,24 @@ class FloatFormat:
             TypeError: if ``x`` is not a floating-point tensor.
             ValueError: for an unknown ``rounding`` or ``overflow``, or if the format has nothing to overflow to.
         """
-        require_floating(x)
-        beyond = self._beyond(overflow)
-        if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
-        if rounding == "nearest-even" and self.mantissa_bits and runs_compiled(x):
-            return self._quantize_compiled(x, beyond)
+        self._require(x, rounding, overflow)
         compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(block: Tensor, out: Tensor) -> None:
             saturate = overflow == "saturate"
             q = torch.clamp(block, -self.largest, self.largest, out=out) if saturate else block.clone()
             step = self._binade(q).mul_(power_of_two(-self.mantissa_bits))
-            q.div_(step)
-            if self.mantissa_bits == 0 and rounding == "nearest-even":
-                _settle_ties_(q, step, self.bias)
-            round_(q, rounding, generator).mul_(step)
+            self._round_(q, step, rounding, generator).mul_(step)
             if not self.subnormals:
                 q.mul_(q.abs() >= self.smallest_normal)
             if not saturate:
                 if rounding == "toward-zero":
                     q = torch.where(block.isinf(), block, q.clamp_(-self.largest, self.largest))
-                out.copy_(torch.where(q.abs() > self.largest, torch.full_like(q, beyond).copysign_(q), q))
+                beyond = torch.full_like(q, math.inf if self.has_infinity else math.nan)
+                out.copy_(torch.where(q.abs() > self.largest, beyond.copysign_(q), q))
 
-        return in_blocks(work, x, compute, x.dtype if holds(x.dtype, self) else compute)
+        result = x.dtype if holds(x.dtype, self) else compute
+        return quantized(self, x, rounding, overflow, generator, compute, result, work)
 
     def encode(
         self,
@@ -274,21 +283,34 @@ class FloatFormat:
         Raises:
             TypeError, ValueError: see `quantize`; and ValueError if ``x`` has NaN and the format has not.
         """
-        require_floating(x)
-        y = self.quantize(x.to(torch.promote_types(x.dtype, torch.float32)), rounding, overflow, generator)
-        integer, mantissa_bits, bias, _ = _LAYOUT[y.dtype]
-        finite = y.abs().nan_to_num_(0.0, 0.0, 0.0)
-        binade = self._binade(finite)
-        steps = finite / (binade * power_of_two(-self.mantissa_bits))
-        index = (binade.view(integer).long() >> mantissa_bits) - (bias + self.min_exponent)  # 0 in the first binade
-        # The exponent field is index + 1 for a normal value, whose steps are 2^m + mantissa; and 0 for a subnormal, in
-        # binade 0 with steps < 2^m. So in both cases the carry of the steps into the exponent field makes it right.
-        code = (index << self.mantissa_bits) + steps.long()
-        if y.isnan().any() and not self.has_nan:
-            raise ValueError(f"{self} has no code for NaN")
-        code = torch.where(y.isnan(), self._nan_code, torch.where(y.isinf(), self._largest_code + 1, code))
-        code += y.signbit().long() << (self.bits - 1)
-        return code.to(torch.uint8 if self.bits <= 8 else torch.int32 if self.bits <= 31 else torch.int64)
+        self._require(x, rounding, overflow)
+        compute = torch.promote_types(x.dtype, torch.float32)
+
+        def work(block: Tensor, out: Tensor) -> None:
+            limit = min(2.0 ** (self.max_exponent + 1), torch.finfo(block.dtype).max)  # rounds to what overflows
+            limit = self.largest if overflow == "saturate" else limit
+            q = block.clamp(-limit, limit)
+            binade = self._binade(q)
+            self._round_(q, binade * power_of_two(-self.mantissa_bits), rounding, generator)
+            # The steps within the binade, and 2^mantissa_bits for each binade below; docs/bits.md tells more.
+            integer, mantissa_bits, bias, _ = _LAYOUT[block.dtype]
+            below = binade.view(integer) >> (mantissa_bits - self.mantissa_bits)
+            code = q.abs_().to(integer).add_(below).sub_((self.min_exponent + bias) << self.mantissa_bits)
+            if not self.subnormals:
+                code.mul_(code >= 2**self.mantissa_bits)
+            if overflow == "infinity":
+                finite = self._largest_code if rounding == "toward-zero" else self._beyond_code
+                code = torch.where(code > self._largest_code, finite, code)
+                code = torch.where(block.isinf(), self._beyond_code, code)
+            if (nan := block.isnan()).any():
+                require_no_nan(self)
+                code = torch.where(nan, self._nan_code, code)
+            negative = block.view(integer) >> (8 * block.itemsize - 1)  # -1 or 0
+            if self.bits > 31:
+                code, negative = code.long(), negative.long()
+            out.copy_(code.sub_(negative, alpha=2 ** (self.bits - 1)))
+
+        return encoded(self, x, rounding, overflow, generator, compute, work)
 
     def decode(self, codes: Tensor) -> Tensor:
         """The values of bit patterns.
@@ -303,8 +325,37 @@ class FloatFormat:
             TypeError: if ``codes`` are not integers.
             ValueError: if a code is out of range.
         """
-        codes = whole_numbers(codes, 0, 2**self.bits - 1)
-        magnitude = codes & (2 ** (self.bits - 1) - 1)
+        return decoded(self, codes)
+
+    # What they share.
+
+    def _require(self, x: Tensor, rounding: Rounding, overflow: Overflow) -> None:
+        """Refuses what `quantize` refuses."""
+        require_floating(x)
+        require_rounding(rounding)
+        require_overflow(overflow)
+        if overflow == "infinity" and not (self.has_infinity or self.has_nan):
+            raise ValueError(f"{self} has neither infinity nor NaN to overflow to; use overflow='saturate'")
+
+    def _binade(self, x: Tensor) -> Tensor:
+        """For each element the power of two that begins its binade, within the format's normal binades."""
+        integer, _, _, exponent = _LAYOUT[x.dtype]
+        binade = (x.view(integer) & exponent).view(x.dtype)
+        return binade.clamp_(power_of_two(self.min_exponent), power_of_two(self.max_exponent))
+
+    def _round_(self, q: Tensor, step: Tensor, rounding: Rounding, generator: torch.Generator | None) -> Tensor:
+        """Numbers in steps, rounded, in place."""
+        q.div_(step)
+        if self.mantissa_bits == 0 and rounding == "nearest-even":
+            # 1.5 must go to 1 where the code of that power of two is even: then a trifle is taken off all numbers.
+            integer, mantissa_bits, bias, _ = _LAYOUT[q.dtype]
+            even = (step.view(integer) >> mantissa_bits).sub_(self.min_exponent + bias).bitwise_and_(1)
+            q.mul_(((bias << mantissa_bits) - even).view(q.dtype))  # 1.0, or the number below it
+        return round_(q, rounding, generator)
+
+    def _values(self, codes: Tensor) -> Tensor:
+        """See `decode`."""
+        magnitude = codes.long() & (2 ** (self.bits - 1) - 1)
         binade = ((magnitude >> self.mantissa_bits) - 1).clamp_min_(0)
         steps = magnitude - (binade << self.mantissa_bits)  # 2^m + mantissa, or the mantissa of a subnormal
         power = (binade + (self.min_exponent - self.mantissa_bits + 1023)) << 52
@@ -316,109 +367,11 @@ class FloatFormat:
             value[magnitude == self._largest_code + 1] = torch.inf
         return torch.where(magnitude == codes, value, -value).float()
 
-    # What they share.
+    def _compiled(self, loops, real: type, rounding: Rounding, overflow: Overflow):
+        return loops.float_format(self, real, rounding, overflow)
 
-    def _binade(self, x: Tensor) -> Tensor:
-        """For each element the power of two that begins its binade, within the format's normal binades."""
-        integer, _, _, exponent = _LAYOUT[x.dtype]
-        binade = (x.view(integer) & exponent).view(x.dtype)
-        return binade.clamp_(power_of_two(self.min_exponent), power_of_two(self.max_exponent))
-
-    def _beyond(self, overflow: Overflow) -> float:
-        """What a positive result above the largest value becomes."""
-        if overflow == "saturate":
-            return self.largest
-        if overflow != "infinity":
-            raise ValueError(f"overflow is one of {', '.join(get_args(Overflow))}; not {overflow!r}")
-        if not (self.has_infinity or self.has_nan):
-            raise ValueError(f"{self} has neither infinity nor NaN to overflow to; use overflow='saturate'")
-        return math.inf if self.has_infinity else math.nan
-
-    def _quantize_compiled(self, x: Tensor, beyond: float) -> Tensor:
-        x = x.detach()
-        y = torch.empty_like(x)
-        lowest, highest = power_of_two(self.min_exponent), power_of_two(self.max_exponent)
-        flush = 0.0 if self.subnormals else self.smallest_normal
-        parameters = (lowest, highest, power_of_two(-self.mantissa_bits), self.largest, beyond, flush)
-        compiled_loops().round_to_float(x.view(-1).numpy(), y.view(-1).numpy(), *map(np.float32, parameters))
-        return y
-
-
-@dataclass(frozen=True)
-class ExponentFormat:
-    """OCP MX's scale e8m0: eight exponent bits and nothing else. The powers of two from 2^-127 to 2^127, and NaN (255).
-
-    There is no zero, no infinity and no sign. Zero becomes 2^-127, the nearest there is; negative numbers become NaN.
-    """
-
-    bits = 8
-    bias = 127
-    largest = power_of_two(127)
-    smallest = power_of_two(-127)
-
-    def __str__(self) -> str:
-        return "e8m0"
-
-    def values(self) -> Tensor:
-        """All 255 powers of two, ascending, float32."""
-        return self.decode(torch.arange(255))
-
-    def quantize(
-        self,
-        x: Tensor,
-        rounding: Rounding = "nearest-even",
-        overflow: Overflow = "saturate",
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Each number to a power of two; see `FloatFormat.quantize`. Ties go to the even code. Overflow is NaN.
-
-        Returns:
-            float32 (float64 for float64), ``x``'s shape.
-        """
-        require_floating(x)
-        if overflow not in get_args(Overflow):
-            raise ValueError(f"overflow is one of {', '.join(get_args(Overflow))}; not {overflow!r}")
-
-        def work(block: Tensor, out: Tensor) -> None:
-            integer, _, _, exponent = _LAYOUT[torch.float64]
-            step = (block.view(integer) & exponent).view(torch.float64).clamp_(self.smallest, self.largest)
-            q = block / step
-            if rounding == "nearest-even":
-                _settle_ties_(q, step, self.bias)
-            q = round_(q, rounding, generator).mul_(step)
-            if overflow == "infinity":
-                q[(q > self.largest) & ((rounding != "toward-zero") | block.isinf())] = torch.nan
-            q.clamp_(self.smallest, self.largest)[block < 0] = torch.nan
-            out.copy_(q)
-
-        # float64 has room for 2^-127 as a normal number.
-        return in_blocks(work, x, torch.float64, torch.promote_types(x.dtype, torch.float32))
-
-    def encode(
-        self,
-        x: Tensor,
-        rounding: Rounding = "nearest-even",
-        overflow: Overflow = "saturate",
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """The codes of ``quantize(x, ...)``: uint8, exponent plus 127, 255 for NaN."""
-        y = self.quantize(x, rounding, overflow, generator).double()
-        integer, mantissa_bits, bias, _ = _LAYOUT[torch.float64]
-        code = (y.view(integer) >> mantissa_bits) - bias + self.bias
-        return torch.where(y.isnan(), 255, code).to(torch.uint8)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """The values of codes in [0, 255]: float32, the same shape; 255 is NaN."""
-        codes = whole_numbers(codes, 0, 255)
-        value = ((codes - self.bias + 1023) << 52).view(torch.float64)
-        return torch.where(codes == 255, torch.nan, value).float()
-
-
-def _settle_ties_(q: Tensor, step: Tensor, bias: int) -> None:
-    """With no mantissa bit, in place: 1.5 goes to 1 where the code of that power of two is even."""
-    integer, mantissa_bits, own_bias, _ = _LAYOUT[q.dtype]
-    odd = ((step.view(integer) >> mantissa_bits) - own_bias + bias) & 1
-    q.copy_(torch.where((q.abs() == 1.5) & (odd == 0), q.sign(), q))
+    def _compiled_codes(self, loops):
+        return loops.float_codes(self)
 
 
 FORMATS: dict[str, FloatFormat | ExponentFormat] = {

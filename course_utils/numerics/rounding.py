@@ -11,10 +11,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["ROUNDINGS", "Rounding", "round_"]
+__all__ = ["ROUNDINGS", "Overflow", "Rounding", "require_overflow", "require_rounding", "round_"]
 
 Rounding = Literal["nearest-even", "nearest-away", "toward-zero", "stochastic"]
 ROUNDINGS: tuple[str, ...] = get_args(Rounding)
+Overflow = Literal["saturate", "infinity"]
 
 
 def round_(q: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None) -> Tensor:
@@ -36,18 +37,36 @@ def round_(q: Tensor, rounding: Rounding = "nearest-even", generator: torch.Gene
     """
     if rounding == "nearest-even":
         return q.round_()
-    size = q.abs()
     if rounding == "toward-zero":
-        size.floor_()
-    elif rounding == "nearest-away":
+        return q.trunc_()
+    if rounding == "nearest-away":
         # One bit less than a half: 0.49999997 + 0.5 would itself be rounded, up to 1. Adding the number just below a
         # half brings every fraction of a half or more up to the next whole number, and no other.
-        size.add_(0.5 - torch.finfo(q.dtype).eps / 4).floor_()
-    elif rounding == "stochastic":
-        whole = size.floor()
-        chance = size.sub_(whole)  # exact: a fraction has no more digits than the number it is cut from
-        draw = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device)
-        size = whole.add_(torch.lt(draw, chance, out=draw))
-    else:
+        below_half = torch.full((), 0.5 - torch.finfo(q.dtype).eps / 4, dtype=q.dtype, device=q.device)
+        return q.add_(torch.copysign(below_half, q)).trunc_()
+    require_rounding(rounding)
+    size = q.abs()
+    whole = size.floor()
+    chance = size.sub_(whole)  # exact: a fraction has no more digits than the number it is cut from
+    draw = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device)
+    return torch.copysign(whole.add_(torch.lt(draw, chance, out=draw)), q, out=q)
+
+
+def require_rounding(rounding: str) -> None:
+    """Refuses everything but `ROUNDINGS`.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if rounding not in ROUNDINGS:
         raise ValueError(f"rounding is one of {', '.join(ROUNDINGS)}; not {rounding!r}")
-    return torch.copysign(size, q, out=q)
+
+
+def require_overflow(overflow: str, allowed: tuple[str, ...] = get_args(Overflow)) -> None:
+    """Refuses everything but ``allowed``.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if overflow not in allowed:
+        raise ValueError(f"overflow is one of {', '.join(allowed)}; not {overflow!r}")
