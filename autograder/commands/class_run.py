@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from autograder.grading.spread import Examiners
     from autograder.labs.due import Dates
     from autograder.labs.lab import Lab
+    from autograder.records.roster import Roster
     from autograder.records.rows import Records
 
 
@@ -28,18 +29,94 @@ def enough_workers(submissions: Path) -> int:
     return max(1, min(os.cpu_count() or 1, len(list(submissions.glob("*/*"))) // 10))
 
 
-def dates_of(
-    lab: Lab, due: str | None, timestamps: Path | None, extensions: Path | None, folders: dict[str, Path]
-) -> Dates:
-    """What the options say of dates. Names students in the files of whom there is no submission."""
-    from autograder.labs.due import Dates, read_time, read_times
+def people_of(lab: Lab, folders: dict[str, Path], roster: Roster | None) -> tuple[dict[str, Path], list[str]]:
+    """Whose submissions are to be graded, by the roster's names if there is one; and who handed in nothing.
 
-    handed_in = read_times(timestamps, lab.name) if timestamps else {}
-    own = read_times(extensions, lab.name) if extensions else {}
-    if unknown := (handed_in.keys() | own.keys()) - folders.keys():
+    Raises:
+        CourseError: if two folders of one person both hold the lab.
+    """
+    from autograder.grading.submission import holds
+
+    found: dict[str, Path] = {}
+    absent = []
+    for name, folder in folders.items():
+        student = (roster.student(name) if roster else None) or name
+        held = holds(folder, lab)
+        if held is False or (held is None and roster is not None):
+            absent.append(student)
+        elif student in found:
+            raise CourseError(f"{found[student]} and {folder} are both of {student}, and both hold {lab.name}")
+        else:
+            found[student] = folder
+    everybody = [*absent, *(roster.students if roster else ())]
+    return dict(sorted(found.items())), [student for student in dict.fromkeys(everybody) if student not in found]
+
+
+def dates_of(
+    lab: Lab,
+    due: str | None,
+    timestamps: Path | None,
+    extensions: Path | None,
+    folders: Iterable[str],
+    *,
+    submissions: Path | None = None,
+    roster: Roster | None = None,
+    zone: str | None = None,
+) -> Dates:
+    """What the options, the archives and the lab say of dates. Tells how times without a zone are read, and names
+    students in the files of whom there is no submission.
+
+    Args:
+        folders: the names of those who handed in.
+        submissions: the folder with the list that `course collect` wrote.
+    """
+    from autograder.labs.due import Clock, Dates, named_zone, read_time, zone_of
+    from autograder.records.origins import LIST, collected
+    from autograder.records.times import read_times
+
+    written = due or lab.due_text
+    if zone:
+        clock = Clock(named_zone(zone, "--zone"), "--zone")
+    elif written and (own_zone := zone_of(written, "--due" if due else f"{lab.source}, due")):
+        clock = Clock(own_zone, "that of the due date")
+    else:
+        clock = Clock()
+    handed_in, called_late = {}, set()
+    for row in collected(submissions, lab.name) if submissions else ():
+        student = (roster.student(row["student"]) if roster else None) or row["student"]
+        if row["time"]:
+            handed_in[student] = read_time(row["time"], f"{submissions / LIST}", clock)
+        elif row["late"]:
+            called_late.add(student)
+    if timestamps:
+        handed_in |= read_times(timestamps, lab.name, clock, roster, folders)
+    own = read_times(extensions, lab.name, clock, roster, folders) if extensions else {}
+    moment = read_time(due, "--due", clock) if due else lab.due
+    for told in clock.told():
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if unknown := (handed_in.keys() | own.keys()) - set(folders):
         told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
-        console.print(told, style="bold yellow", markup=False)
-    return Dates(read_time(due, "--due") if due else lab.due, own, handed_in)
+        console.print(told, style="bold yellow", markup=False, soft_wrap=True)
+    return Dates(moment, own, handed_in, frozenset(called_late - handed_in.keys()))
+
+
+def tell_late(lab: Lab, records: Records | None) -> None:
+    """Who was late, by how much, and what it costs."""
+    from autograder.records.rows import lateness
+
+    for (student, name), about in sorted(records.submissions.items()) if records else ():
+        if name == lab.name and (about.late or about.penalty):
+            console.print(f"late: {student}, {lateness(about)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def tell_other_names(records: Records | None, roster: Roster | None) -> None:
+    """Names who has grades under another name than the roster gives: they would stand there twice."""
+    if records is None or roster is None:
+        return
+    for student in sorted(set(records.rows["student"])):
+        if (known := roster.student(student)) not in (None, student):
+            told = f"{student} has grades, and is {known} in {roster.path}: `course grade LAB --forget '{student}'`"
+            console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
@@ -61,7 +138,7 @@ def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: R
             yield graded
 
 
-def show_student(labs: list[Lab], student: str, submissions: Path, verbose: bool) -> None:
+def show_student(labs: list[Lab], student: str, submissions: Path, roster: Roster | None, verbose: bool) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
     from autograder.grading.grader import Grader, Submission, student_folders
     from autograder.records.report import clean
@@ -70,6 +147,8 @@ def show_student(labs: list[Lab], student: str, submissions: Path, verbose: bool
         console.print(clean(text), style=style, markup=False, highlight=False)
 
     folders = student_folders(submissions)
+    if student not in folders and roster and (known := roster.student(student)):
+        student = next((name for name in folders if roster.student(name) == known), student)
     if student not in folders:
         raise CourseError(f"there is no folder {submissions / student}")
     with Grader() as grader:

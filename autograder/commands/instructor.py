@@ -12,9 +12,12 @@ from autograder.commands.class_run import (
     dates_of,
     enough_workers,
     grade_lab,
+    people_of,
     records_or_none,
     show_changes,
     show_student,
+    tell_late,
+    tell_other_names,
     tell_walls,
 )
 from autograder.commands.shown import GRADES, INBOX, console, labs_of
@@ -89,8 +92,8 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
     give, and a folder for each student. Every file is taken, passed over or refused; what is refused, and whoever is
     left without a notebook, is named, and the exit code is then 1.
     """
-    from autograder.grading.collect import collect as take
     from autograder.labs.lab import Lab
+    from autograder.records.collect import collect as take
     from autograder.records.roster import course_roster
 
     def tell(text: str) -> None:
@@ -137,6 +140,8 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
 )
 @click.option("--timestamps", type=click.Path(path_type=Path), help="CSV student,time[,lab]: when it was handed in.")
 @click.option("--extensions", type=click.Path(path_type=Path), help="CSV student,time[,lab]: own due dates.")
+@click.option("--zone", metavar="NAME", help="Of times that say none.  [default: that of the due date; else UTC]")
+@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -158,6 +163,8 @@ def grade(
     due: str | None,
     timestamps: Path | None,
     extensions: Path | None,
+    zone: str | None,
+    roster: Path | None,
     workers: int | None,
     scheduler: str | None,
     require_sandbox: bool,
@@ -180,8 +187,10 @@ def grade(
     takes seconds, a grader that was killed goes on where it was, and after a changed check only that check is graded
     again (look first, with --dry-run).
 
-    A time that is not in --timestamps is taken from the timestamp.txt that nbgrader's exchange lays beside a notebook.
-    What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say.
+    --timestamps is a file of your own, Moodle's grading worksheet or Gradescope's list of scores. A time that is not in
+    it is the one that `course collect` found in the archive, else that of the timestamp.txt that nbgrader's exchange
+    lays beside a notebook. What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say. Who is in
+    the roster, or has a folder, and handed in nothing for the lab is named, and gets no rows.
     """
     from autograder.grading.spread import open_examiners
 
@@ -192,7 +201,9 @@ def grade(
     if due and len(labs) != 1:
         raise CourseError("--due is for one lab at a time")
     if student is not None:
-        show_student(labs_of(root, labs), student, submissions, verbose)
+        from autograder.records.roster import course_roster
+
+        show_student(labs_of(root, labs), student, submissions, course_roster(root, roster), verbose)
         return
     workers = workers or enough_workers(submissions)
     with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
@@ -201,35 +212,45 @@ def grade(
         from autograder.records.backups import backed_up, rehearsal
         from autograder.records.changes import summary
         from autograder.records.gradebook import GradeWriter
+        from autograder.records.roster import course_roster
 
         with contextlib.ExitStack() as stack:
             with console.status("starting"):
                 chosen, folders = labs_of(root, labs), student_folders(submissions)
                 folders = {student: folder for student, folder in folders.items() if student not in forget}
+                people = course_roster(root, roster)
+                handed_in = [people_of(lab, folders, people) for lab in chosen]
+                tell_other_names(before := records_or_none(output), people)
                 place = stack.enter_context(rehearsal(output)) if dry_run else output
                 if not dry_run:
                     stack.enter_context(backed_up(output))
-                before = records_or_none(output)
                 # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-                dates = [dates_of(lab, due, timestamps, extensions, folders) for lab in chosen]
+                options = {"submissions": submissions, "roster": people, "zone": zone}
+                dates = [
+                    dates_of(lab, due, timestamps, extensions, own, **options)
+                    for lab, (own, _) in zip(chosen, handed_in, strict=True)
+                ]
                 writers = [GradeWriter(lab, place, own) for lab, own in zip(chosen, dates, strict=True)]
                 walls = examiners.walls()
             tell_walls(walls, require_sandbox)
             cache = stack.enter_context(ResultCache(output / "cache.db"))
-            for lab, writer in zip(chosen, writers, strict=True):
+            for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
                 statuses: list[str] = []
                 with writer:
                     gone = [student for student in forget if writer.forget(student, submissions)]
-                    for graded in grade_lab(lab, folders, examiners, cache):
+                    for graded in grade_lab(lab, own, examiners, cache):
                         writer.add(graded)
                         statuses += [row.status for row in graded.rows]
                 if unknown := [student for student in forget if student not in gone]:
                     console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
                 after = records_or_none(place)
+                tell_late(lab, after)
+                if absent:
+                    console.print(f"not handed in: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
                 if dry_run:
                     show_changes(lab, before, after)
                 else:
-                    told = f"{lab.name}: {len(folders)} submissions graded ({counted(statuses)})"
+                    told = f"{lab.name}: {len(own)} submissions graded ({counted(statuses)})"
                     console.print(told, markup=False, soft_wrap=True)
                 told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
                 console.print(

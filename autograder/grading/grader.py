@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 import zlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
@@ -215,8 +216,9 @@ def student_folders(folder: Path) -> dict[str, Path]:
     students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not students:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-    # a name that is not UTF-8, from an old archive say, could be written nowhere
-    return {os.fsencode(path.name).decode("utf-8", "backslashreplace"): path for path in students}
+    # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off their letters
+    names = [os.fsencode(path.name).decode("utf-8", "backslashreplace") for path in students]
+    return {unicodedata.normalize("NFC", name): path for name, path in zip(names, students, strict=True)}
 
 
 def find_submissions(lab: Lab, folder: Path) -> list[Submission]:

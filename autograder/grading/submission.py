@@ -54,6 +54,14 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
     return path
 
 
+def holds(folder: Path, lab: Lab) -> bool | None:
+    """Whether a student's folder holds something for a lab: False if there are only other labs' notebooks, None if
+    there is no notebook at all."""
+    found = [path.stem for path in folder.rglob("*.ipynb") if _is_hand_in(path, folder)]
+    others = set(lab_names(lab.root)) - {lab.name}
+    return any(stem not in others for stem in found) if found else None
+
+
 def _is_hand_in(path: Path, folder: Path) -> bool:
     """Whether a file was meant to be handed in: checkpoints and what macOS puts into archives were not."""
     parts = path.relative_to(folder).parts

@@ -99,6 +99,11 @@ class Lab:
         text = self.settings.get("due")
         return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
 
+    @functools.cached_property
+    def due_text(self) -> str:
+        """When the lab is due as its author wrote it, with its zone; empty if the front matter does not say."""
+        return str(read_source(self.source).metadata.get("course", {}).get("due", ""))
+
     @property
     def withheld(self) -> list[str]:
         return list(self.settings.get("withhold", []))

@@ -17,7 +17,7 @@ import secrets
 import shutil
 import warnings
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,12 @@ class GradeWriter:
 
     def add(self, graded: Graded) -> None:
         """Writes a submission's result; a person's grades and comments stay."""
-        self._copy_submission(graded)
         notebook = autograded_notebook(graded)
         folder = self._folder("autograded", graded.submission.student)
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
         handed_in = self._save(graded, notebook)
+        self._copy_submission(graded, handed_in)
         _lay_beside(graded, folder, handed_in)
         self._charge_lateness(graded, notebook)
 
@@ -145,14 +145,19 @@ class GradeWriter:
     def _gradebook(self) -> Gradebook:
         return Gradebook(self._resources["nbgrader"]["db_url"])
 
-    def _copy_submission(self, graded: Graded) -> None:
-        """formgrader lists what lies in ``submitted``."""
-        folder = self._folder("submitted", graded.submission.student)
+    def _copy_submission(self, graded: Graded, handed_in: datetime | None) -> None:
+        """formgrader lists what lies in ``submitted``, and wants it graded if the time there is not the gradebook's."""
+        folder, path = self._folder("submitted", graded.submission.student), graded.submission.path
         folder.mkdir(parents=True, exist_ok=True)
-        if graded.submission.path is not None:
-            # its rows say so if it cannot be read; nbgrader's collect has put it into this very folder
-            with contextlib.suppress(PermissionError, shutil.SameFileError):
-                shutil.copyfile(graded.submission.path, folder / f"{self.lab.name}.ipynb")
+        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+            return  # nbgrader's collect has put it there, with the time
+        if path is not None:
+            with contextlib.suppress(PermissionError):  # its rows say so if it cannot be read
+                shutil.copyfile(path, folder / f"{self.lab.name}.ipynb")
+        if handed_in is None:
+            (folder / TIMESTAMP).unlink(missing_ok=True)
+        else:
+            (folder / TIMESTAMP).write_text(f"{handed_in} UTC\n", encoding="ascii")
 
     def _save(self, graded: Graded, notebook: NotebookNode) -> datetime | None:
         """Puts grades and comments into the gradebook, by the rules of nbgrader's SaveAutoGrades but all in one
@@ -218,6 +223,8 @@ class GradeWriter:
         if handed_in is None and path is not None:
             handed_in, problem = timestamp_beside(path)
             graded.submission.answers.notes += [problem] if problem else []
+        if handed_in is None and name in self.dates.called_late:
+            handed_in = self._a_second_late(graded, student)
         self.gradebook.update_or_create_student(student)
         known = {} if handed_in is None else {"timestamp": handed_in}
         submission = self.gradebook.update_or_create_submission(self.lab.name, student, **known)
@@ -226,6 +233,22 @@ class GradeWriter:
                 raise CourseError(f"{name} has an extension, but {self.lab.name} has no due date: say --due TIME")
             submission.extension = self.dates.extensions[name] - submission.assignment.duedate
         return submission.timestamp
+
+    def _a_second_late(self, graded: Graded, student: str) -> datetime | None:
+        """The time of whom a learning system calls late without saying by how much: the least that this can mean, which
+        a note says. None if a better one is known, or there is nothing to be late for."""
+        notes, told = graded.submission.answers.notes, "the learning system calls it late, and not by how much"
+        with contextlib.suppress(MissingEntry):
+            known = self.gradebook.find_submission(self.lab.name, student)
+            if known.timestamp is not None and known.duedate is not None and known.timestamp > known.duedate:
+                return None
+        due = self.gradebook.find_assignment(self.lab.name).duedate
+        if due is None or graded.submission.student in self.dates.extensions:
+            why = "there is no due date" if due is None else "there is an extension"
+            notes.append(f"{told}: {why}, so nothing is charged")
+            return None
+        notes.append(f"{told}: counted as one second (--timestamps says better)")
+        return due + timedelta(seconds=1)
 
     def _charge_lateness(self, graded: Graded, notebook: NotebookNode) -> None:
         """Late penalties, by nbgrader's own step and plugin; one that stands there stays if no dates are known."""

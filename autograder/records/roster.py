@@ -167,8 +167,12 @@ def read_roster(path: Path) -> Roster:
         CourseError: if the file cannot be read, has no column that tells people apart or a known one twice, if an id
             stands there twice, or somebody has none of what the others' folders are named by. The line is named.
     """
-    table = read_table(path)
-    place = _columns(table)
+    return roster_of(read_table(path))
+
+
+def roster_of(table: Table) -> Roster:
+    """The people in a table; `read_roster` says of errors."""
+    path, place = table.path, _columns(table)
     notes = [] if table.encoding.startswith("utf") else [f"{path} is not UTF-8: read as {table.encoding}"]
     rows = [
         (line, {field: cells[column] for field, column in place.items()})

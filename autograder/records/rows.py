@@ -77,6 +77,17 @@ class Submitted:
         return max(self.handed_in - self.due, timedelta())
 
 
+def lateness(about: Submitted) -> str:
+    """By how much a submission came too late, and what that costs: ``1 d 3 h late, -2 points``. Empty if it did not."""
+    minutes = -(-int(about.late.total_seconds()) // 60)
+    days, hours = divmod(minutes, 24 * 60)[0], minutes % (24 * 60) // 60
+    span = f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+    cost = f"-{about.penalty:g} point{'' if about.penalty == 1 else 's'}" if about.penalty else "costs nothing"
+    if about.late:
+        return f"{span} late, {cost}"
+    return f"{cost} for lateness" if about.penalty else ""
+
+
 @dataclass(frozen=True)
 class Records:
     """All grades of a folder.

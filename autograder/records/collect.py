@@ -17,12 +17,12 @@ import nbformat
 import yaml
 
 from autograder.errors import CourseError
-from autograder.grading.archives import BROKEN, Source, files_in, is_litter
 from autograder.grading.submission import other_lab
-from autograder.grading.system_names import Reading, readings
 from autograder.labs.lab import Lab, lab_names
+from autograder.records.archives import BROKEN, Source, files_in, is_litter
 from autograder.records.origins import remember
 from autograder.records.roster import Roster, folder_name
+from autograder.records.system_names import Reading, readings
 from course_utils.checks.notebook import Unreadable, parse_notebook
 
 WRAPPERS = {"submissions", "submission", "submitted", "submitted files", "abgaben", "inbox", "handed in", "downloads"}

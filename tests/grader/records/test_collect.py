@@ -17,13 +17,13 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.grading import archives
-from autograder.grading.collect import Collected, collect
-from autograder.grading.system_names import FORMATS, readings
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
+from autograder.records import archives
+from autograder.records.collect import Collected, collect
 from autograder.records.origins import LIST, collected
 from autograder.records.roster import Person, Roster
+from autograder.records.system_names import FORMATS, readings
 
 
 @pytest.fixture(scope="module")
