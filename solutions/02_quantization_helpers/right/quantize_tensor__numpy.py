@@ -14,7 +14,9 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
         raise ValueError(f"not a range: {bounds}")
     lowest, highest = np.minimum(bounds[0], 0), np.maximum(bounds[1], 0)
     steps = (1 << num_bits) - 1
-    scalefactor = float((highest - lowest) / steps) if highest > lowest else 1.0
+    if highest == lowest:
+        return torch.from_numpy(np.zeros(values.shape, dtype=np.float32)), 1.0, 0
+    scalefactor = float((highest - lowest) / steps)
     zeropoint = int(np.rint(-lowest / scalefactor))
     codes = np.clip(np.rint(values / scalefactor) + zeropoint, 0, steps)
     return torch.as_tensor(codes, dtype=torch.float32), scalefactor, zeropoint

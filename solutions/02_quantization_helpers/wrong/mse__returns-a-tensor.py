@@ -1,5 +1,5 @@
 # Mistake: returns a tensor instead of a number
-# Rule: mse returns a Python float
+# Rule: the result is a Python float
 def mse(x, y):
     if x.shape != y.shape:
         raise ValueError("the shapes differ")

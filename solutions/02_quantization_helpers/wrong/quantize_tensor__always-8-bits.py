@@ -1,5 +1,5 @@
 # Mistake: ignores num_bits and always uses 255 steps
-# Rule: the range is widened to contain 0
+# Rule: a value outside the range saturates
 def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     if not 1 <= num_bits <= 16:
         raise ValueError("num_bits must lie in 1..16")

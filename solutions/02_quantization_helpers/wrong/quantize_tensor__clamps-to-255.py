@@ -1,5 +1,5 @@
 # Mistake: computes the scale factor with num_bits but clamps at 255
-# Rule: a value inside the range comes back within half a step
+# Rule: a value outside the range saturates
 def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     if not 1 <= num_bits <= 16:
         raise ValueError("num_bits must lie in 1..16")

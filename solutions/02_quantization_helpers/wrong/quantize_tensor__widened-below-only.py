@@ -1,5 +1,5 @@
 # Mistake: widens the range downwards but not upwards, so that all-negative data lose their zero
-# Rule: scalefactor is the width of the range
+# Rule: the range is widened to contain 0
 def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     if not 1 <= num_bits <= 16:
         raise ValueError("num_bits must lie in 1..16")
