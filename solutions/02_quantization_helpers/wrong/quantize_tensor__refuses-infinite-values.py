@@ -1,5 +1,5 @@
 # Mistake: refuses infinite values even when the range is given
-# Rule: an infinite value saturates if the range is given
+# Rule: an infinite value saturates if its bound is given
 def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     if not 1 <= num_bits <= 16:
         raise ValueError("num_bits must lie in 1..16")

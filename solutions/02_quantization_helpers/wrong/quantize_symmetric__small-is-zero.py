@@ -1,0 +1,13 @@
+# Mistake: counts tensors below 1e-8 as zeros
+# Rule: very small and very large values are ordinary ones
+def quantize_symmetric(x, num_bits=8):
+    if not 2 <= num_bits <= 16:
+        raise ValueError(f"num_bits must lie in 2..16, not {num_bits}")
+    x = x.float()
+    if x.numel() == 0 or not x.isfinite().all():
+        raise ValueError("x must hold at least one number, and only finite ones")
+    levels = 2 ** (num_bits - 1) - 1
+    largest = x.abs().max().item()
+    scalefactor = largest / levels if largest > 1e-8 else 1.0
+    q = torch.clamp(torch.round(x / scalefactor), -levels, levels)
+    return q, scalefactor, 0

@@ -1,0 +1,13 @@
+# Mistake: every second random number is one minus the other
+# Rule: each element has a random number of its own
+def round_stochastic(x, step, generator):
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError(f"step must be positive and finite, not {step}")
+    x = x.float()
+    if not x.isfinite().all():
+        raise ValueError("x contains NaN or infinity")
+    position = x / step
+    below = torch.floor(position)
+    u = torch.rand((x.numel() + 1) // 2, generator=generator)
+    up = torch.cat([u, 1 - u])[: x.numel()].reshape(x.shape) < position - below
+    return (below + up) * step

@@ -1,0 +1,15 @@
+# Mistake: calls small noise none
+# Rule: the SQNR does not depend on the unit, however small or large: squares are taken in float64
+def sqnr_db(x, y):
+    if x.shape != y.shape:
+        raise ValueError(f"shapes {tuple(x.shape)} and {tuple(y.shape)} differ")
+    if x.numel() == 0:
+        raise ValueError("the mean of nothing is not defined")
+    x, y = x.double(), y.double()
+    signal = x.square().mean().item()
+    noise = (x - y).square().mean().item()
+    if torch.allclose(x, y):
+        return math.inf
+    if signal == 0:
+        return -math.inf
+    return 10 * math.log10(signal / noise)
