@@ -47,10 +47,14 @@
 #
 # Refused here: `course_utils.numerics`, torch's `quantize_...` and `fake_quantize_...` functions, and `mse_loss`.
 #
-# **Sources.** "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems*
-# (Purdue); "the thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
-# (Lund University, 2020); "the survey" is a lecture on quantization methods that quotes TensorFlow's documentation and
-# *Ristretto*, a tool for the Caffe framework. Their slips stand in the folded parts "for the curious".
+# <details><summary>The sources</summary>
+#
+# "The lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems* (Purdue); "the
+# thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök (Lund University,
+# 2020); "the survey" is a lecture on quantization methods that quotes TensorFlow's documentation and *Ristretto*, a
+# tool for the Caffe framework. Their slips stand in the folded parts "for the curious".
+#
+# </details>
 
 # %%
 import math
@@ -158,8 +162,7 @@ def expect_measure(measure, x, y, expected, within, rule, facts, hint):
 # \hat{x} = \Delta \, (q - Z).
 # $$
 #
-# (Thesis, equations 2.10 to 2.15; the lecture writes the way back as *Value = ScaleFactor × (Value8 −
-# ZeroPoint)*.) Note the divisor: $2^n$ points have $2^n - 1$ gaps between them, like fence posts.
+# (Thesis, equations 2.10 to 2.15.) Note the divisor: $2^n$ points have $2^n - 1$ gaps between them, like fence posts.
 #
 # **Why 0 must be on the grid.** Zero is not just any number. Padding is zero, ReLU makes zeros, pruned weights are
 # zeros. If 0.0 came back as 0.003, every padded pixel would push every neuron a little, always in the same direction.
@@ -210,11 +213,10 @@ plt.show()
 # - **Numbers, not tensors.** `q` is a tensor, but `scalefactor` and `zeropoint` are a plain `float` and `int`:
 #   `x.min().item()` makes a Python number of a one-element tensor.
 # - **Rounding.** Python's `round` and `torch.round` send a value exactly halfway to the even neighbour. So the zero
-#   point of $[-1, 1]$ at 8 bits, 127.5, becomes 128: this is the convention of the whole course. (The checks let halfway
-#   cases go either way; all others must go to the nearest.)
-# - **A range of width 0.** After widening this happens only if both ends are 0: all data are zeros, or the given bounds
-#   are 0 and 0. Then 0 is the only value there is. Any scale factor will do; we take 1.0, so that nothing is divided by
-#   0, and all codes are 0.
+#   point of $[-1, 1]$ at 8 bits, 127.5, becomes 128: this is the convention of the whole course. (The checks let
+#   halfway cases go either way.)
+# - **A range of width 0.** All data are zeros, or the given bounds are 0 and 0. Then 0 is the only value there is. Any
+#   scale factor will do; we take 1.0, so that nothing is divided by 0, and all codes are 0.
 # - **NaN and infinity.** There is no code for NaN, and no finite step covers an infinite range. Refuse with a
 #   `ValueError` that says why. But with a *given* range an infinite value just saturates.
 
@@ -674,11 +676,11 @@ with check("dequantize_tensor"):
 # <details><summary>Answers</summary>
 #
 # 1. It nearly halves: 2ⁿ − 1 gaps become 2ⁿ⁺¹ − 1.
-# 2. All values above 2 are cut to about 2 and suffer. Values between −3 and 2 gain on average, because the steps are 5/9
-#    as wide. Not each of them: about one in six lay nearer to a point of the coarse grid, by luck.
-# 3. Yes. Values near the ends are rare, so cutting them costs little, and the finer steps serve all others, on average.
-#    Watch the SQNR in the line of numbers while you pull both ends in: it rises, has a best place, and falls. Pull only
-#    one end, and it also jumps now and then: where the rounded zero point moves by one, the whole grid shifts.
+# 2. All values above 2 are cut to about 2 and suffer. Values between −3 and 2 gain on average, because the steps are
+#    5/9 as wide. Not each of them: about one in six lay nearer to a point of the coarse grid, by luck.
+# 3. Yes. Values near the ends are rare, so cutting them costs little, and the finer steps serve all others, on
+#    average. Watch the SQNR in the line of numbers while you pull both ends in: it rises, has a best place, and falls.
+#    Pull only one end, and it also jumps now and then: where the rounded zero point moves by one, the grid shifts.
 # </details>
 
 # %% tags=["explore"]
@@ -688,9 +690,8 @@ activations = torch.randn(4000, generator=torch.Generator().manual_seed(0)).mul(
 staircase_demo(quantize_tensor, dequantize_tensor, activations)
 
 # %% [markdown]
-# No sliders to be seen (on paper, in a viewer)? Here are three settings side by side. From left to right: 3 bits over
-# the whole range; 5 bits over the same range, 7/31 of the step; 3 bits again, but over $[-1, 3]$: fine steps
-# inside, large errors outside.
+# No sliders to be seen? Three settings side by side: 3 bits over the whole range; 5 bits over it, 7/31 of the step; 3
+# bits over $[-1, 3]$: fine steps inside, large errors outside.
 
 # %% tags=["explore"]
 staircase_still(quantize_tensor, dequantize_tensor, activations, [(-3, 6, 3), (-3, 6, 5), (-1, 3, 3)])
@@ -709,8 +710,7 @@ staircase_still(quantize_tensor, dequantize_tensor, activations, [(-3, 6, 3), (-
 # By hand, 8 bits, $x = (-2.54,\ 0.333)$: $\Delta = 2.54 / 127 = 0.02$, and the codes are $-127$ and
 # $\operatorname{round}(16.65) = 17$.
 #
-# A signed byte can also hold −128. We leave it unused, so that $-x$ always gets the code $-q$. (With the thesis'
-# equation 2.14 the code −128 is allowed; both conventions are in use. You meet the difference again below.)
+# A signed byte can also hold −128. We leave it unused, so that $-x$ always gets the code $-q$.
 
 
 # %% nbgrader={"grade_id": "quantize_symmetric", "solution": true}
@@ -1327,7 +1327,6 @@ with check("mse"):
 # $$ \operatorname{SQNR}(x, y) = 10 \log_{10} \frac{E[x^2]}{E[(x - y)^2]} \;\text{dB} . $$
 #
 # By hand: $x = (3, 4)$, $y = (3, 4.5)$. Signal $(9 + 16)/2 = 12.5$, noise $0.25/2 = 0.125$, ratio 100, so **20 dB**.
-# A feeling for the scale: +10 dB is a tenth of the noise power, +20 dB a tenth of the noise *amplitude*.
 #
 # Without noise the ratio is infinite, and so is its logarithm: return `math.inf`, also when the signal is 0 as well.
 # If the signal is 0 and there is noise, return `-math.inf`.
@@ -1508,8 +1507,7 @@ with check("sqnr_db"):
 # \;\approx\; 6.02\, n \;\text{dB} .
 # $$
 #
-# Theory and your own functions, side by side. The Gaussian data have the same law with an offset: their rare large
-# values stretch the range, and most codes in it are seldom used.
+# Theory and your own functions, side by side. (For Gaussian data rare large values stretch the range.)
 
 # %% tags=["explore"]
 maker = torch.Generator().manual_seed(1)
@@ -1597,19 +1595,6 @@ print(f"{'layer':14s}" + "".join(f"{n:>4d} bit" for n in bits))
 for name, curves in layer_sqnr.items():
     gains = [c - t for c, t in zip(curves["per channel"], curves["per tensor"], strict=True)]
     print(f"{name:14s}" + "".join(f"{gain:8.1f}" for gain in gains))
-
-# %% [markdown]
-# **What exactly is guaranteed?** A channel's range lies inside the tensor's range, so $\Delta_c \le \Delta$ and the
-# *bound* $\Delta_c / 2$ on the error is never worse. The error itself may be: a coarse grid can hit some values by
-# luck. Here is such a case, made on purpose: whole numbers, which a step of exactly 1 meets without any error.
-
-# %% tags=["explore"]
-lucky = torch.tensor([[0.0, 255.0], [33.0, 100.0]])
-for scheme, codes in (("per tensor", quantize_tensor(lucky)), ("per channel", quantize_per_channel(lucky))):
-    back = dequantize_tensor(*codes)
-    steps = [round(float(step), 4) for step in np.ravel(codes[1])]
-    largest = float((back - lucky).abs().max())
-    print(f"{scheme:12s} steps {steps!s:16s} largest error {largest:.4f}   mse {mse(lucky, back):.5f}")
 
 # %% [markdown]
 # ## Exercise 7: stochastic rounding
@@ -1896,7 +1881,7 @@ print(
 # %% [markdown]
 # The last line is the price: averaged over all positions $p$ between two grid points, the mean square error of
 # stochastic rounding is $\varepsilon^2 \int_0^1 p (1 - p)\, dp = \varepsilon^2 / 6$, twice that of rounding to
-# nearest. So inference rounds to nearest; stochastic rounding belongs where errors accumulate.
+# nearest.
 
 # %% [markdown]
 # ## What the field reports
@@ -1944,10 +1929,10 @@ print(f"difference {full - restricted:.3f} dB, theory 20 log10(255 / 254) = {20 
 # %% [markdown]
 # Leaving −128 unused makes the step larger by the factor $255/254$, which costs a few hundredths of a decibel.
 #
-# **Per channel in a whole network.** In the thesis (Table 5.2) MobileNetV2, with 35 convolutions of 8 bits per channel,
-# has an output SQNR of 11.14 dB. With only five of its layers per tensor instead it has 10.12 dB, which cost 0.31 percent
-# of accuracy. The cell measures the output of `ClassyClassifier` in the same way: it runs some images through the float
-# network and through one whose weights went through your functions, and compares the ten outputs.
+# **Per channel in a whole network.** In the thesis (Table 5.2) MobileNetV2, with 35 convolutions of 8 bits per
+# channel, has an output SQNR of 11.14 dB. With only five of its layers per tensor instead it has 10.12 dB, at a cost
+# of 0.31 percentage points of accuracy. The cell measures `ClassyClassifier` in the same way: it compares
+# the ten outputs of the float network with those of one whose weights went through your functions.
 #
 # <details><summary>For the curious: the thesis' table, and its other formula</summary>
 #
@@ -1995,20 +1980,25 @@ for n in (8, 4):
 print("thesis, 8 bits, MobileNetV2: 11.14 per channel (A), 10.12 with five layers per tensor (E)")
 
 # %% [markdown]
-# The direction is the thesis': per channel is better. The sizes cannot be compared, for four reasons. You quantized the
-# weights only; the thesis quantizes what goes into each convolution, too. Its network is 35 convolutions deep, so more
-# noise piles up on the way to the output. It changes five of these layers, you changed all of yours. And its grids per
-# channel are symmetric as well, yours are not.
+# The direction is the thesis': per channel is better.
 #
-# **How few bits are enough?** Ristretto reports 81.44 % correct with 8-bit weights and layer outputs for a small network
-# on CIFAR-10 (float: 81.69 %). The cell quantizes only the weights, per channel. Look for the number of bits where the
-# curve breaks.
+# <details><summary>Why the sizes cannot be compared</summary>
+#
+# For four reasons. You quantized the weights only; the thesis quantizes what goes into each convolution, too. Its
+# network is 35 convolutions deep, so more noise piles up on the way to the output. It changes five of these layers, you
+# changed all of yours. And its grids per channel are symmetric as well, yours are not.
+#
+# </details>
+# **How few bits are enough?** Ristretto reports 81.44 % correct with 8-bit weights and layer outputs for a small
+# network on CIFAR-10 (float: 81.69 %). The cell quantizes only the weights, per channel. Look for the number of bits
+# where the curve breaks.
 #
 # <details><summary>For the curious: Ristretto's table</summary>
 #
-# Results with *dynamic fixed point*, as the survey quotes them. Dynamic fixed point is your symmetric quantizer with one
-# restriction: the step of each tensor must be a power of two. (The figures in brackets stand there without explanation.
-# They are never the higher ones, so we read them as accuracy before the quantized network was trained a little further.)
+# Results with *dynamic fixed point*, as the survey quotes them. Dynamic fixed point is your symmetric quantizer with
+# one restriction: the step of each tensor must be a power of two. (The figures in brackets stand there without
+# explanation. They are never the higher ones, so we read them as accuracy before the quantized network was trained a
+# little further.)
 #
 # | network | layer outputs | conv weights | fc weights | 32-bit | fixed point |
 # |---|---|---|---|---|---|
@@ -2043,12 +2033,12 @@ axes.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
-# One bit is a special case. The step is the whole width of the channel's range, and one of the two codes means 0. So the
-# other means plus or minus the *width*, on the side on which the range reaches further: weights of the other sign all
-# become 0.
+# One bit is a special case. The step is the whole width of the channel's range, and one of the two codes means 0. So
+# the other means plus or minus the *width*, on the side on which the range reaches further: weights of the other sign
+# all become 0.
 #
-# And what does Ristretto's restriction to powers of two cost? It makes scaling a bit shift. A step rounded up to a power
-# of two is up to twice as large, so the cost is up to about 6.02 dB, one bit:
+# And what does Ristretto's restriction to powers of two cost? It makes scaling a bit shift. A step rounded up to a
+# power of two is up to twice as large, so the cost is up to about 6.02 dB, one bit:
 
 # %% tags=["explore"]
 print("8 bits, symmetric     free step      SQNR    power of two      SQNR    cost (dB)")
@@ -2061,14 +2051,11 @@ for name, w in weights.items():
 # %% [markdown]
 # ## Recap
 #
-# - A grid is two numbers: the scale factor (its step) and the zero point (the code of 0). The range is widened to
-#   contain 0, so that 0 is exact.
+# - A grid is two numbers: the scale factor (its step) and the zero point (the code of 0). Its range contains 0.
 # - Inside the range the error is at most half a step; outside, values saturate.
 # - One bit is worth 6.02 dB. The noise of a fine grid is $\Delta^2/12$.
-# - Symmetric grids have zero point 0 and suit weights. Grids per channel have steps that are never larger than the
-#   tensor's.
+# - Symmetric grids have zero point 0. Grids per channel have steps that are never larger than the tensor's.
 # - Rounding to nearest has the smaller error, stochastic rounding has none *on average*.
-#
 # Three questions to finish. A few sentences each, with numbers where you can.
 
 # %% [markdown]
