@@ -11,9 +11,10 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from autograder.grading.grader import Graded, Grader, Submission
+from autograder.grading.grader import Graded, Grader, Submission, make_job
 from autograder.grading.submission import Answers
 from autograder.labs.build import is_current, release, release_bytes
 from autograder.labs.cell import Cell
@@ -40,11 +41,30 @@ class Verdict:
     message: str = ""
 
 
-def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = ()) -> Iterator[Verdict]:
-    """All gates of a lab, or those with the ``chosen`` numbers (from 1): one verdict after the other."""
+def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = (), seeds: int = 1) -> Iterator[Verdict]:
+    """All gates of a lab, or those with the ``chosen`` numbers (from 1): one verdict after the other.
+
+    The first is always tried: where the reference answers lose points, the others would say nothing, and are left out.
+
+    Args:
+        seeds: how many times the checks of gates 1, 4 and 5 draw their inputs.
+    """
+    reference = list(reference_scores_all(lab, grader))
+    holds = all(verdict.holds for verdict in reference)
+    if not holds or not chosen or 1 in chosen:
+        yield from reference
+    if not holds:
+        told = "not tried: they would say nothing while the reference answers lose points"
+        yield Verdict("the other gates", lab.name, False, message=told)
+        return
     for number, gate in enumerate(GATES, start=1):
-        if not chosen or number in chosen:
+        if number != 1 and (not chosen or number in chosen):
             yield from gate(lab, grader)
+    for grader.draw in range(1, seeds):
+        for number, gate in enumerate(GATES, start=1):
+            if number in (1, 4, 5) and (not chosen or number in chosen):
+                yield from (replace(v, gate=f"{v.gate}, seed {grader.draw + 1}") for v in gate(lab, grader))
+    grader.draw = 0
 
 
 def reference_scores_all(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -75,6 +95,7 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     gate = "wrong variant loses"
     wrong = lab.variants(right=False)
     yield from _enough(gate, lab, wrong, MIN_WRONG)
+    broken: set[str] = set()
     for variant in wrong:
         own = [r for r in _grade_own(lab, grader, variant).rows if r.status != "passed"]
         messages = " | ".join(" ".join(r.message.split()) for r in own)
@@ -82,7 +103,21 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
         reason = "" if lost and named else "full score: " if not lost else f"no message names {variant.rule!r}: "
         points = points_of(lab, variant.exercise)
         score = points - sum(r.max_score for r in own)
+        broken.update(match for r in own for match in re.findall(r"rule broken: (.+)", r.message))
         yield Verdict(gate, variant.name, lost and named, score, points, reason + messages)
+    for check, rule in rules_of(lab, grader):  # no fault, but what nobody breaks may as well hold for every answer
+        if rule not in broken and not grader.draw:
+            yield Verdict(gate, check, True, message=f"no variant breaks: {rule}")
+
+
+def rules_of(lab: Lab, grader: Grader) -> list[tuple[str, str]]:
+    """Every rule that holds for the reference answers, with the check that states it first."""
+    job = replace(make_job(lab, reference_answers(lab)), list_rules=True)
+    rules: dict[str, str] = {}
+    for result in grader.examine(job).results:
+        for rule in result["rules"]:
+            rules.setdefault(" ".join(rule.split()), result["question"])
+    return [(check, rule) for rule, check in rules.items()]
 
 
 def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -196,6 +231,34 @@ def _message_as_shown(lab: Lab, grader: Grader, variant: Variant) -> str | None:
     return " | ".join(" ".join(r.message.split()) for r in lost) if lost else None
 
 
+def mutants_are_caught(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """11. The receipt of `course mutants` is of today's lab, and says nothing against it."""
+    from autograder.authoring.mutants import receipt_faults
+
+    gate, faults = "mutants are caught", receipt_faults(lab)
+    yield Verdict(gate, lab.name, not faults, message=f"{len(faults)} faults" if faults else "")
+    for fault in faults:
+        exercise, _, told = fault.partition(": ")
+        yield Verdict(gate, exercise, False, message=told)
+
+
+def withheld_refuses(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """12. What the lab withholds refuses: an answer that asks for each thing gets none."""
+    gate, exercise = "withheld refuses", lab.exercises[0].id
+    source = Path(__file__).with_name("asks.py").read_text(encoding="utf-8")
+    answers = reference_answers(lab)
+    answers.sources[exercise] = source.replace("ENTRIES: list[str] = []", f"ENTRIES = {lab.withheld!r}")
+    graded = _grade(lab, grader, answers)
+    output = graded.output.get(exercise, "").splitlines()
+    asked = "all were asked" in output
+    own = {c.id for c in checks_of(lab, exercise)}
+    message = " | ".join(r.message for r in graded.rows if r.question in own)
+    yield Verdict(gate, f"{len(lab.withheld)} entries", asked, message="" if asked else message)
+    for line in output:
+        if line.startswith("does not refuse: "):
+            yield Verdict(gate, line.removeprefix("does not refuse: "), False, message="does not refuse")
+
+
 GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     reference_scores_all,
     release_scores_nothing,
@@ -207,6 +270,8 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     release_is_current,
     hints_are_there,
     shown_checks_catch,
+    mutants_are_caught,
+    withheld_refuses,
 ]
 
 

@@ -36,10 +36,11 @@ def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("lab")
 @click.option("--failed", is_flag=True, help="Print only what does not hold.")
-@click.option("--gate", "chosen", type=click.IntRange(min=1, max=10), multiple=True, help="Only this one; repeatable.")
+@click.option("--gate", "chosen", type=click.IntRange(min=1, max=12), multiple=True, help="Only this one; repeatable.")
+@click.option("--seeds", default=1, show_default=True, help="How many inputs each answer meets in gates 1, 4 and 5.")
 @click.option("--show", "shown", metavar="VARIANT", help="Print the whole source of a variant; grade nothing.")
 @click.pass_obj
-def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], shown: str | None) -> None:
+def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], seeds: int, shown: str | None) -> None:
     """Put LAB through the honesty gates: each variant, its score, the message it got.
 
     Exits with 1 if something does not hold.
@@ -55,7 +56,7 @@ def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], shown: st
         return
     with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
         title = ""
-        for verdict in run_gates(the_lab, grader, chosen):
+        for verdict in run_gates(the_lab, grader, chosen, seeds):
             if verdict.holds and failed:
                 continue
             if verdict.gate != title:

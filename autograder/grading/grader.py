@@ -78,11 +78,15 @@ class Grader(Servers):
 
     Args:
         cache: what `grade` knows already.
+
+    Attributes:
+        draw: which inputs the checks draw: with another number, every submission gets other ones.
     """
 
     def __init__(self, cache: ResultCache | None = None):
         super().__init__()
         self.cache = cache
+        self.draw = 0
 
     def grade(
         self,
@@ -98,7 +102,7 @@ class Grader(Servers):
         Raises:
             CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
         """
-        task = Task(submission, None if afresh else self.cache, only, as_shown=as_shown)
+        task = Task(submission, None if afresh else self.cache, only, as_shown=as_shown, draw=self.draw)
         return task.finish(self.examine(task.job) if task.job else None)
 
 
@@ -109,6 +113,7 @@ class Task:
         cache: results found there are not computed again; new ones are put there by `finish`.
         only: the ids of the questions to grade; by default all.
         as_shown: see `Grader.grade`.
+        draw: see `Grader`.
 
     Attributes:
         job: for `Servers.examine`; None if nothing is left to examine.
@@ -121,6 +126,7 @@ class Task:
         only: Collection[str] | None = None,
         *,
         as_shown: bool = False,
+        draw: int = 0,
     ):
         self.submission, self.cache = submission, cache
         self.questions = [q for q in submission.lab.questions if only is None or q.id in only]
@@ -128,7 +134,7 @@ class Task:
         self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
         self.job: Job | None = None
         if not submission.unreadable:
-            job = make_job(submission.lab, submission.answers, as_shown=as_shown)
+            job = make_job(submission.lab, submission.answers, as_shown=as_shown, draw=draw)
             checks = [q for q in self.questions if q.kind == "check"]
             if cache is not None:
                 common = common_key(job)
@@ -226,7 +232,7 @@ def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
     return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
 
 
-def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False) -> Job:
+def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 0) -> Job:
     """What an examiner needs to know, without the reference answers."""
     released = {c["id"]: c.source for c in release(lab).cells}
     source = {c.id: "" if c.kind in ("exercise", "written") else c.source for c in lab.cells}
@@ -234,7 +240,7 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False) -> Job:
         source |= {c.id: released[c.id] for c in lab.cells if c.kind == "check"}
     exercises = [c.id for c in lab.exercises]
     given = {i: s for i, s in answers.sources.items() if i in exercises}
-    everything = "\0".join([lab.name, *(f"{i}\0{s}" for i, s in sorted(given.items()))])
+    told = [f"{i}\0{s}" for i, s in sorted(given.items())] + ([str(draw)] if draw else [])
     return Job(
         cells=[asdict(c) | {"source": source[c.id]} for c in lab.cells],
         names={c.id: list(c.names) for c in lab.exercises},
@@ -244,6 +250,6 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False) -> Job:
         withheld=lab.withheld,
         seconds=lab.check_seconds,
         # Other inputs for every submission, the same ones whenever it is graded again; in a notebook always the same.
-        seed=0 if as_shown else zlib.crc32(everything.encode()),
+        seed=0 if as_shown else zlib.crc32("\0".join([lab.name, *told]).encode()),
         as_shown=as_shown,
     )

@@ -24,6 +24,7 @@ class Job:
     withheld: list[str]
     seconds: float  # for each check and each answer cell
     seed: int
+    list_rules: bool = False  # say with each result which rules held
     as_shown: bool = False  # judge as a notebook does: an input that was overwritten is not put back for a second look
 
 
@@ -40,6 +41,7 @@ class Result:
     message: str = ""
     public: str = ""
     seconds: float = 0.0
+    rules: list[str] = field(default_factory=list)  # that held, if the job asks for them
 
 
 @dataclass

@@ -81,11 +81,14 @@ def withhold(entries: Iterable[str]) -> None:
                 raise LookupError(f"withhold: {entry!r} is loaded already; name what of it is withheld")
             _packages.add(entry)
         elif isinstance(found[entry], types.ModuleType):
-            for module in [name for name in sys.modules if f"{name}.".startswith(f"{entry}.")]:
-                _withhold_module(module)
+            modules = [name for name in sys.modules if f"{name}.".startswith(f"{entry}.")]
+            if not sum(_withhold_module(module) for module in modules):
+                raise LookupError(f"withhold: {entry!r} makes nothing refuse: what it hands on is defined elsewhere")
             _packages.add(entry)
-        else:
+        elif callable(found[entry]):
             _replace(entry, found[entry])
+        else:
+            raise LookupError(f"withhold: {entry!r} makes nothing refuse: it cannot be called")
 
 
 def prepare() -> None:
@@ -136,12 +139,15 @@ def _module(entry: str) -> str:
     return entry if entry in sys.modules else _module(entry.rpartition(".")[0])
 
 
-def _withhold_module(module: str) -> None:
-    """All that was defined in it; what it only hands on has another home."""
+def _withhold_module(module: str) -> int:
+    """All that was defined in it; what it only hands on has another home. Returns how many things that is."""
+    count = 0
     for name, value in list(vars(sys.modules[module]).items()):
         if callable(value) and getattr(value, "__module__", None) == module:
             _replace(f"{module}.{name}", value)
             _withhold_methods(f"{module}.{name}", value)
+            count += 1
+    return count
 
 
 def _replace(entry: str, original: Any) -> None:
@@ -172,14 +178,18 @@ def _withhold_operator(entry: str) -> None:
     _libraries.append(library)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it overrides a kernel is the intention
+        count = 0
         for overload in packet.overloads():
             name = operator if overload == "default" else f"{operator}.{overload}"
             for key in ("CPU", "CompositeImplicitAutograd", "CompositeExplicitAutograd"):
                 try:
                     library.impl(name, _refusal(entry), key)
+                    count += 1
                     break
                 except RuntimeError:
                     continue
+    if not count:
+        raise LookupError(f"withhold: {entry!r} makes nothing refuse: torch does not let it be overridden")
 
 
 def _refusal(entry: str) -> Callable[..., Any]:

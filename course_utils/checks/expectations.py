@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -107,6 +107,7 @@ class check:
     """
 
     active: check | None = None
+    rules: ClassVar[dict[str, None]] = {}  # for the grader: all that held since it was cleared
 
     def __init__(self, exercise: str):
         self.exercise = exercise
@@ -186,6 +187,7 @@ def _passes_through(error: Exception) -> bool:
 def _held(rule: str) -> None:
     if check.active is not None:
         check.active.held[rule] = check.active.held.get(rule, 0) + 1
+        check.rules[rule] = None
 
 
 def expect(

@@ -42,6 +42,7 @@ def test_a_good_lab_passes(lab, grader):
         assert broken(gate, lab, grader) == []
     assert broken(gates.nothing_leaks, lab, grader) == []
     assert broken(gates.order_does_not_matter, lab, grader) == []
+    assert broken(gates.withheld_refuses, lab, grader) == []
     assert broken(gates.wrong_variants_lose, lab, grader) == ["counter has 0"]
     assert broken(gates.right_variants_score, lab, grader) == ["counter has 0"]
 
@@ -115,6 +116,39 @@ def test_shown_checks_are_run_as_in_a_notebook(lab, grader):
     path = lab.folder / "wrong" / "double__0.py"
     path.write_text(path.read_text().replace("return 3 * x", "return x.zero_() if hasattr(x, 'zero_') else 2 * x"))
     assert "double__0" in broken(gates.shown_checks_catch, lab, grader)
+
+
+def test_while_the_reference_loses_nothing_else_is_tried(lab, grader):
+    lab = with_source(lab, "return FACTOR * x", "return 3 * x")
+    assert [(v.gate, v.holds) for v in gates.run_gates(lab, grader, chosen=[8])] == [
+        ("reference scores all", False),
+        ("the other gates", False),
+    ]
+
+
+def test_other_seeds_draw_other_inputs(lab, grader):
+    assert {v.holds for v in gates.run_gates(lab, grader, [1], seeds=2)} == {True}
+    drawn = "torch.rand((), generator=generator())"
+    rare = f"    expect({drawn} < 0.8, 'a rule that breaks for one seed in five')\n    ### BEGIN HIDDEN TESTS\n    x = "
+    lab = with_source(lab, "    ### BEGIN HIDDEN TESTS\n    x = ", rare)
+    told = [v for v in gates.run_gates(lab, grader, [1], seeds=40) if not v.holds]
+    assert told, "0.8^40 is one in 7,500"
+    grader.draw = 0
+
+
+def test_rules_that_nobody_breaks_are_listed(lab, grader):
+    told = [v.message for v in gates.wrong_variants_lose(lab, grader) if v.message.startswith("no variant breaks")]
+    assert "no variant breaks: a string is refused" in told
+    assert "no variant breaks: the double of 3 is 6" not in told
+
+
+def test_what_is_withheld_is_asked_for(lab, grader, monkeypatch):
+    assert broken(gates.withheld_refuses, lab, grader) == []
+    monkeypatch.setattr(Lab, "withheld", ["torch.quantize_per_tensor"])
+    allowed = "import torch\nfrom unittest import mock\ntorch.quantize_per_tensor = mock.Mock()\n"
+    path = gates.Path(gates.__file__).with_name("asks.py")
+    monkeypatch.setattr(gates.Path, "read_text", lambda self, **_: allowed + path.read_bytes().decode())
+    assert broken(gates.withheld_refuses, lab, grader) == ["torch.quantize_per_tensor"]
 
 
 def test_drift_is_caught(lab, grader):

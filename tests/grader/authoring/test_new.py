@@ -14,22 +14,32 @@ from autograder.grading.grader import Grader
 from autograder.labs.build import build
 from autograder.labs.lab import Lab
 
+ANSWER = 'raise RuntimeError("TODO: write the reference answer of prune")'
+
 
 def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path, grader: Grader) -> None:
     source = new.new_lab(tmp_path, "07_pruning", 'Pruning: "less" is more', ["prune"])
     lab = Lab("07_pruning", tmp_path)
     assert lab.source == source and lab.settings["title"] == 'Pruning: "less" is more'
     assert build(lab)
+    first, others = (v for v in gates.run_gates(lab, grader) if not v.holds)
+    assert first.subject == "reference answers" and "TODO: write the reference answer of prune" in first.message
+    assert others.gate == "the other gates", "which say nothing without reference answers"
+
+    _fill(lab.source, ANSWER, "return x.clone().float()")
+    lab = Lab("07_pruning", tmp_path)
+    build(lab)
     verdicts = list(gates.run_gates(lab, grader))
     missing = {(v.gate, v.subject) for v in verdicts if not v.holds}
     assert missing == {
-        ("reference scores all", "reference answers"),
-        ("alone earns its own", "prune"),
         ("hints are there", "prune"),
+        ("mutants are caught", "07_pruning"),
+        ("mutants are caught", "prune has mutants that were never graded"),
         *(("wrong variant loses", f"prune__mistake-{n}") for n in range(1, gates.MIN_WRONG + 1)),
         *(("right variant scores", f"prune__way-{n}") for n in range(1, gates.MIN_RIGHT + 1)),
     }
-    unclear = [v for v in verdicts if not v.holds and v.gate != "hints are there" and "TODO: " not in v.message]
+    told = ("hints are there", "mutants are caught")
+    unclear = [v for v in verdicts if not v.holds and v.gate not in told and "TODO: " not in v.message]
     assert not unclear, "each of them must name what is to be written"
     assert all("lacks idea and steps" in v.message for v in verdicts if v.gate == "hints are there" and not v.holds)
     assert {v.gate for v in verdicts if v.holds} >= {
@@ -39,7 +49,7 @@ def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path,
 
 def test_skeleton_filled_in_passes(tmp_path: Path, grader: Grader) -> None:
     lab = Lab(new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune"]).stem, tmp_path)
-    _fill(lab.source, 'raise RuntimeError("TODO: write the reference answer of prune")', "return x.clone().float()")
+    _fill(lab.source, ANSWER, "return x.clone().float()")
     for path in (lab.folder / "right").iterdir():
         _fill(path, 'raise RuntimeError("TODO: write another right answer to prune")', "return x + 0")
     for path in (lab.folder / "wrong").iterdir():
@@ -47,7 +57,8 @@ def test_skeleton_filled_in_passes(tmp_path: Path, grader: Grader) -> None:
         _fill(path, "TODO: the words of the rule that this mistake breaks", "TODO: a rule in the student's words")
     _fill(lab.hints_path, '""', '"an idea"')
     build(lab)
-    others = [gate for gate in gates.GATES if gate is not gates.order_does_not_matter]  # slow, and holds above
+    slow = (gates.order_does_not_matter, gates.mutants_are_caught)  # the first holds above, the second has its tests
+    others = [gate for gate in gates.GATES if gate not in slow]
     broken = [(v.gate, v.subject, v.message) for gate in others for v in gate(lab, grader) if not v.holds]
     assert not broken
 

@@ -53,3 +53,10 @@ def test_a_withheld_package_takes_every_module_below_it_along():
 def test_a_group_that_is_not_there_is_named():
     with pytest.raises(LookupError, match="there is no group '@quantisers'"):
         withhold(["@quantisers"])
+
+
+@pytest.mark.parametrize("entry", ["os.path", "math.pi"])
+def test_an_entry_that_makes_nothing_refuse_is_told(entry: str):
+    """``os.path`` only hands on what is defined in ``posixpath``; a number cannot be called."""
+    with pytest.raises(LookupError, match=f"withhold: '{entry}' makes nothing refuse"):
+        withhold([entry])
