@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections import Counter
@@ -114,7 +115,10 @@ def tell_other_names(records: Records | None, roster: Roster | None) -> None:
     if records is None or roster is None:
         return
     for student in sorted(set(records.rows["student"])):
-        if (known := roster.student(student)) not in (None, student):
+        known = None
+        with contextlib.suppress(CourseError):  # it may mean several people: then it is nobody's other name
+            known = roster.student(student)
+        if known not in (None, student):
             told = f"{student} has grades, and is {known} in {roster.path}: `course grade LAB --forget '{student}'`"
             console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 

@@ -15,6 +15,10 @@ OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), default=GRADES, show_default=True, help="Where grades are."
 )
 
+ROSTER = click.option(
+    "--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]"
+)
+
 
 @click.command()
 @OUTPUT
@@ -25,7 +29,7 @@ OUTPUT = click.option(
     show_default=True,
     help="Where `course collect` put them.",
 )
-@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
+@ROSTER
 @click.pass_obj
 def status(root: Path, output: Path, submissions: Path, roster: Path | None) -> None:
     """Print where each lab stands, and what to do next.
@@ -63,11 +67,14 @@ def status(root: Path, output: Path, submissions: Path, roster: Path | None) -> 
 
 @click.command()
 @OUTPUT
-def gradebook(output: Path) -> None:
-    """Print every student's points, lab by lab, less what lateness costs."""
-    from autograder.records.rows import read_records
+@ROSTER
+@click.pass_obj
+def gradebook(root: Path, output: Path, roster: Path | None) -> None:
+    """Print every student's points, lab by lab, less what lateness costs; who was late, and who handed in nothing."""
+    from autograder.records.roster import course_roster
+    from autograder.records.rows import lateness, read_records
 
-    records = read_records(output)
+    records, people = read_records(output), course_roster(root, roster)
     points, largest, short = records.totals(), records.largest, short_names(records.labs)
     waiting = records.rows[records.rows["status"] == "by hand"].groupby("student").size()
     table = Table("student")
@@ -79,10 +86,19 @@ def gradebook(output: Path) -> None:
         cells = ["-" if value != value else f"{value:g}" for value in row]
         waits = waiting.get(student, 0)
         table.add_row(escape(str(student)), *cells, str(waits) if waits else "")
+    for student in people.absent(map(str, points.index)) if people else ():
+        table.add_row(escape(student), *["-"] * len(points.columns), "")
     console.print(table)
     for lab, name in short.items():
         if name != lab:
             console.print(f"{name}: {lab}", markup=False, highlight=False)
+    for (student, lab), about in sorted(records.submissions.items(), key=lambda item: item[0][::-1]):
+        if told := lateness(about):
+            console.print(f"{lab}: {student}, {told}", markup=False, highlight=False, soft_wrap=True)
+    for lab in records.labs if people else ():
+        if absent := people.absent(set(records.of(lab)["student"])):
+            told = f"{lab}: not handed in (-): {', '.join(absent)}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
     if len(waiting):
         told = f"wait: answers that wait for a person, {waiting.sum()} in all, 0 points so far: course mark"
         console.print(told, markup=False, highlight=False)
@@ -98,12 +114,16 @@ def short_names(labs: list[str]) -> dict[str, str]:
 @click.command()
 @OUTPUT
 @click.option("--to", type=click.Path(path_type=Path), default=REPORT, show_default=True, help="Folder to write to.")
-def report(output: Path, to: Path) -> None:
+@ROSTER
+@click.pass_obj
+def report(root: Path, output: Path, to: Path, roster: Path | None) -> None:
     """Write HTML pages that show how the class did, and where."""
     from autograder.records.report import write_report
+    from autograder.records.roster import course_roster
     from autograder.records.rows import read_records
 
-    console.print(f"report: {write_report(read_records(output), to)}", markup=False, soft_wrap=True)
+    written = write_report(read_records(output), to, course_roster(root, roster))
+    console.print(f"report: {written}", markup=False, soft_wrap=True)
 
 
 @click.command()
@@ -240,7 +260,7 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
 @click.argument("labs", nargs=-1)
 @OUTPUT
 @click.option("--to", "system", type=click.Choice(["canvas", "moodle", "gradescope"]), required=True)
-@click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
+@ROSTER
 @click.option("--into", type=click.Path(path_type=Path), help="A file that Canvas or Moodle exported, to be filled.")
 @click.option("--column", "columns", metavar="LAB=NAME", multiple=True, help="With --into: the column of a lab.")
 @click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="CSV file to write.")

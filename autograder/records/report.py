@@ -10,13 +10,14 @@ import base64
 import hashlib
 import re
 import statistics
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
+from autograder.records.roster import Roster
 from autograder.records.rows import Records
 from autograder.sandbox.walls import WALLS
 
@@ -112,6 +113,7 @@ class Points:
 
     earned: float
     late: float  # what lateness costs
+    late_by: str = ""  # in words
 
     @property
     def net(self) -> float:
@@ -135,6 +137,7 @@ class LabReport:
     walls: list[str] | None  # of the sandbox, that stood for every answer; None if nobody wrote it down
     notes: dict[str, list[str]]  # student -> what was odd about the notebook, without effect on the score
     refused: dict[str, list[str]]  # student -> what the walls, and what the lab withholds, refused to the answers
+    absent: list[str]  # who is in the roster, and handed in nothing
 
     @property
     def missing_walls(self) -> list[str]:
@@ -147,8 +150,8 @@ class LabReport:
 
     @property
     def is_late(self) -> bool:
-        """Whether anybody lost points by lateness."""
-        return any(points.late for points in self.points.values())
+        """Whether anybody was late, or lost points by it."""
+        return any(points.late or points.late_by for points in self.points.values())
 
     @property
     def waiting(self) -> int:
@@ -174,15 +177,18 @@ class LabReport:
         return next((q for q in self.questions if q.rate < 1 and not q.waiting), None)
 
 
-def write_report(records: Records, to: Path) -> Path:
+def write_report(records: Records, to: Path, roster: Roster | None = None) -> Path:
     """Writes ``to/<lab>.html`` for every lab, and ``to/index.html``, of what the gradebook says. The same rows
-    always give the same bytes.
+    always give the same bytes. Who is in the roster and handed in nothing is named, and in no statistics.
 
     Returns:
         The path of ``index.html``.
     """
     rows = records.rows.assign(message=records.rows["message"].map(clean))
-    labs = [lab_report(name, rows[rows["lab"] == name], records.run(name)) for name in records.labs]
+    labs = []
+    for name in records.labs:
+        own = rows[rows["lab"] == name]
+        labs.append(lab_report(name, own, records.run(name), roster.absent(set(own["student"])) if roster else []))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -211,17 +217,20 @@ def _write(path: Path, page: str) -> Path:
     return partial.replace(path)
 
 
-def lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
+def lab_report(name: str, rows: pd.DataFrame, run: dict, absent: Iterable[str] = ()) -> LabReport:
     """
     Args:
         rows: of the lab, with the columns of `rows.COLUMNS`.
         run: see `Records.run`.
+        absent: see `LabReport`.
     """
     order = list(dict.fromkeys(rows["question"]))
     tells = discrimination(rows)
     questions = [_question(q, rows[rows["question"] == q], tells[q], run.get("took", {}).get(q, {})) for q in order]
-    late = run.get("late", {})
-    points = {s: Points(float(own["score"].sum()), float(late.get(s, 0))) for s, own in _by_student(rows)}
+    late, by = run.get("late", {}), run.get("late_by", {})
+    points = {
+        s: Points(float(own["score"].sum()), float(late.get(s, 0)), by.get(s, "")) for s, own in _by_student(rows)
+    }
     return LabReport(
         name=name,
         largest=sum(q.points for q in questions),
@@ -235,6 +244,7 @@ def lab_report(name: str, rows: pd.DataFrame, run: dict) -> LabReport:
         walls=run.get("walls"),
         notes=_cleaned(run.get("notes", {})),
         refused=_cleaned(run.get("refused", {})),
+        absent=[clean(student) for student in absent],
     )
 
 

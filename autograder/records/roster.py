@@ -11,6 +11,7 @@ the folder and the row in the gradebook. `Roster.student` finds it from whatever
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import unicodedata
@@ -109,6 +110,14 @@ class Roster:
         if len(students) > 1:
             raise CourseError(f"{text!r} may be any of {', '.join(students)} in {self.path}")
         return students[0] if students else None
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """The folders' names of whom nothing is among ``names``, which may call people as `student` understands it."""
+        there = set()
+        for name in names:
+            with contextlib.suppress(CourseError):  # whoever it is, it is told where it matters
+                there.add(self.student(name))
+        return [student for student in self.students if student not in there]
 
     def _people(self, text: str) -> tuple[Person, ...]:
         text = _plain(text)

@@ -77,14 +77,21 @@ class Submitted:
         return max(self.handed_in - self.due, timedelta())
 
 
+def late_by(late: timedelta) -> str:
+    """In words that fit a table: ``1 d 3 h``, ``2 h 5 min``, ``1 min``; begun minutes count. Empty for none."""
+    minutes = -(-int(late.total_seconds()) // 60)
+    hours, days = minutes // 60 % 24, minutes // (24 * 60)
+    if not minutes:
+        return ""
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
 def lateness(about: Submitted) -> str:
-    """By how much a submission came too late, and what that costs: ``1 d 3 h late, -2 points``. Empty if it did not."""
-    minutes = -(-int(about.late.total_seconds()) // 60)
-    days, hours = divmod(minutes, 24 * 60)[0], minutes % (24 * 60) // 60
-    span = f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
-    cost = f"-{about.penalty:g} point{'' if about.penalty == 1 else 's'}" if about.penalty else "costs nothing"
+    """By how much a submission came too late, and what that costs. Empty if it did not, and nothing is charged."""
+    points = "point" if about.penalty == 1 else "points"
+    cost = f"-{about.penalty:g} {points}" if about.penalty else "costs nothing"
     if about.late:
-        return f"{span} late, {cost}"
+        return f"{late_by(about.late)} late, {cost}"
     return f"{cost} for lateness" if about.penalty else ""
 
 
@@ -129,8 +136,8 @@ class Records:
 
     def run(self, lab: str) -> dict[str, Any]:
         """What the report tells of a lab beside its rows: the walls of the sandbox that stood for all answers, what was
-        odd about notebooks, what was refused to answers, how many seconds each question took whom, what lateness
-        cost."""
+        odd about notebooks, what was refused to answers, how many seconds each question took whom, who was late by
+        how much, and what that cost."""
         own = {student: s for (student, name), s in self.submissions.items() if name == lab}
         walls = [s.walls for s in own.values() if s.walls is not None]
         took: dict[str, dict[str, float]] = {}
@@ -143,6 +150,7 @@ class Records:
             "refused": {student: s.refused for student, s in own.items() if s.refused},
             "took": took,
             "late": {student: s.penalty for student, s in own.items() if s.penalty},
+            "late_by": {student: late_by(s.late) for student, s in own.items() if s.late},
         }
 
 

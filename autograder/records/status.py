@@ -59,7 +59,10 @@ def standing(lab: Lab, records: Records | None, submissions: Path, output: Path,
         submissions: where notebooks are collected; what nbgrader's exchange brought is in ``output``.
     """
     found = Standing(lab.name, built=(lab.root / "build" / "source" / lab.name).is_dir())
-    notebooks = _notebooks(submissions, lab.name)
+    notebooks = {
+        (roster.student(name) if roster else None) or name: path
+        for name, path in _notebooks(submissions, lab.name).items()
+    }
     found.collected = set(notebooks)
     if records is not None and lab.name in records.labs:
         rows = records.of(lab.name)
@@ -76,8 +79,7 @@ def standing(lab: Lab, records: Records | None, submissions: Path, output: Path,
         if student not in found.graded or not (graded.is_file() and filecmp.cmp(notebook, graded, shallow=False)):
             found.ungraded.add(student)
     if roster is not None:
-        there = {roster.student(student) for student in found.collected | found.graded}
-        found.absent = set(roster.students) - there
+        found.absent = set(roster.absent(found.collected | found.graded))
     return found
 
 

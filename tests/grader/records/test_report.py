@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import random
 import re
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from autograder.labs.lab import Lab
 from autograder.processes import examiner
 from autograder.records.gradebook import GradeWriter
 from autograder.records.report import KINDS, MIN_STUDENTS, LabReport, discrimination, lab_report, write_report
+from autograder.records.roster import Person, Roster
 from autograder.records.rows import COLUMNS, Records, Submitted, read_records
 from autograder.sandbox.refused import refusals
 from autograder.sandbox.walls import WALLS
@@ -154,6 +156,25 @@ def test_lateness_stands_beside_the_points_and_counts_in_the_distribution(tmp_pa
     assert dict(lab.bins)["50 to 59 %"] == 2  # ada: 1.5 of 3; bob: 3 of 6
     told = "".join(Elements(_read(grades, "00_mini.html", tmp_path)).text)
     assert "Counts" in told and "Earned" in told and "\u22121.5" in told and "less what lateness costs" in told
+
+
+def test_by_how_much_somebody_was_late_is_told_though_it_costs_nothing(tmp_path: Path) -> None:
+    due = datetime(2026, 11, 30, 12)
+    about = Submitted(due=due, handed_in=due + timedelta(days=1, hours=3))
+    told = "".join(Elements(_read(class_of(ROWS, ada=about), "00_mini.html", tmp_path)).text)
+    assert "1 d 3 h" in told and "Late" in told
+
+
+def test_who_handed_in_nothing_is_named_and_in_no_figure(tmp_path: Path) -> None:
+    grades = class_of(ROWS)
+    roster = Roster([Person("ada"), Person("zoe & co"), Person("bob"), Person("<b>yan</b>")])
+    plain = lab_report(LAB, grades.rows, grades.run(LAB))
+    lab = lab_report(LAB, grades.rows, grades.run(LAB), roster.absent(set(grades.rows["student"])))
+    assert lab.absent == ["zoe & co", "<b>yan</b>"]
+    assert (lab.median, lab.bins, lab.hardest, lab.table) == (plain.median, plain.bins, plain.hardest, plain.table)
+    write_report(grades, tmp_path, roster)
+    page = Elements((tmp_path / "00_mini.html").read_text(encoding="utf-8"))
+    assert "zoe & co" in page.text and "<b>yan</b>" in page.text
 
 
 def test_without_lateness_there_is_one_column_of_points(lab_page: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -12,6 +14,7 @@ from nbgrader.api import Gradebook
 
 from autograder.cli import main
 from autograder.labs.build import answered, build
+from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records.export import Points
 from autograder.records.feedback import write_feedback
@@ -77,3 +80,24 @@ def test_the_command_says_what_is_next_in_80_columns(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.output.endswith("next:\n  course build\n  course collect 00_mini ARCHIVE\n")
     assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_the_gradebook_says_who_was_late_and_who_handed_in_nothing(tmp_path: Path) -> None:
+    lab, due = write_mini(tmp_path), datetime(2026, 11, 30, 12)
+    dates = Dates(due, handed_in={"ann": due + timedelta(hours=26, seconds=1), "bob": due})
+    write_grades(lab, tmp_path / "grades", {"ann": {}, "bob": {}}, dates)
+    (tmp_path / "roster.csv").write_text("student,name\nann,Ann\nzoe,Zoe\nbob,Bob\n")
+    shown = CliRunner().invoke(main, ["--root", str(tmp_path), "gradebook", "--output", str(tmp_path / "grades")])
+    assert shown.exit_code == 0, shown.output
+    assert "00_mini: ann, 1 d 2 h late, costs nothing" in shown.output
+    assert "bob," not in shown.output
+    assert "00_mini: not handed in (-): zoe" in shown.output
+    assert re.search(r"zoe +│ +- │", shown.output), "a row of their own"
+
+
+def test_a_folder_by_another_name_of_the_same_person_is_theirs(tmp_path: Path) -> None:
+    lab = write_mini(tmp_path)
+    (tmp_path / "roster.csv").write_text("student,name\nann,Ann Li\nbob,Bob\n")
+    (tmp_path / "inbox" / "Ann Li_12").mkdir(parents=True)
+    nbformat.write(answered(lab), tmp_path / "inbox" / "Ann Li_12" / "00_mini.ipynb")
+    assert (look(lab).collected, look(lab).absent) == ({"ann"}, {"bob"})
