@@ -57,12 +57,15 @@ def status(root: Path, output: Path, submissions: Path, roster: Path | None) -> 
     console.print("next:", style="bold")
     if not any(one.built for one in found):
         console.print("  course build", highlight=False)
-    for one in found:
+    begun = [one for one in found if one.collected or one.graded]
+    for one in begun or found[:1]:
         reasons = [f"{len(one.ungraded)} not graded as they lie there"] if one.ungraded and one.graded else []
         reasons += [f"{len(one.outdated)} graded with another version of the lab"] if one.outdated else []
         for step in one.next[not any(other.built for other in found) :]:
             told = f"  # {', '.join(reasons)}" if reasons and step.startswith("course grade") else ""
             console.print(f"  {step}{told}", markup=False, highlight=False, soft_wrap=True)
+    if begun and not any(one.next for one in begun):
+        console.print("  nothing: all that was collected is graded, and back with students")
 
 
 @click.command()
@@ -77,6 +80,8 @@ def gradebook(root: Path, output: Path, roster: Path | None) -> None:
     records, people = read_records(output), course_roster(root, roster)
     points, largest, short = records.totals(), records.largest, short_names(records.labs)
     waiting = records.rows[records.rows["status"] == "by hand"].groupby("student").size()
+    if len(records.labs) == 1:
+        points = points.drop(columns="total")
     table = Table("student")
     for lab in points.columns:
         best = largest.sum() if lab == "total" else largest[lab]
@@ -198,7 +203,8 @@ def mark(root: Path, lab: str, output: Path, port: int, browser: bool) -> None:
         serve(marking, port, told)
     write_csv(output, lab)
     left = sum(marking.waiting().values())
-    console.print(f"{lab}: {left} answers wait" if left else f"{lab}: no answer waits; next: course feedback {lab}")
+    told = f"{left} answers wait" if left else f"no answer waits; next: course feedback {lab}"
+    console.print(f"{lab}: {told}", markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()

@@ -5,87 +5,13 @@
 
 from __future__ import annotations
 
-import re
-from html import escape
 from typing import Any
 
-import bleach
 from nbconvert.exporters import NotebookExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-TAGS = bleach.ALLOWED_TAGS | {
-    *("p", "br", "hr", "pre", "div", "span", "img", "h1", "h2", "h3", "h4", "h5", "h6", "del", "sub", "sup"),
-    *("table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "details", "summary"),
-}
+from autograder.records.markdown import safe_markdown
 
-
-LONGEST_FORMULA = 5000  # characters; the labs' have 300
-
-
-def safe_markdown(source: str) -> str:
-    """Markdown to HTML for nbconvert's templates, with formulas, links and embedded pictures, and without scripts.
-
-    Formulas become MathML, which browsers show by themselves.
-
-    Args:
-        source: a cell's text, perhaps a student's.
-    """
-    source = source.replace(r"\href", r"\text")  # a formula that could not be read is shown as written, to MathJax too
-    source = re.sub("[\ue000\ue001]", "\ufffd", source)  # what formulas are marked with on their way
-    renderer = _WithFormulas(escape=False, exclude_anchor_links=True)
-    page = MarkdownWithMath(renderer=renderer).render(source)
-    page = bleach.clean(page, tags=TAGS, attributes=_is_harmless, protocols={"http", "https", "data"})
-    return re.sub("\ue000(\\d+)\ue001", lambda match: renderer.formulas[int(match[1])], page)
-
-
-class _WithFormulas(IPythonRenderer):
-    """Keeps formulas aside, so that what cleans the page need not know MathML; it would not know its attributes."""
-
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self.formulas: list[str] = []
-
-    def inline_math(self, body: str) -> str:
-        return self._aside(body, "inline", f"${body}$")
-
-    def block_math(self, body: str) -> str:
-        return self._aside(body, "block", f"$${body}$$")
-
-    def latex_environment(self, name: str, body: str) -> str:
-        whole = f"\\begin{{{name}}}{body}\\end{{{name}}}"
-        return self._aside(whole, "block", whole)
-
-    def _aside(self, formula: str, display: str, written: str) -> str:
-        self.formulas.append(_mathml(formula, display) or f"<code>{escape(written)}</code>")
-        return f"\ue000{len(self.formulas) - 1}\ue001"
-
-
-def _mathml(formula: str, display: str) -> str:
-    """Empty if it is no formula that is understood, or one that is more than a formula."""
-    if len(formula) > LONGEST_FORMULA:
-        return ""
-    try:
-        from latex2mathml.converter import convert
-
-        page = convert(formula, display=display)
-    except Exception:  # a stranger's text: whatever it does to the converter, it is shown as it was written
-        return ""
-    tags, attributes = re.findall(r"</?([a-zA-Z]\w*)", page), re.findall(r"<[^>]*?\s(\w+)=", page)
-    known = all(tag.startswith("m") for tag in tags) and not {"href", "src", "style", "class", "id"} & {*attributes}
-    return page if known else ""
-
-
-def _is_harmless(tag: str, attribute: str, value: str) -> bool:
-    match tag, attribute:
-        case "a", "href":
-            return value.startswith(("https://", "http://", "#"))
-        case "img", "src":  # a picture's address is fetched unasked, from this very server if it likes
-            return value.startswith("data:image/")
-        case "img", "alt" | "width" | "height":
-            return True
-        case "span" | "pre", "class":  # of highlighted code
-            return True
-    return False
+__all__ = ["Refuse", "safe_markdown"]
 
 
 class Refuse(NotebookExporter):

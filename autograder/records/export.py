@@ -145,7 +145,7 @@ def fill(
     notes = [*theirs.notes, *_other_maximum(table, points, columns)]
     rows, absent = [], []
     for line, cells in table.rows:
-        cells = list(cells)
+        cells = [POSSIBLE, *cells[1:]] if cells[0] == POSSIBLE.strip() else list(cells)
         if line in by_line:
             student = by_line[line]
             if locked := _is_locked(table, cells):

@@ -24,9 +24,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from autograder.errors import CourseError
-from autograder.for_nbgrader.formgrader import safe_markdown
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import SECRET, nbgrader_id
+from autograder.records.markdown import safe_markdown
 from autograder.records.report import KINDS, clean
 from autograder.records.rows import Records, Submitted
 

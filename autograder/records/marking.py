@@ -22,9 +22,9 @@ import nbformat
 from nbgrader.api import Gradebook
 
 from autograder.errors import CourseError
-from autograder.for_nbgrader.formgrader import safe_markdown
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import nbgrader_id
+from autograder.records.markdown import safe_markdown
 from autograder.records.rows import GRADEBOOK, read_records
 
 MARKED = ("by hand", "graded by hand")

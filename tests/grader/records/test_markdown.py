@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from autograder.for_nbgrader.formgrader import safe_markdown
 from autograder.labs.lab import Lab, lab_names
+from autograder.records.markdown import safe_markdown
 
 
 @pytest.mark.parametrize(
