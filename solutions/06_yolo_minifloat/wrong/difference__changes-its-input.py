@@ -1,8 +1,0 @@
-# Mistake: subtracts in place
-# Rule: the tensors are not changed
-def difference(data_q, data_origin):
-    if data_q.shape != data_origin.shape:
-        raise ValueError(f"the shapes {tuple(data_q.shape)} and {tuple(data_origin.shape)} differ")
-    if data_q.numel() == 0:
-        raise ValueError("there is no element, and so no mean")
-    return data_q.sub_(data_origin).double().square().mean().item()
