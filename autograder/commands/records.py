@@ -240,14 +240,19 @@ def undo(output: Path) -> None:
 @click.option("--groups", type=click.IntRange(1), default=20, show_default=True, help="How many to show.")
 @click.pass_obj
 def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
-    """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything."""
+    """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything.
+
+    Then the answers that are mostly a copy of course_utils, whose sources students have.
+    """
+    from autograder.grading.copied import copied
     from autograder.grading.grader import find_submissions
     from autograder.labs.lab import Lab
     from autograder.records.similar import grouped
     from autograder.records.similar import similar as compare
 
     chosen = Lab(lab, root)
-    found = grouped(compare(chosen, find_submissions(chosen, submissions)))
+    handed_in = find_submissions(chosen, submissions)
+    found = grouped(compare(chosen, handed_in))
     for group in found[:groups]:
         console.print(", ".join(group.students), style="bold", markup=False, highlight=False)
         for exercise, likeness in group.exercises:
@@ -259,6 +264,11 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
             console.print(f"      ... {len(group.common) - 8} more lines in common", style="dim")
     if len(found) > groups:
         console.print(f"... {len(found) - groups} more: --groups {len(found)} shows them")
+    for submission in handed_in:
+        for copy in copied(chosen, submission.answers.sources):
+            console.print(f"{submission.student}: {copy}", style="bold", markup=False, highlight=False)
+            for line in copy.lines[:8]:
+                console.print(f"      {line}", markup=False, highlight=False, style="dim")
     console.print("Likeness is no proof: short exercises have few right answers. Read the answers before you judge.")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
+from autograder.grading.copied import copied
 from autograder.labs.build import release, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
@@ -86,6 +87,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         if source is not None:
             answers.sources[wanted.id] = source
     answers.notes += _oddities(lab, cells, released)
+    answers.notes += [str(copy) for copy in copied(lab, answers.sources)]
     return answers
 
 

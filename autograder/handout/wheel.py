@@ -37,7 +37,11 @@ STUDENTS_PART = (
 """Of `autograder`: what `course lab`, `check`, `data` and `doctor` need. Other commands say what is missing."""
 
 PACKED = (
+    "demos/bit_toggler.py",
     "numerics/affine.py",
+    "numerics/fixed_point.py",
+    "numerics/formats.py",
+    "numerics/rounding.py",
     "quantization/integer_layers.py",
     "quantization/observers.py",
     "quantization/real_quantization.py",

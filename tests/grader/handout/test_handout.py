@@ -220,3 +220,14 @@ def test_a_release_is_no_place_to_write_to_the_grader(mini: Lab, tmp_path: Path)
         notebook.metadata["course"]["release"] = odd
         nbformat.write(notebook, tmp_path / f"{mini.name}.ipynb")
         assert Submission.read("ann", mini, tmp_path).answers.notes == []
+
+
+def test_what_earns_points_when_pasted_is_packed() -> None:
+    """benchmarks/pasted.py measured it, for every exercise; the modules stand in the wheel without readable source."""
+    earning = {"demos/bit_toggler", "numerics/affine", "numerics/fixed_point", "numerics/formats", "numerics/rounding"}
+    earning |= {f"quantization/{name}" for name in ("integer_layers", "observers", "real_quantization")}
+    assert {f"{module}.py" for module in earning} <= set(wheel.PACKED)
+    files = wheel.payload(make.ROOT, make.ROOT / "data" / "none")
+    for name in wheel.PACKED:
+        text = files[f"course_utils/{name}"].decode()
+        assert "\ndef " not in text and "\nclass " not in text, name
