@@ -37,4 +37,5 @@ Markdown(overview())
 #
 # ## Something does not work?
 #
-# In a terminal, `course doctor` looks at your installation and says how to mend it.
+# In a terminal, `python start.py doctor` (where there is no `start.py`: `course doctor`) looks at your installation and
+# says how to mend it.
