@@ -374,6 +374,12 @@ def _best(student: str, files: list[_Found], lab: Lab, done: Collected) -> tuple
             done.end(file.source, "refused", why)
         done.without[student] = "; ".join(dict.fromkeys(f"{file.own_name}: {why}" for file, why in aside))
         return None
+    undated = [c for c in candidates if c[1].reading and c[1].reading.format.times and c[1].time is None]
+    if undated and len({c[1].source.parts[: c[1].source.outer - 1] for c in candidates}) > 1:
+        for _, file, _, _ in candidates:
+            done.end(file.source, "refused", "which is the later one? The time in its name cannot be read")
+        done.without[student] = "it is not known which hand-in is the later one"
+        return None
     *others, (_, best, content, problem) = sorted(candidates, key=lambda c: c[0])
     for file, why in aside:
         done.end(file.source, "passed over", why)

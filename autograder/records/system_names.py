@@ -33,7 +33,7 @@ class Format:
 
 
 _MOODLE = r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)"
-_BRIGHTSPACE = r"(?P<number>\d+)-\d+ - (?P<name>.+) - (?P<time>\w+ \w+,? \d{4},? \d{3,4}(?: ?[AP]M)?)"
+_BRIGHTSPACE = r"(?P<number>\d+)-\d+ - (?P<name>.+?) - (?P<time>(?:(?! - ).)*\b\d{4}\b(?:(?! - ).)*)"  # in any language
 _BRIGHTSPACE_TIMES = ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M", "%b %d, %Y %H%M")
 _NUMBER = r"[1-9]\d*"  # as databases count
 
@@ -172,6 +172,7 @@ def _reading(form: Format, match: re.Match) -> Reading:
 def _time(text: str | None, written: str) -> datetime | None:
     if text is None:
         return None
+    text = " ".join(text.replace(".", "").split())
     # strptime takes "1123" as hours and minutes, but of "902" it would make 90 and 2
     text = re.sub(r"(?<= )(\d)(\d\d)(?=( [AP]M)?$)", r"0\1\2", text.replace(",", ", ").replace("  ", " "))
     try:

@@ -103,6 +103,7 @@ def test_each_format_reads_its_example(form):
         ("1-2 - A - Oct 6, 2026 902 AM", "folder", datetime(2026, 10, 6, 9, 2)),
         ("1-2 - A - October 6, 2026 1202 AM", "folder", datetime(2026, 10, 6, 0, 2)),
         ("1-2 - A - 6 October, 2026 2102", "folder", datetime(2026, 10, 6, 21, 2)),
+        ("1-2 - A - Oct. 6, 2026 9 02 AM", "folder", None),
         ("L_al_attempt_2026-10-05-23-23-10.txt", "file", datetime(2026, 10, 5, 23, 23, 10)),
     ],
 )
@@ -190,9 +191,10 @@ ARCHIVES = {
             "31415-6203 - Ada Lovelace - Oct 5, 2026 1123 PM/00_mini.ipynb": "older",
             "31415-6203 - Ada Lovelace - Oct 6, 2026 902 AM/00_mini final.ipynb": "newer",
             "31415-6203 - Blaise Pascal - Oct 5, 2026 1040 AM/00_mini.ipynb": "b",
+            "27182-6203 - Cyd - 5 oktobra 2026 1040/00_mini.ipynb": "c",
             "index.html": b"<html>",
         },
-        {"Ada Lovelace_31415": "newer", "Blaise Pascal_31415": "b"},
+        {"Ada Lovelace_31415": "newer", "Blaise Pascal_31415": "b", "Cyd_27182": "c"},
     ),
     "Blackboard": (
         {
@@ -327,6 +329,11 @@ def test_archives(name, take, tmp_path):
         ({"ada/bad.zip": b"PK\x03\x04", "bob/m.ipynb": "b"}, ["ada/bad.zip: it is no zip archive"], ["ada"]),
         ({"ada/empty.zip": {}, "bob/m.ipynb": "b"}, ["ada/empty.zip: it is an empty archive"], ["ada"]),
         ({"ada/in.zip": {"deep.zip": b"PK"}, "bob/m.ipynb": "b"}, ["ada/in.zip/deep.zip: it is no notebook"], ["ada"]),
+        (
+            {"1-2 - Ada - 5 oktobra 2026 1123/m.ipynb": "1", "1-2 - Ada - 6 oktobra 2026 902/m.ipynb": "2"},
+            ["1-2 - Ada - 5 oktobra 2026 1123/m.ipynb: which is the later one?", "1-2 - Ada - 6 oktobra 2026 902"],
+            ["Ada_1"],
+        ),
         ({"nobodys.ipynb": "x", "ada/m.ipynb": "a", "bob/m.ipynb": "b"}, ["nobodys.ipynb: its name does not say"], []),
         ({"notes - v2.ipynb": "x"}, ["notes - v2.ipynb: its name does not say"], []),
         ({"ada_1_10_2_mine.ipynb": "a"}, ["ada_1_10_2_mine.ipynb: it may be of ada_1 or ada_1_10"], []),
