@@ -200,7 +200,7 @@ def _sensible(source: Source, flat: set[tuple[str, ...]], lab: Lab, roster: Rost
     said = readings(source.parts[source.outer - 1], "file")
     strict = [r for r in said if r.format.system != "Google Classroom"]
     said = strict or [r for r in said if _likeness(r.file, lab) or _known(roster, r.name)]
-    by_roster = [r for r in said if _known(roster, r.who)]
+    by_roster = [r for r in said if _known(roster, r.who) or (roster and roster.with_id(r.number))]
     by_lab = [r for r in said if _likeness(r.file, lab) == 2]
     return by_roster if len(by_roster) == 1 else by_lab if len(by_lab) == 1 else said
 
@@ -279,7 +279,7 @@ def _people_start(notebooks: list[Source], lab: Lab, stem: str) -> tuple[int, li
 def _is_work(name: str, lab: Lab) -> bool:
     """Whether a folder is of one's work rather than of one's name."""
     other = r"(version|lab|sheet|blatt|part|exercise|assignment) ?\d+|old|new|final|work|src|backup|notebooks?"
-    return bool(_likeness(name, lab)) or name in lab_names(lab.root) or bool(re.fullmatch(other, name, re.IGNORECASE))
+    return _likeness(name, lab) == 2 or name in lab_names(lab.root) or bool(re.fullmatch(other, name, re.IGNORECASE))
 
 
 def _is_nobody(name: str, lab: Lab, stem: str) -> bool:
@@ -303,7 +303,8 @@ def _students(
             file.time = time
         for name in names:
             try:
-                student = roster.student(name) if roster is not None else None
+                canvas = file.reading is not None and file.reading.format.system == "Canvas"
+                student = roster and ((roster.with_id(file.reading.number) if canvas else None) or roster.student(name))
             except CourseError as error:
                 done.end(file.source, "refused", str(error))
                 break

@@ -119,15 +119,22 @@ class Roster:
                 there.add(self.student(name))
         return [student for student in self.students if student not in there]
 
+    def with_id(self, number: str) -> str | None:
+        """The folder's name of whom the system of this roster gives this id; None if it is nobody's."""
+        return next((person.student for person in self.people if number and person.id == number), None)
+
     def _people(self, text: str) -> tuple[Person, ...]:
         text = _plain(text)
-        if text in self._by_folder:
-            return self._by_folder[text]
+        if found := self._by_folder.get(text) or self._by_id.get(text) or self._by_name.get(_run_together(text)):
+            return found
         if match := re.fullmatch(r"(?P<name>.+)[_ ](?P<number>\d+)", text):
+            if match["name"] == "participant":  # Moodle's, where grading is anonymous
+                return tuple(p for p in self.people if p.participant == match["number"])
+            named, letters = self._called(match["name"]), _run_together(match["name"])
             numbered = self._by_id.get(match["number"], ())
-            named = self._called(match["name"])
-            # Moodle counts anew in every assignment, so a number alone may be somebody else's
-            return tuple(p for p in numbered if p in named) or named or numbered
+            # Moodle counts anew in every assignment, and "week_2" is no name: a number alone may be somebody else's
+            likely = tuple(p for p in numbered if not p.name or any(w in letters for w in _words(p.name)))
+            return tuple(p for p in numbered if p in named) or named or likely
         return self._called(text)
 
     def _called(self, text: str) -> tuple[Person, ...]:
@@ -135,6 +142,8 @@ class Roster:
         parts = text.split("-")
         for start in range(len(parts)):
             rest = "-".join(parts[start:]).strip()
+            if start and rest.isdecimal():  # the number of a week, say
+                return ()
             if found := self._by_folder.get(rest) or self._by_id.get(rest) or self._by_name.get(_run_together(rest)):
                 return found
         return ()
@@ -288,6 +297,11 @@ def _run_together(text: str) -> str:
     """A name's letters, as Canvas writes it into files."""
     text = unicodedata.normalize("NFC", text).casefold()
     return "".join(c for c in text if unicodedata.category(c)[0] in "LMN")
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name that are long enough to be found again in it."""
+    return [word for word in map(_run_together, re.split(r"[\s,.-]+", name)) if len(word) > 2]
 
 
 def _grouped(pairs: Iterable[tuple[str, Person]]) -> dict[str, tuple[Person, ...]]:

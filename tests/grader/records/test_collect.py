@@ -263,6 +263,10 @@ ARCHIVES = {
         {"ada": "a", "bob": "b"},
     ),
     "two folders around, and one person": ({"Downloads/in/ada/00_mini.ipynb": "a"}, {"ada": "a"}),
+    "folders named by the lab and the person": (
+        {"all/00_mini-ada/00_mini.ipynb": "a", "all/00_mini-bob/x.ipynb": "b"},
+        {"00_mini-ada": "a", "00_mini-bob": "b"},
+    ),
     "sections": (
         {"mon/ada/00_mini.ipynb": "a", "mon/bob/00_mini.ipynb": "b", "tue/cyd/00_mini.ipynb": "c"},
         {"ada": "a", "bob": "b", "cyd": "c"},
@@ -431,6 +435,8 @@ CLASS = Roster(
         {"ada.ipynb": "a", "Blaise Pascal.ipynb": "b"},
         {"Ada Lovelace - x.ipynb": "a", "Pascal, Blaise - notes.ipynb": "b"},
         {"ada@x.org/m.ipynb": "a", "Lab_bp9_attempt_2026-10-05-23-23-10_m.ipynb": "b"},
+        {"team_1_4711_10_00_mini.ipynb": "a", "team_2_4712_11_00_mini.ipynb": "b"},  # of whoever handed in for the team
+        {"week-4713/ada/m.ipynb": "a", "week-4713/blaise/m.ipynb": "b"},
         {"lovelaceada_4711_10_2_mine.ipynb": "a", "pascalblaise_4712_11_3_x.ipynb": "b"},
     ],
 )

@@ -42,7 +42,7 @@ def written(folder: Path, content: str | bytes) -> Path:
     ("content", "folders", "calls"),
     [
         (CANVAS, ["ada@x.org", "blaise@x.org"], ["lovelaceada_4711", "4711", "Lovelace, Ada", "SID-1", "ADA@x.org"]),
-        (MOODLE, ["ada@x.org", "blaise@x.org"], ["Ada Lovelace_123456", "Participant 123456", "Ada Lovelace_99"]),
+        (MOODLE, ["ada@x.org", "blaise@x.org"], ["Ada Lovelace_123456", "Participant_123456", "Ada Lovelace_99"]),
         (PARTICIPANTS, ["ada@x.org", "b@x.org"], ["Group 1-Ada Lovelace_5", "ada lovelace", "adalovelace"]),
         (GRADESCOPE, ["ada@x.org", "blaise@x.org"], ["Ada Lovelace", "1"]),
         (BRIGHTSPACE, ["alovelace", "bpascal"], ["Ada Lovelace", "1001", "02-mini-alovelace", "alovelace"]),
@@ -109,6 +109,24 @@ def test_two_of_one_name_are_told_apart_by_their_numbers_and_never_guessed(tmp_p
 def test_a_number_of_another_assignment_does_not_make_one_person_another(tmp_path):
     roster = read_roster(written(tmp_path, "Identifier,Full name\nParticipant 1,Ada Li\nParticipant 2,Bo Ek\n"))
     assert roster.student("Ada Li_2") == "Ada Li"
+
+
+@pytest.mark.parametrize("text", ["week-2", "lab_2", "Lab 2", "section 2", "x-y_2", "lab-2-submissions"])
+def test_a_number_that_is_also_an_id_does_not_make_a_person_of_a_folder(text, tmp_path):
+    roster = read_roster(written(tmp_path, "student,id,name\nada,1,Ada Lovelace\nbob,2,Bob Ek\n"))
+    assert roster.student(text) is None
+    assert (roster.student("2"), roster.with_id("2"), roster.with_id("3"), roster.with_id("")) == (
+        "bob",
+        "bob",
+        None,
+        None,
+    )
+
+
+def test_an_id_behind_a_name_that_the_roster_writes_otherwise(tmp_path):
+    roster = read_roster(written(tmp_path, "student,id,name\nada,4711,Ada King\nbob,4712,\n"))
+    assert roster.student("lovelaceada_4711") == "ada"
+    assert roster.student("ekbob_4712") == "bob"
 
 
 def test_hyphens_in_names_are_no_groups(tmp_path):
