@@ -153,10 +153,11 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
     from autograder.labs.lab import Lab
     from autograder.records.feedback import FOLDER, write_feedback
     from autograder.records.origins import origins, pack
+    from autograder.records.roster import course_roster
     from autograder.records.rows import read_records
 
     records = read_records(output, [lab])
-    pages = write_feedback(Lab(lab, root), records, output)
+    pages = write_feedback(Lab(lab, root), records, output, course_roster(root))
     console.print(f"{lab}: {len(pages)} pages in {output / FOLDER}", markup=False, soft_wrap=True)
     waiting = records.rows.loc[records.rows["status"] == "by hand", "student"].unique()
     if len(waiting):

@@ -66,7 +66,10 @@ def rehearsal(output: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="dry-run-") as folder:
         if (database := Path(output) / GRADEBOOK).is_file():
             _copy(database, Path(folder) / GRADEBOOK)
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        except CourseError as error:  # what is wrong with the copy is wrong with the gradebook
+            raise CourseError(str(error).replace(folder, str(output))) from error
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -28,6 +28,7 @@ from autograder.labs.lab import Lab
 from autograder.records.gradebook import SECRET, nbgrader_id
 from autograder.records.markdown import safe_markdown
 from autograder.records.report import KINDS, clean
+from autograder.records.roster import Roster
 from autograder.records.rows import Records, Submitted
 
 FOLDER = "feedback"
@@ -66,8 +67,11 @@ class Cell:
     is_answer: bool
 
 
-def write_feedback(lab: Lab, records: Records, output: Path) -> dict[str, Path]:
+def write_feedback(lab: Lab, records: Records, output: Path, roster: Roster | None = None) -> dict[str, Path]:
     """Writes a page for everybody who has grades in a lab, where nbgrader's ``release_feedback`` looks for them.
+
+    Args:
+        roster: for the names of people, if there is one.
 
     Returns:
         Student -> page.
@@ -83,7 +87,9 @@ def write_feedback(lab: Lab, records: Records, output: Path) -> dict[str, Path]:
             raise CourseError(f"{notebook} is not there: run `course grade {lab.name}` once more")
         path = page_path(output, student, lab.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(feedback_page(lab, student, records, nbformat.read(notebook, 4)), encoding="utf-8")
+        people = roster.students.get(student, ()) if roster else ()
+        name = ", ".join(person.name for person in people if person.name)
+        path.write_text(feedback_page(lab, student, records, nbformat.read(notebook, 4), name), encoding="utf-8")
         for name in ("timestamp.txt", SECRET):
             if (beside / name).is_file():
                 shutil.copyfile(beside / name, path.parent / name)

@@ -22,6 +22,7 @@ from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records.feedback import _told, has_current_page, write_feedback
 from autograder.records.origins import origins, pack, remember
+from autograder.records.roster import read_roster
 from autograder.records.rows import read_records
 
 NAMES = ["ann", "bob [2] *?", "Zoë {x}", "<b>eve"]
@@ -91,6 +92,14 @@ def test_a_page_that_is_out_of_date_is_told(pages: dict[str, str], tmp_path: Pat
     assert has_current_page(records, "ann", "00_mini", tmp_path) is False
     assert has_current_page(records, NAMES[1], "00_mini", tmp_path)
     assert has_current_page(records, "nobody", "00_mini", tmp_path) is None
+
+
+def test_a_page_calls_people_by_their_names(mini: Lab, tmp_path: Path) -> None:
+    (tmp_path / "roster.csv").write_text("student,name\nteam,Ada Lovelace\nteam,Emmy Noether\n")
+    write_grades(mini, tmp_path, {"team": {}, "zoe": {}})
+    written = write_feedback(mini, read_records(tmp_path), tmp_path, read_roster(tmp_path / "roster.csv"))
+    assert "<bdi>Ada Lovelace, Emmy Noether</bdi>" in written["team"].read_text()
+    assert "<bdi>zoe</bdi>" in written["zoe"].read_text()
 
 
 def test_a_page_needs_the_notebook(mini: Lab, tmp_path: Path) -> None:

@@ -205,3 +205,10 @@ def test_the_gradebook_of_many_labs_fits_80_columns(mini, tmp_path):
     assert max(map(len, shown.splitlines())) <= 80
     assert "Ada Lovelace" in shown and "07: 07_a_lab_with_quite_a_long_name" in shown
     assert "course mark" in shown
+
+
+def test_what_is_wrong_with_the_gradebook_is_told_of_it_and_not_of_a_copy(mini, tmp_path):
+    (tmp_path / "gradebook.db").write_text("no database\n" * 100)
+    with pytest.raises(CourseError) as told, backups.rehearsal(tmp_path) as place:
+        write_grades(mini, place, {"ann": {}})
+    assert str(told.value).startswith(f"{tmp_path / 'gradebook.db'} is not a gradebook")
