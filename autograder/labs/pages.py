@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from autograder import ROOT
+from autograder import HANDOUT, ROOT
 from autograder.errors import CourseError
 
 DEMOS, START = "demos", "start"
@@ -69,7 +70,24 @@ def write_start_page(root: Path = ROOT) -> Path:
     except Exception as error:  # no kernel, a kernel of another environment, a cell that fails
         raise CourseError(f"{source} cannot be run: {error}") from error
     nbformat.write(notebook, page.path)
+    if (root / HANDOUT).is_file():
+        name_the_language(root / "notebooks", notebook.metadata["language_info"])
     return page.path
+
+
+def name_the_language(folder: Path, language: dict) -> None:
+    """Writes into untouched notebooks which Python runs them, as JupyterLab would: else it calls them changed at once.
+
+    Args:
+        folder: a student's notebooks. In a checkout they are to stay fresh builds.
+        language: as a kernel tells it.
+    """
+    for path in sorted(folder.rglob("*.ipynb")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one is told of elsewhere
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            if notebook["metadata"]["language_info"] == {"name": "python"}:  # as released
+                notebook["metadata"]["language_info"] = dict(language)
+                path.write_text(nbformat.writes(nbformat.from_dict(notebook)) + "\n", encoding="utf-8", newline="\n")
 
 
 def open_jupyterlab(root: Path, path: Path, arguments: Sequence[str]) -> None:

@@ -14,7 +14,10 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import nbformat
 import pytest
@@ -118,6 +121,8 @@ def test_the_start_page_is_made_anew(student: Student) -> None:
     assert done.returncode == 0, done.stderr
     page = (student.folder / "notebooks" / "start.ipynb").read_text(encoding="utf-8")
     assert all(f"{name}/{name}.ipynb" in page for name in LABS)
+    told = json.loads(student.notebook(LABS[0]).read_text(encoding="utf-8"))["metadata"]["language_info"]
+    assert told["version"] and told["codemirror_mode"], "else JupyterLab would call an untouched notebook changed"
 
 
 @pytest.mark.parametrize("name", ["01_floating_point", "03_quantized_layer", "06_yolo_minifloat"])
@@ -167,3 +172,27 @@ def test_the_demos_run(student: Student) -> None:
     path = student.folder / "notebooks" / "demos.ipynb"
     done = student.run(student.python, "-c", EXECUTE, "--timeout=600", path)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_notebook_alone_fetches_the_package(tmp_path: Path) -> None:
+    """As on Colab: a kernel without the kit, and the wheel on the web (here: this machine's own)."""
+    lab = Lab("01_floating_point")
+    served = tmp_path / "web"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(served))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        made = make_handout([lab], ROOT, tmp_path / "out", f"http://127.0.0.1:{server.server_port}/")
+        served.mkdir()
+        (wheel,) = made.folder.glob("*.whl")
+        shutil.copy(wheel, served)
+        alone = Student(tmp_path / "kaggle", borrowed_environment(tmp_path / "env"))
+        alone.notebook(lab.name).parent.mkdir(parents=True)
+        shutil.copy(made.folder / "notebooks" / lab.name / f"{lab.name}.ipynb", alone.notebook(lab.name))
+        assert alone.run(alone.python, "-c", "import course_utils").returncode, "it is not here yet"
+        alone.answer(lab.name)
+        done = alone.run(alone.python, "-c", EXECUTE, "--inplace", "--timeout=600", alone.notebook(lab.name))
+        server.shutdown()
+    assert done.returncode == 0, done.stderr[-2000:]
+    graded = alone.notebook(lab.name).parent
+    with Grader() as grader:
+        assert grader.grade(Submission.read("somebody", lab, graded)).score == lab.max_score
