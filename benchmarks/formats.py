@@ -1,4 +1,4 @@
-"""How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints two tables.
+"""How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints three tables.
 
 Every implementation runs in a process of its own, with one thread, on the same N(0, 1) numbers. The processes take
 turns, one call each, and every call is preceded by a ``torch.clone`` in the same process. A figure is the median over
@@ -8,8 +8,11 @@ use the machine; what noise is left hits the clone alike. The tensor is larger t
 takes one that fits a large third-level cache: there a clone is faster, and whatever else is done shows more.
 
 The first table is speed. Of the integers, "zeros" means a zero point of its own for each channel or block; without the
-word all are 0, and per tensor it is 3. The second is what each returns for NaN, infinities, -0 and a number too large,
-and how many of a million numbers it rounds to another value than the first line does.
+word all are 0, and per tensor it is 3. "encode" and "decode" are from float32 to codes and back; "mxfp8", "mxfp4" and
+"nvfp4" are numbers in blocks to numbers, "mxfp8 codes" to the codes of elements and scales. The second table is this
+kit's alone: every method, and of several formats the slowest (float16, bfloat16 and float64 compared with a clone of that
+dtype); and two threads against one, on the wall's clock. The third is what each returns for NaN, infinities, -0 and a
+number too large, and how many of a million numbers it rounds to another value than the first line does.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--write`` puts the tables
 into docs/numerics.md and the chart beside it.
@@ -34,7 +37,10 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLOATS = {"e4m3": (4, 3), "e5m2": (5, 2), "e3m4": (3, 4), "e6m9": (6, 9), "bfloat16": (8, 7)}
-CASES = [*FLOATS, "e4m3 stochastic", "int8", "int8 per channel", "int8 per block", "channel, zeros", "block, zeros"]
+CODES = ["encode e4m3", "decode e4m3", "encode bfloat16", "decode bfloat16", "encode e2m1"]
+BLOCKED = ["mxfp8", "mxfp8 codes", "mxfp4", "nvfp4"]
+INTEGERS = ["int8", "int8 per channel", "int8 per block", "channel, zeros", "block, zeros"]
+CASES = [*FLOATS, "e4m3 stochastic", *CODES, *BLOCKED, *INTEGERS]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
@@ -52,10 +58,17 @@ def ours_compiled() -> Calls:
     import torch
 
     from course_utils.numerics import affine
+    from course_utils.numerics.block_formats import BLOCK_FORMATS, NVFP4
     from course_utils.numerics.formats import FORMATS, FloatFormat
 
     calls = {name: (FORMATS.get(name) or FloatFormat(*bits)).quantize for name, bits in FLOATS.items()}
     calls["e4m3 stochastic"] = lambda x: FORMATS["e4m3"].quantize(x, "stochastic")
+    for name in ("e4m3", "bfloat16", "e2m1"):
+        f = FORMATS[name]
+        calls[f"encode {name}"] = f.encode
+        calls[f"decode {name}"] = lambda x, f=f, n=name: f.decode(_once(n, x.shape, lambda: f.encode(x)))
+    calls["mxfp8"], calls["mxfp8 codes"] = BLOCK_FORMATS["mxfp8_e4m3"].quantize, BLOCK_FORMATS["mxfp8_e4m3"].encode
+    calls["mxfp4"], calls["nvfp4"] = BLOCK_FORMATS["mxfp4"].quantize, NVFP4.quantize
     calls["int8"] = lambda x: affine.fake_quantize(x, SCALE, ZERO_POINT, signed=True)
     rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
     calls["int8 per channel"] = lambda x: affine.fake_quantize(x, rows, signed=True, axis=0)
@@ -82,6 +95,10 @@ def torch_own() -> Calls:
         "e4m3": lambda x: x.to(torch.float8_e4m3fn).float(),
         "e5m2": lambda x: x.to(torch.float8_e5m2).float(),
         "bfloat16": lambda x: x.bfloat16().float(),
+        "encode e4m3": lambda x: x.to(torch.float8_e4m3fn),
+        "decode e4m3": lambda x: _once("e4m3", x.shape, lambda: x.to(torch.float8_e4m3fn)).float(),
+        "encode bfloat16": lambda x: x.bfloat16(),
+        "decode bfloat16": lambda x: _once("bfloat16", x.shape, lambda: x.bfloat16()).float(),
         "int8": lambda x: torch.fake_quantize_per_tensor_affine(x, SCALE, ZERO_POINT, -128, 127),
     }
     rows, zeros = torch.linspace(SCALE / 2, SCALE, CHANNELS), torch.zeros(CHANNELS, dtype=torch.int32)
@@ -121,6 +138,7 @@ def torchao_compiled() -> Calls:
 def torchao() -> Calls:
     import torch
     from torchao.prototype.custom_fp_utils import _f32_to_floatx_unpacked, _floatx_unpacked_to_f32
+    from torchao.prototype.mx_formats import mx_tensor, nvfp4_tensor
     from torchao.quantization.quant_primitives import dequantize_affine, quantize_affine
 
     def minifloat(e: int, m: int) -> Callable:
@@ -135,8 +153,23 @@ def torchao() -> Calls:
 
         return call
 
+    def mx(element: torch.dtype) -> Callable:
+        def call(x):
+            scales, codes = mx_tensor.to_mx(x, element, BLOCK)
+            return mx_tensor.to_dtype(codes, scales, element, BLOCK, torch.float32)
+
+        return call
+
+    def nvfp4(x):
+        scale = nvfp4_tensor.per_tensor_amax_to_scale(x.abs().amax())
+        return nvfp4_tensor.NVFP4Tensor.to_nvfp4(x, per_tensor_scale=scale).dequantize(torch.float32)
+
     rows = torch.linspace(SCALE / 2, SCALE, CHANNELS)
     calls = {name: minifloat(*bits) for name, bits in FLOATS.items() if sum(bits) < 8}
+    calls["encode e2m1"] = lambda x: _f32_to_floatx_unpacked(x, 2, 1)
+    calls["mxfp8"], calls["mxfp4"] = mx(torch.float8_e4m3fn), mx(torch.float4_e2m1fn_x2)
+    calls["mxfp8 codes"] = lambda x: mx_tensor.to_mx(x, torch.float8_e4m3fn, BLOCK)
+    calls["nvfp4"] = nvfp4
     calls["int8"] = integers(lambda x: tuple(x.shape), lambda x: torch.tensor(SCALE), ZERO_POINT)
     calls["int8 per channel"] = integers(lambda x: (1, x.shape[1]), lambda x: rows, 0)
     calls["int8 per block"] = integers(lambda x: (1, BLOCK), _scales, 0)
@@ -197,11 +230,22 @@ def ml_dtypes() -> Calls:
     def cast(dtype: type) -> Callable:
         return lambda x: torch.from_numpy(x.numpy().astype(dtype).astype(np.float32))
 
+    def codes(dtype: type) -> Callable:
+        return lambda x: x.numpy().astype(dtype)
+
+    def numbers(dtype: type) -> Callable:
+        return lambda x: _once(dtype.__name__, x.shape, lambda: x.numpy().astype(dtype)).astype(np.float32)
+
     return {
         "e4m3": cast(ml_dtypes.float8_e4m3fn),
         "e5m2": cast(ml_dtypes.float8_e5m2),
         "e3m4": cast(ml_dtypes.float8_e3m4),
         "bfloat16": cast(ml_dtypes.bfloat16),
+        "encode e4m3": codes(ml_dtypes.float8_e4m3fn),
+        "decode e4m3": numbers(ml_dtypes.float8_e4m3fn),
+        "encode bfloat16": codes(ml_dtypes.bfloat16),
+        "decode bfloat16": numbers(ml_dtypes.bfloat16),
+        "encode e2m1": codes(ml_dtypes.float4_e2m1fn),
     }
 
 
@@ -233,8 +277,14 @@ def gfloat() -> Calls:
         y = g.round_ndarray(info(4, 3), x.numpy(), g.RoundMode.StochasticFast, True, bits, 8)
         return torch.from_numpy(y)
 
+    def decode(x):
+        codes = _once("e4m3", x.shape, lambda: g.encode_ndarray(info(4, 3), minifloat(4, 3)(x).numpy()))
+        return g.decode_ndarray(info(4, 3), codes)
+
     calls = {name: minifloat(*bits) for name, bits in FLOATS.items()}
     calls["e4m3 stochastic"] = stochastic
+    calls["encode e4m3"] = lambda x: g.encode_ndarray(info(4, 3), minifloat(4, 3)(x).numpy())
+    calls["decode e4m3"] = decode
     return calls
 
 
@@ -312,6 +362,87 @@ IMPLEMENTATIONS = {
 }
 
 
+# Every method of this kit's formats.
+
+
+def methods(x) -> dict[str, list[tuple]]:
+    """row -> [(call, tensor, the tensor whose clone it is compared with)]: a row shows the slowest of them."""
+    import torch
+
+    from course_utils.numerics.block_formats import BLOCK_FORMATS, NVFP4
+    from course_utils.numerics.formats import FORMATS, DynamicFixedPoint, FixedPoint, FloatFormat
+
+    floats = [f for name, f in FORMATS.items() if f.bits <= 16 and name != "e8m0"] + [FloatFormat(6, 9)]
+    powers, fixed = [FORMATS["e8m0"], FloatFormat(5, 0)], [FixedPoint(4, 4), FixedPoint(8, 8)]
+    half, brain, double = x.half(), x.bfloat16(), x.double()
+    rows: dict[str, list[tuple]] = {}
+    for rounding in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+        rows[f"quantize, {rounding}"] = [(lambda t, f=f, r=rounding: f.quantize(t, r), x, x) for f in floats]
+    rows["quantize, overflowing"] = [(lambda t, f=f: f.quantize(t, overflow="infinity"), x, x) for f in floats[:2]]
+    rows["quantize, no mantissa"] = [(f.quantize, x.abs(), x) for f in powers]
+    rows["encode, no mantissa"] = [(f.encode, x.abs(), x) for f in powers]
+    rows["encode"] = [(f.encode, x, x) for f in floats]
+    rows["encode, stochastic"] = [(lambda t, f=f: f.encode(t, "stochastic"), x, x) for f in floats[:3]]
+    rows["decode"] = [(f.decode, f.encode(x), x) for f in (*floats, FORMATS["e8m0"])]
+    for name, t in (("float16", half), ("bfloat16", brain), ("float64", double)):
+        some = [f for f in floats if f.quantize(t[:1, :1]).dtype == t.dtype]
+        rows[f"quantize {name}"] = [(f.quantize, t, t) for f in some]
+    rows["fixed point, quantize"] = [(f.quantize, x, x) for f in fixed]
+    rows["fixed point, encode"] = [(f.encode, x, x) for f in fixed]
+    rows["fixed point, decode"] = [(f.decode, f.encode(x), x) for f in fixed]
+    rows["dynamic fixed point"] = [(DynamicFixedPoint(8).quantize, x, x)]
+    for name, f in {**BLOCK_FORMATS, "nvfp4": NVFP4}.items():
+        rows[f"{name}, quantize"], rows[f"{name}, encode"] = [(f.quantize, x, x)], [(f.encode, x, x)]
+    return {name: calls for name, calls in rows.items() if calls} | {"": [(torch.clone, x, x)]}
+
+
+def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
+    """In a process of its own: sends row -> (ratio to a clone, one thread's time on the wall / two threads')."""
+    import torch
+
+    from course_utils.numerics import chunks
+
+    torch.set_num_threads(1)
+    chunks.COMPILED_FROM = chunks.COMPILED_FROM if compiled else math.inf
+    x = torch.randn(CHANNELS, elements // CHANNELS, generator=torch.Generator().manual_seed(0))
+    found = {}
+    with torch.no_grad():
+        for name, calls in methods(x).items():
+            ratios, gains = [], []
+            for call, t, compared in calls:
+                call(t)
+                pairs = [timed(call, t, compared) for _ in range(rounds)]
+                ratios.append(statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs))
+            if compiled and name:
+                walls: dict[int, list[float]] = {1: [], 2: []}
+                for _ in range(2 * rounds):
+                    for threads, seconds in walls.items():
+                        torch.set_num_threads(threads)
+                        start = time.perf_counter()
+                        call(t)
+                        seconds.append(time.perf_counter() - start)
+                torch.set_num_threads(1)
+                gains.append(min(walls[1]) / min(walls[2]))
+            found[name] = (max(ratios), *gains)
+    pipe.send(found)
+
+
+def methods_table(elements: int, rounds: int) -> str:
+    columns: list[dict] = []
+    spawn = multiprocessing.get_context("spawn")
+    for compiled, size in ((True, elements), (True, elements // 4), (False, elements)):
+        ours, theirs = spawn.Pipe()
+        process = spawn.Process(target=serve_methods, args=(compiled, size, rounds, theirs), daemon=True)
+        process.start()
+        columns.append(ours.recv())
+        process.join()
+    rows = [
+        [name, *(f"{c[name][0]:.1f}" for c in columns), f"{columns[0][name][1]:.1f}"] for name in columns[0] if name
+    ]
+    head = ["times a clone", f"compiled, {elements:,}", f"compiled, {elements // 4:,}", f"torch only, {elements:,}"]
+    return table([*head, "two threads: times as fast"], rows)
+
+
 # The processes.
 
 
@@ -336,13 +467,13 @@ def serve(name: str, elements: int, pipe) -> None:
             pipe.send(timed(calls[case], x) if what == "time" else probed(calls[case], x[:, :1024]))
 
 
-def timed(call: Callable, x) -> tuple[float, float]:
-    """Processor seconds of a clone and of the call, each after a warm-up of its own."""
+def timed(call: Callable, x, compared=None) -> tuple[float, float]:
+    """Processor seconds of a clone (of ``compared``, or of ``x``) and of the call, each after a warm-up of its own."""
     seconds = []
-    for function in (lambda x: x.clone(), call):
-        function(x)
+    for function, given in ((lambda x: x.clone(), x if compared is None else compared), (call, x)):
+        function(given)
         start = time.process_time()
-        function(x)
+        function(given)
         seconds.append(time.process_time() - start)
     return tuple(seconds)
 
@@ -497,12 +628,15 @@ def main() -> None:
     speed = f"{arguments.elements:,} numbers; {machine()}\n\n{speed_table(names, ratios)}"
     behaviour = "\n\n".join(behaviour_table(processes, case) for case in ("e4m3", "e5m2", "int8"))
     print(f"\n{speed}\n\n{behaviour}")
+    for process in processes:
+        process.pipe.send(None)
+    every = methods_table(arguments.elements, arguments.rounds)
+    print(f"\n{every}\n\nload of the machine: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     if arguments.write:
+        write("methods", every)
         chart(names, ratios, DOCS / "numerics.svg")
         write("speed", speed)
         write("behaviour", behaviour)
-    for process in processes:
-        process.pipe.send(None)
 
 
 if __name__ == "__main__":

@@ -164,10 +164,15 @@ class BlockFormat:
         require_rounding(rounding)
         compute = torch.promote_types(x.dtype, torch.float32)
 
+        found = []
+
         def work(flat: Tensor, out: Tensor) -> None:
             block = flat.view(-1, self.block_size)
-            scale = self._decoded(self._scale_codes(block, tensor_scale), tensor_scale, compute).unsqueeze(-1)
-            element = torch.where(scale.isnan(), 0.0, block / scale)
+            found.append(self._scale_codes(block, tensor_scale))
+            scale = self._decoded(found[-1], tensor_scale, compute).unsqueeze(-1)
+            element = block / scale
+            if (nan := scale.isnan()).any():
+                element.masked_fill_(nan, 0.0)
             out.copy_(self.element.encode(element, rounding, generator=generator).view(-1))
 
         if self._runs_compiled(blocks):
@@ -175,7 +180,7 @@ class BlockFormat:
             codes, scales = self._compiled("encode_blocks", blocks, *arguments)
         else:
             codes = in_blocks(work, blocks, compute, self.element.code_dtype)
-            scales = self._scale_codes(blocks.to(compute), tensor_scale)
+            scales = torch.cat(found).view(blocks.shape[:-1])
         return codes.flatten(-2)[..., : x.shape[-1]], scales
 
     def _decode(self, codes: Tensor, scales: Tensor, tensor_scale: Tensor | None) -> Tensor:

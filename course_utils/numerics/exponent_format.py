@@ -1,7 +1,7 @@
 """The format of MX scales, e8m0; `formats` hands its name on.
 
-A power of two is nothing but an exponent, and a float64 has one in its bits, wide enough for all of them: so the code
-is what is left of those bits when the mantissa has been rounded away. docs/bits.md tells more.
+A power of two is nothing but an exponent, and a float32 has one in its bits: so the code is what is left of those bits
+when the mantissa has been rounded away. docs/bits.md tells more.
 
 Stands on `rounding`, `carriers`, `chunks`. Source: OCP microscaling formats (MX) 1.0, section 5.4.1.
 """
@@ -19,7 +19,8 @@ from course_utils.numerics.rounding import Overflow, Rounding, require_overflow,
 
 __all__ = ["ExponentFormat"]
 
-MANTISSA_BITS, BIAS = 52, 1023  # of float64
+# (integer type of the same width, bits of the mantissa, bias of the exponent)
+LAYOUT = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
 
 
 @dataclass(frozen=True)
@@ -68,32 +69,38 @@ class ExponentFormat:
     ) -> Tensor:
         """The codes of ``quantize(x, ...)``: uint8, exponent plus 127, 255 for NaN.
 
-        They are the exponent field of a float64, whose mantissa is rounded away; docs/bits.md tells more.
+        They are the exponent field of a float32, whose mantissa is rounded away.
         """
         require_floating(x)
         require_rounding(rounding)
         require_overflow(overflow)
 
         def work(block: Tensor, out: Tensor) -> None:
-            code = block.abs().view(torch.int64).sub_((BIAS - self.bias) << MANTISSA_BITS).clamp_min_(0)
+            integer, mantissa_bits, bias = LAYOUT[block.dtype]
+            code = block.abs().view(integer).sub_((bias - self.bias) << mantissa_bits)
+            if block.dtype == torch.float32:  # from 2^-127 to 2^-126 its numbers are subnormal: half as many for a step
+                code.sub_((2**mantissa_bits - code).clamp_min_(0))
+            code.clamp_min_(0)
             if rounding == "stochastic":
-                draw = torch.rand(code.shape, generator=generator, dtype=torch.float64, device=code.device)
-                code.add_(draw.mul_(2.0**MANTISSA_BITS).long())
+                draw = torch.rand(code.shape, generator=generator, dtype=block.dtype, device=code.device)
+                code.add_(draw.mul_(2.0**mantissa_bits).to(integer))
             elif rounding == "nearest-even":
-                code.add_((code >> MANTISSA_BITS).bitwise_and_(1)).add_(2 ** (MANTISSA_BITS - 1) - 1)
+                code.add_((code >> mantissa_bits).bitwise_and_(1)).add_(2 ** (mantissa_bits - 1) - 1)
             elif rounding == "nearest-away":
-                code.add_(2 ** (MANTISSA_BITS - 1))
-            code = (code >> MANTISSA_BITS).clamp_max_(254 if overflow == "saturate" else 255)
-            out.copy_(code.masked_fill_((block < 0) | block.isnan(), 255))
+                code.add_(2 ** (mantissa_bits - 1))
+            code.bitwise_right_shift_(mantissa_bits).clamp_max_(254 if overflow == "saturate" else 255)
+            if block.numel() and not block.amin() >= 0:  # there are negative numbers or NaN
+                code.masked_fill_((block < 0) | block.isnan(), 255)
+            out.copy_(code)
 
-        return encoded(self, x, rounding, overflow, generator, torch.float64, work)
+        return encoded(self, x, rounding, overflow, generator, torch.promote_types(x.dtype, torch.float32), work)
 
     def decode(self, codes: Tensor) -> Tensor:
         """The values of codes in [0, 255]: float32, the same shape; 255 is NaN."""
         return decoded(self, codes)
 
     def _values(self, codes: Tensor) -> Tensor:
-        value = ((codes.long() - self.bias + BIAS) << MANTISSA_BITS).view(torch.float64)
+        value = ((codes.long() - self.bias + 1023) << 52).view(torch.float64)
         return torch.where(codes == 255, torch.nan, value).float()
 
     def _compiled(self, loops, real: type, rounding: Rounding, overflow: Overflow):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.numerics.carriers import holds, integer_dtype, power_of_two, require_floating
-from course_utils.numerics.chunks import REAL, decoded, encoded, largest_finite, quantized, require_no_nan
+from course_utils.numerics.chunks import REAL, decoded, encoded, largest_finite, may_have_nan, quantized, require_no_nan
 from course_utils.numerics.rounding import Rounding, require_overflow, require_rounding, round_
 
 __all__ = ["DynamicFixedPoint", "FixedPoint"]
@@ -150,7 +150,7 @@ class FixedPoint:
         self._require(x, rounding, overflow)
 
         def work(block: Tensor, out: Tensor) -> None:
-            if block.isnan().any():
+            if may_have_nan(block) and block.isnan().any():
                 require_no_nan(self)
             out.copy_(round_(block / self.step, rounding, generator).clamp_(*self.code_range))
 

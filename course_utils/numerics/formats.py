@@ -71,7 +71,7 @@ import torch
 from torch import Tensor
 
 from course_utils.numerics.carriers import holds, power_of_two, require_floating
-from course_utils.numerics.chunks import decoded, encoded, quantized, require_no_nan
+from course_utils.numerics.chunks import decoded, encoded, may_have_nan, quantized, require_no_nan
 from course_utils.numerics.exponent_format import ExponentFormat
 from course_utils.numerics.fixed_point import DynamicFixedPoint, FixedPoint
 from course_utils.numerics.rounding import Overflow, Rounding, require_overflow, require_rounding, round_
@@ -256,11 +256,14 @@ class FloatFormat:
             self._round_(q, step, rounding, generator).mul_(step)
             if not self.subnormals:
                 q.mul_(q.abs() >= self.smallest_normal)
-            if not saturate:
+            if saturate:
+                return
+            if q.numel() and not q.abs().amax() <= self.largest:  # something overflows, or is NaN
                 if rounding == "toward-zero":
                     q = torch.where(block.isinf(), block, q.clamp_(-self.largest, self.largest))
                 beyond = torch.full_like(q, math.inf if self.has_infinity else math.nan)
-                out.copy_(torch.where(q.abs() > self.largest, beyond.copysign_(q), q))
+                q = torch.where(q.abs() > self.largest, beyond.copysign_(q), q)
+            out.copy_(q)
 
         result = x.dtype if holds(x.dtype, self) else compute
         return quantized(self, x, rounding, overflow, generator, compute, result, work)
@@ -289,20 +292,20 @@ class FloatFormat:
         def work(block: Tensor, out: Tensor) -> None:
             limit = min(2.0 ** (self.max_exponent + 1), torch.finfo(block.dtype).max)  # rounds to what overflows
             limit = self.largest if overflow == "saturate" else limit
-            q = block.clamp(-limit, limit)
+            q = block.abs().clamp_max_(limit)
             binade = self._binade(q)
             self._round_(q, binade * power_of_two(-self.mantissa_bits), rounding, generator)
             # The steps within the binade, and 2^mantissa_bits for each binade below; docs/bits.md tells more.
             integer, mantissa_bits, bias, _ = _LAYOUT[block.dtype]
-            below = binade.view(integer) >> (mantissa_bits - self.mantissa_bits)
-            code = q.abs_().to(integer).add_(below).sub_((self.min_exponent + bias) << self.mantissa_bits)
+            below = binade.view(integer).bitwise_right_shift_(mantissa_bits - self.mantissa_bits)
+            code = q.to(integer).add_(below).sub_((self.min_exponent + bias) << self.mantissa_bits)
             if not self.subnormals:
                 code.mul_(code >= 2**self.mantissa_bits)
             if overflow == "infinity":
                 finite = self._largest_code if rounding == "toward-zero" else self._beyond_code
                 code = torch.where(code > self._largest_code, finite, code)
                 code = torch.where(block.isinf(), self._beyond_code, code)
-            if (nan := block.isnan()).any():
+            if may_have_nan(block) and (nan := block.isnan()).any():
                 require_no_nan(self)
                 code = torch.where(nan, self._nan_code, code)
             negative = block.view(integer) >> (8 * block.itemsize - 1)  # -1 or 0

@@ -37,19 +37,20 @@ def round_(q: Tensor, rounding: Rounding = "nearest-even", generator: torch.Gene
     """
     if rounding == "nearest-even":
         return q.round_()
-    if rounding == "toward-zero":
-        return q.trunc_()
-    if rounding == "nearest-away":
-        # One bit less than a half: 0.49999997 + 0.5 would itself be rounded, up to 1. Adding the number just below a
-        # half brings every fraction of a half or more up to the next whole number, and no other.
-        below_half = torch.full((), 0.5 - torch.finfo(q.dtype).eps / 4, dtype=q.dtype, device=q.device)
-        return q.add_(torch.copysign(below_half, q)).trunc_()
     require_rounding(rounding)
     size = q.abs()
-    whole = size.floor()
-    chance = size.sub_(whole)  # exact: a fraction has no more digits than the number it is cut from
-    draw = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device)
-    return torch.copysign(whole.add_(torch.lt(draw, chance, out=draw)), q, out=q)
+    if rounding == "toward-zero":
+        size.floor_()
+    elif rounding == "nearest-away":
+        # One bit less than a half: 0.49999997 + 0.5 would itself be rounded, up to 1. Adding the number just below a
+        # half brings every fraction of a half or more up to the next whole number, and no other.
+        size.add_(0.5 - torch.finfo(q.dtype).eps / 4).floor_()
+    else:
+        whole = size.floor()
+        chance = size.sub_(whole)  # exact: a fraction has no more digits than the number it is cut from
+        draw = torch.rand(q.shape, generator=generator, dtype=q.dtype, device=q.device)
+        size = whole.add_(torch.lt(draw, chance, out=draw))
+    return torch.copysign(size, q, out=q)
 
 
 def require_rounding(rounding: str) -> None:
