@@ -4,7 +4,7 @@ VENV := .venv
 COURSE := $(VENV)/bin/course
 SAMPLE := build/sample
 
-.PHONY: course test quick lab site setup lock slow clean
+.PHONY: course test quick lab site setup lock slow gpu clean
 .DEFAULT_GOAL := course
 
 setup: $(VENV)/installed
@@ -30,6 +30,11 @@ quick: setup  ## the tests that depend on what was changed, in two minutes; SINC
 
 slow: setup  ## the exhaustive tests, minutes long
 	$(VENV)/bin/python -m pytest -m slow
+
+gpu: setup  ## on a machine with a CUDA GPU, minutes: the formats' tests there, and their speed, written into docs/numerics.md
+	$(VENV)/bin/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("torch finds no CUDA GPU: nothing was tested")'
+	$(VENV)/bin/python -m pytest -n 0 tests/helpers/numerics/test_formats_on_a_device.py
+	$(VENV)/bin/python benchmarks/formats.py --gpu --write
 
 lab: setup  ## open JupyterLab at the start page; formgrader, in its menu Nbgrader, needs the course as root
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(COURSE) lab

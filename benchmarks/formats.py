@@ -10,9 +10,10 @@ takes one that fits a large third-level cache: there a clone is faster, and what
 The first table is speed. Of the integers, "zeros" means a zero point of its own for each channel or block; without the
 word all are 0, and per tensor it is 3. "encode" and "decode" are from float32 to codes and back; "mxfp8", "mxfp4" and
 "nvfp4" are numbers in blocks to numbers, "mxfp8 codes" to the codes of elements and scales. The second table is this
-kit's alone: every method, and of several formats the slowest (float16, bfloat16 and float64 compared with a clone of that
-dtype); and two threads against one, on the wall's clock. The third is what each returns for NaN, infinities, -0 and a
-number too large, and how many of a million numbers it rounds to another value than the first line does.
+kit's alone: every method, and of several formats the slowest (float16, bfloat16 and float64 compared with a clone of
+that dtype); and two threads against one, on the wall's clock. The third is what each returns for NaN, infinities, -0
+and a number too large, and how many of a million numbers it rounds to another value than the first line does. ``--gpu``
+prints the second one as a CUDA GPU has it, and no other.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--write`` puts the tables
 into docs/numerics.md and the chart beside it.
@@ -443,6 +444,31 @@ def methods_table(elements: int, rounds: int) -> str:
     return table([*head, "two threads: times as fast"], rows)
 
 
+def gpu_table(elements: int, rounds: int) -> str:
+    """The same on a GPU, by its own clock."""
+    import torch
+
+    def milliseconds(call: Callable, t) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call(t)
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end)
+
+    x = torch.randn(CHANNELS, elements // CHANNELS, device="cuda")
+    rows = []
+    with torch.no_grad():
+        for name, calls in methods(x).items():
+            ratios = []
+            for call, t, compared in calls:
+                pairs = [(milliseconds(torch.clone, compared), milliseconds(call, t)) for _ in range(rounds + 2)][2:]
+                ratios.append(statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs))
+            rows.append([name, f"{max(ratios):.1f}"])
+    head = f"{elements:,} numbers; {torch.cuda.get_device_name()}, torch {torch.__version__}"
+    return f"{head}\n\n{table(['times a clone', 'GPU'], [r for r in rows if r[0]])}"
+
+
 # The processes.
 
 
@@ -611,8 +637,18 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=2**24, help="of the tensor (default: 16 million)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table")
+    parser.add_argument("--gpu", action="store_true", help="every method of this kit on a CUDA GPU")
     parser.add_argument("--write", action="store_true", help="into docs/numerics.md and docs/numerics.svg")
     arguments = parser.parse_args()
+    if arguments.gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SystemExit("not measured: torch finds no CUDA GPU")
+        print(gpu := gpu_table(arguments.elements, arguments.rounds))
+        if arguments.write:
+            write("gpu", gpu)
+        return
 
     # Makes glibc keep memory once fetched. Else a call may or may not pay for fresh pages, up to ten times a clone, by
     # the accident of what was freed before.
@@ -631,7 +667,8 @@ def main() -> None:
     for process in processes:
         process.pipe.send(None)
     every = methods_table(arguments.elements, arguments.rounds)
-    print(f"\n{every}\n\nload of the machine: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
+    every += f"\n\nLoad of the machine's {os.cpu_count()} cores: {os.getloadavg()[1]:.1f}"
+    print(f"\n{every}")
     if arguments.write:
         write("methods", every)
         chart(names, ratios, DOCS / "numerics.svg")

@@ -27,6 +27,7 @@ Stands on numba and numpy.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -38,6 +39,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload
 
 __all__ = [
@@ -57,7 +59,23 @@ __all__ = [
     "sum_in_cells",
 ]
 
-loop = njit(error_model="numpy", nogil=True, cache=os.access(Path(__file__).parent, os.W_OK))
+
+class _Cache(FunctionCache):
+    """Numba's, which raises where it cannot write; as in a sandbox, if this module was imported outside of it."""
+
+    def save_overload(self, sig, data):
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def loop(function):
+    """Compiled at the first call with arguments of new types; what is compiled is kept, if it can be."""
+    dispatcher = njit(error_model="numpy", nogil=True)(function)
+    if os.access(Path(__file__).parent, os.W_OK):
+        dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
 inner = njit(error_model="numpy")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import gfloat
 import numpy as np
@@ -249,6 +251,36 @@ print(FORMATS["e4m3"].quantize(torch.tensor([1.05])).item(), compiled.quantize.s
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_sandbox_entered_after_the_import(tmp_path):
+    """As a candidate is: forked off a process that could write, and then no more."""
+    code = f"""
+import os, sys, shutil
+sys.path.insert(0, {str(tmp_path)!r})
+import torch
+torch.set_num_threads(1)
+from course_utils.numerics import chunks, compiled
+from course_utils.numerics.formats import FORMATS
+assert compiled.__file__.startswith({str(tmp_path)!r})
+chunks.COMPILED_FROM = 0
+FORMATS["e4m3"].quantize(torch.ones(3))
+kept = os.listdir(os.path.dirname(compiled.__file__) + "/__pycache__")
+assert any(name.endswith(".nbc") for name in kept), kept
+if os.fork() == 0:
+    def refuse(*_, **__):
+        raise PermissionError
+    import numba.core.caching
+    numba.core.caching.IndexDataCacheFile._open_for_write = refuse
+    y = FORMATS["e4m3"].encode(torch.ones(3)), FORMATS["e4m3"].quantize(torch.ones(3, dtype=torch.float64))
+    os._exit(y[0].tolist() != [56] * 3)
+print(os.wait()[1])
+"""
+    source = Path(compiled.__file__).parents[1]
+    shutil.copytree(source, tmp_path / "course_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["0"]
+
+
 # Random numbers. Bounds are five standard deviations, which chance exceeds once in 1.7 million.
 
 COUNT = 2**20
@@ -293,7 +325,7 @@ def test_the_generator_decides(loops):
 @pytest.mark.parametrize("name", ["e4m3", "e5m2", "e3m2", "bfloat16"])
 def test_gfloat_goes_up_with_the_same_draws(name, loops):
     """Up if the fraction exceeds the draw; gfloat takes 2^24 - 1 - k to the same end, see test_formats_exact."""
-    from tests.helpers.numerics.test_formats_exact import as_gfloat
+    from test_formats_exact import as_gfloat
 
     f = FORMATS[name]
     x = torch.randn(20000, generator=torch.Generator().manual_seed(9)) * 4
