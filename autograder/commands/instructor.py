@@ -83,7 +83,7 @@ def handout(root: Path, labs: tuple[str, ...], to: Path, wheel_url: str) -> None
     help="Folder that gets <student>/<LAB>.ipynb.",
 )
 @click.option("--roster", type=click.Path(path_type=Path), help="Who is in the class.  [default: roster.csv, if there]")
-@click.option("--verbose", is_flag=True, help="Name every file that was passed over, too.")
+@click.option("--verbose", is_flag=True, help="Name all files that were passed over, not only notebooks.")
 @click.pass_obj
 def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, verbose: bool) -> None:
     """Take the notebooks for LAB out of SOURCE, a folder or a zip archive of a learning system.
@@ -103,9 +103,10 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
     for note in people.notes if people else ():
         tell(f"note: {note}")
     done = take(source, Lab(lab, root), to, people)
-    for how in ("passed over", "refused") if verbose else ("refused",):
+    for how in ("passed over", "refused"):
         for file in done.ended(how):
-            tell(f"{how}: {file}")
+            if verbose or how == "refused" or ".ipynb: for " in file:  # one notebook for another is worth a look
+                tell(f"{how}: {file}")
     for student, why in done.without.items():
         tell(f"no notebook of {student}: {why}")
     for told, students in (

@@ -570,6 +570,12 @@ def test_the_command_exits_with_1_if_somebody_is_left_out(mini, book, tmp_path):
     assert "1 submissions for 00_mini; 3 files: 1 taken, 0 passed over, 2 refused" in result.output
 
 
+def test_a_notebook_passed_over_for_another_is_named(mini, book, tmp_path):
+    source = zipped(tmp_path / "in.zip", {n: book() for n in ("ada/00_mini.ipynb", "ada/x.ipynb", "ada/.y")})
+    told = run(mini, source, "--to", tmp_path / "inbox").output
+    assert "passed over: ada/x.ipynb: for ada/00_mini.ipynb" in told and "ada/.y" not in told
+
+
 def test_the_command_takes_a_roster_and_says_who_handed_in_nothing(mini, book, tmp_path):
     (tmp_path / "class.csv").write_text("student,id,name\nada,4711.0,Ada\nzoe,4712,Zoe\n")
     source = zipped(tmp_path / "in.zip", {"x_LATE_4711_1_00_mini.ipynb": book(), "x_4711_2_notes.ipynb": b"{}"})
