@@ -32,6 +32,7 @@ c.GenerateAssignment.preprocessors = PREPROCESSORS  # formgrader's Generate give
 c.Autograde.exporter_class = Refuse  # formgrader's Autograde
 c.HTMLExporter.filters = {"markdown2html": safe_markdown}  # formgrader shows answers with an instructor's rights
 c.GenerateFeedback.exporter_class = FeedbackPage  # the page that `course feedback` writes
+c.FeedbackPage.root = str(ROOT)
 c.FormgradeExtension.debug = False  # it would print this configuration, which is more than text
 
 # Where nothing was graded yet, formgrader makes an empty gradebook; nbgrader calls `alembic` by name for that.

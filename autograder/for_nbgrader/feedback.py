@@ -8,6 +8,7 @@ from typing import Any
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
 from sqlalchemy.engine import make_url
+from traitlets import Unicode
 
 from autograder import ROOT
 from autograder.labs.lab import Lab
@@ -16,13 +17,15 @@ from autograder.labs.lab import Lab
 class FeedbackPage(HTMLExporter):
     """What ``c.GenerateFeedback.exporter_class`` is."""
 
+    root = Unicode(str(ROOT), help="The course's root.").tag(config=True)
+
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **_: Any) -> tuple[str, dict]:
         from autograder.records.feedback import feedback_page
         from autograder.records.gradebook import nbgrader_id
         from autograder.records.rows import read_records
 
         about = resources["nbgrader"]
-        lab = Lab(about["assignment"], ROOT)
+        lab = Lab(about["assignment"], Path(self.root))
         records = read_records(Path(make_url(about["db_url"]).database).parent, [lab.name])
         students = {nbgrader_id(student): student for student in records.rows["student"]}
         return feedback_page(lab, students[about["student"]], records, nb), resources | {"output_extension": ".html"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,17 +11,20 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
+from mini_course import write_mini
 from mini_records import write_grades
 from nbgrader.api import Gradebook
+from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.exchange.default import ExchangeReleaseFeedback
-from traitlets.config import Config
+from traitlets.config import Config, PyFileConfigLoader
 
+from autograder import ROOT
 from autograder.cli import main
 from autograder.errors import CourseError
 from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
-from autograder.records.feedback import _told, has_current_page, write_feedback
+from autograder.records.feedback import _told, has_current_page, page_path, write_feedback
 from autograder.records.origins import origins, pack, remember
 from autograder.records.roster import read_roster
 from autograder.records.rows import read_records
@@ -200,3 +204,17 @@ def test_collect_remembers_and_feedback_packs(mini: Lab, tmp_path: Path) -> None
         "another",
         "pascalblaise_4712_900002_00_mini.ipynb",
     ]
+
+
+def test_nbgraders_own_command_makes_the_same_page(tmp_path: Path) -> None:
+    """By the course's configuration, in a course that is elsewhere, as formgrader's button does."""
+    lab, grades = write_mini(tmp_path), tmp_path / "build" / "grades"
+    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    write_grades(lab, grades, {"ann": {}, "bob [2]": {"check_double": "failed"}})
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(tmp_path)).load_config()
+    config.CourseDirectory.assignment_id = lab.name
+    GenerateFeedback(coursedir=CourseDirectory(config=config), config=config).start()
+    theirs = {student: page_path(grades, student, lab.name).read_text() for student in ("ann", "bob [2]")}
+    assert "not graded yet" in theirs["ann"]
+    written = write_feedback(lab, read_records(grades), grades)
+    assert theirs == {student: path.read_text() for student, path in written.items()}
