@@ -20,6 +20,7 @@ __all__ = [
     "forms",
     "generator",
     "probe",
+    "python_objects",
     "python_steps",
     "side_by_side",
     "state_of",

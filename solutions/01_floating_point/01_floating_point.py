@@ -139,12 +139,21 @@ def float32_fields(x):
 # %% nbgrader={"grade_id": "check_float32_fields", "grade": true, "points": 2}
 with check("float32_fields"):
     fields = float32_fields(0.15625)
+    types = "the result is a tuple of three Python ints"
     expect(
         isinstance(fields, tuple) and len(fields) == 3 and all(type(n) is int for n in fields),
-        "the result is a tuple of three Python ints",
+        types,
         given=0.15625,
         got=None if fields is None else repr(fields),
         hint="int(...) turns an element of numpy or torch into a Python int",
+    )
+    expect(
+        float32_fields(1.0) != (0, 0, 32831),
+        "the bytes are read in the order in which they were written",
+        given=1.0,
+        expected=(0, 127, 0),
+        got=(0, 0, 32831),
+        hint="the same sign, > or <, for packing and for unpacking",
     )
     rules = (
         "sign is the first bit: 0 for positive, 1 for negative numbers",
@@ -161,9 +170,23 @@ with check("float32_fields"):
         (1.0, (0, 127, 0)),
         (-2.0, (1, 128, 0)),
         (-10.5, (1, 130, 2621440)),
+        (2.0 - 2.0**-23, (0, 127, 2**23 - 1)),
+        ((2.0 - 2.0**-23) * 2.0**127, (0, 254, 2**23 - 1)),
+        (-(2.0**-126), (1, 1, 0)),
     ):
         for rule, hint, got, wanted in zip(rules, hints, float32_fields(x), expected, strict=True):
             expect_equal(got, wanted, rule, given=x, hint=hint)
+    nearest = "a number between two float32 numbers counts as the nearest one"
+    hint_nearest = (
+        "Python's floats have 52 bits of fraction: convert to float32, which rounds; the fields follow from that"
+    )
+    for x, expected in (
+        (0.1, (0, 123, 5033165)),  # up
+        (-0.7, (1, 126, 3355443)),  # down
+        (1 - 2.0**-26, (0, 127, 0)),  # up to the next power of two
+        (-(4 - 2.0**-25), (1, 129, 0)),
+    ):
+        expect_equal(float32_fields(x), expected, nearest, given=f"{x!r}", hint=hint_nearest)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
@@ -171,17 +194,21 @@ with check("float32_fields"):
         if expected[1] == 255:
             continue
         (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
-        for rule, hint, got, wanted in zip(rules, hints, float32_fields(x), expected, strict=True):
+        fields = float32_fields(x)
+        for rule, hint, got, wanted in zip(rules, hints, fields, expected, strict=True):
             expect_equal(got, wanted, rule, given=x, hint=hint)
+        expect(all(type(n) is int for n in fields), types, given=x, got=repr(fields), hint="int(...)")
+        if 0 < expected[1] < 254:  # a little beside it, and beside the next power of two
+            for exact in (x, (-1) ** expected[0] * 2.0 ** (expected[1] - 126)):
+                beside = math.nextafter(exact, 0.0)
+                wanted = struct.unpack(">I", struct.pack(">f", exact))[0]
+                wanted = wanted >> 31, (wanted >> 23) % 256, wanted % 2**23
+                expect_equal(float32_fields(beside), wanted, nearest, given=f"{beside!r}", hint=hint_nearest)
     for x in torch.rand(200, generator=g, dtype=torch.float64).tolist():
-        nearest = struct.unpack(">f", struct.pack(">f", x))[0]
+        exact = struct.unpack(">f", struct.pack(">f", x))[0]
         _, exponent, fraction = float32_fields(x)
         expect_equal(
-            (1 + fraction / 2**23) * 2.0 ** (exponent - 127),
-            nearest,
-            "a number between two float32 numbers counts as the nearest one",
-            given=x,
-            hint="Python's floats have 52 bits of fraction: convert to float32, which rounds; do not cut bits off",
+            (1 + fraction / 2**23) * 2.0 ** (exponent - 127), exact, nearest, given=f"{x!r}", hint=hint_nearest
         )
     ### END HIDDEN TESTS
 
@@ -189,31 +216,50 @@ with check("float32_fields"):
 # The second check is about the special exponents. It tries the two zeros; the grader also tries subnormals, infinities
 # and NaN.
 
+
 # %% nbgrader={"grade_id": "check_float32_fields_edges", "grade": true, "points": 1}
+def expect_special(x, expected, rule, hint):
+    """Three ints, also for special numbers, instead of an error."""
+    got = expect_returns(lambda: float32_fields(x), rule, given=f"{x!r}", hint=hint)
+    expect_equal(got, expected, rule, given=f"{x!r}", hint=hint)
+    whole = all(type(n) is int for n in got)
+    expect(whole, "the result is a tuple of three Python ints", given=f"{x!r}", got=repr(got), hint="here, too")
+
+
 with check("float32_fields"):
+    zero = "zero has the exponent 0 and the fraction 0, and -0.0 has the sign 1"
+    hint_zero = "0 has no logarithm, and -0.0 < 0 is False: look at the bits, not at the value"
     for x, expected in ((0.0, (0, 0, 0)), (-0.0, (1, 0, 0))):
-        rule = "zero has the exponent 0 and the fraction 0, and -0.0 has the sign 1"
-        hint = "0 has no logarithm, and -0.0 < 0 is False: look at the bits, not at the value"
-        got = expect_returns(lambda x=x: float32_fields(x), rule, given=f"{x!r}", hint=hint)
-        expect_equal(got, expected, rule, given=f"{x!r}", hint=hint)
-    ### BEGIN HIDDEN TESTS
-    g = generator()
-    rule = "subnormal numbers have the exponent 0 and keep their fraction"
-    hint = "they are stored with a leading 0, not shifted until a 1 leads"
-    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (50,), generator=g).tolist()]:
+        expect_special(x, expected, zero, hint_zero)
+    subnormal = "subnormal numbers have the exponent 0 and keep their fraction"
+    hint_subnormal = "they are stored with a leading 0, not shifted until a 1 leads"
+    for fraction in (1, 5, 2**22, 2**23 - 1):
         for sign in (0, 1):
             x = (-1) ** sign * math.ldexp(fraction, -149)
-            got = expect_returns(lambda x=x: float32_fields(x), rule, given=x, hint=hint)
-            expect_equal(got, (sign, 0, fraction), rule, given=x, hint=hint)
-    rule = "an infinity has the exponent 255 and the fraction 0"
+            expect_special(x, (sign, 0, fraction), subnormal, hint_subnormal)
+    infinite = "an infinity has the exponent 255 and the fraction 0"
     for x, sign in ((math.inf, 0), (-math.inf, 1)):
-        got = expect_returns(
-            lambda x=x: float32_fields(x), rule, given=x, hint="only the bits count, nothing to compute"
-        )
-        expect_equal(got, (sign, 255, 0), rule, given=x, hint="only the bits count, nothing to compute")
+        expect_special(x, (sign, 255, 0), infinite, "only the bits count, nothing to compute")
     rule = "NaN has the exponent 255 and a fraction that is not 0"
-    _, exponent, fraction = expect_returns(lambda: float32_fields(math.nan), rule, hint="only the bits count")
-    expect(exponent == 255 and 0 < fraction < 2**23, rule, got=(exponent, fraction), hint="only the bits count")
+    fields = expect_returns(lambda: float32_fields(math.nan), rule, hint="only the bits count")
+    sign, exponent, fraction = fields
+    expect(sign in (0, 1) and exponent == 255 and 0 < fraction < 2**23, rule, got=fields, hint="only the bits count")
+    expect(all(type(n) is int for n in fields), "the result is a tuple of three Python ints", got=repr(fields))
+    near_zero = "a subnormal number, too, counts as the nearest one, and a tiny number as 0"
+    hint = "convert to float32 first: it rounds near zero as well"
+    for steps, fraction in ((0.4, 0), (0.6, 1), (-0.3, 0), (3.7, 4), (-6.2, 6), (2.0**-60, 0)):
+        x = steps * 2.0**-149
+        expect_special(x, (int(steps < 0), 0, fraction), near_zero, hint)
+    expect_special((1 - 2.0**-40) * 2.0**-126, (0, 1, 0), near_zero, hint)
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for fraction in torch.randint(1, 2**23 - 1, (50,), generator=g).tolist():
+        for sign in (0, 1):
+            x = (-1) ** sign * math.ldexp(fraction, -149)
+            expect_special(x, (sign, 0, fraction), subnormal, hint_subnormal)
+            beside = x + (-1) ** sign * 0.4 * 2.0**-149
+            expect_special(beside, (sign, 0, fraction), near_zero, hint)
+            expect_special(math.ldexp(x, -1030), (sign, 0, 0), near_zero, hint)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -253,79 +299,85 @@ def float32_value(sign, exponent, fraction):
 
 
 # %% nbgrader={"grade_id": "check_float32_value", "grade": true, "points": 2}
+def expect_value(fields, expected, rule, hint):
+    """The exact number, sign included, as a Python float."""
+    got = expect_returns(lambda: float32_value(*fields), rule, given=fields, hint=hint)
+    expect_equal(got, expected, rule, given=fields, hint=hint)
+    hint = "2.0 ** n is a float; .item() turns a one-element tensor into one"
+    expect(isinstance(got, float), "the result is a Python float", given=fields, got=type(got).__name__, hint=hint)
+
+
 with check("float32_value"):
-    result = float32_value(0, 124, 2097152)
-    expect(
-        isinstance(result, float),
-        "the result is a Python float",
-        got=type(result).__name__,
-        hint="2.0 ** n is a float; .item() turns a one-element tensor into one",
-    )
-    rule = "a normal number is (-1)^sign (1 + fraction / 2^23) 2^(exponent - 127)"
+    normal = "a normal number is (-1)^sign (1 + fraction / 2^23) 2^(exponent - 127)"
     for fields, expected in (
         ((0, 124, 2097152), 0.15625),
         ((0, 127, 0), 1.0),
         ((1, 130, 2621440), -10.5),
+        ((0, 127, 1), 1 + 2.0**-23),
+        ((1, 1, 0), -(2.0**-126)),
+        ((0, 150, 2**23 - 1), 2.0**24 - 1),
         ((0, 254, 2**23 - 1), (2 - 2**-23) * 2.0**127),
     ):
-        hint = "a leading 1, a bias of 127, and all in Python floats"
-        expect_equal(float32_value(*fields), expected, rule, given=fields, hint=hint)
-    expect_equal(
-        float32_value(0, 0, 1),
-        2.0**-149,
-        "a subnormal number is (-1)^sign (0 + fraction / 2^23) 2^-126",
-        given=(0, 0, 1),
-        hint="exponent field 0: no leading 1, and the power is 2^-126, not 2^-127",
-    )
+        expect_value(fields, expected, normal, "a leading 1, a bias of 127, and all in Python floats")
+    subnormal = "a subnormal number is (-1)^sign (0 + fraction / 2^23) 2^-126"
+    hint_subnormal = "exponent field 0: no leading 1, and the power is 2^-126, not 2^-127"
+    for sign, fraction in ((0, 1), (1, 1), (0, 2**22), (1, 2**23 - 1)):
+        expected = (-1) ** sign * fraction / 2**23 * 2.0**-126
+        expect_value((sign, 0, fraction), expected, subnormal, hint_subnormal)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
         fields = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
         if fields[1] not in (0, 255):
             (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
-            expect_equal(
-                float32_value(*fields), x, rule, given=fields, hint="compute in Python floats, which are exact"
-            )
-    for fraction in [2**23 - 1, 2**22, *torch.randint(1, 2**23, (60,), generator=g).tolist()]:
+            expect_value(fields, x, normal, "compute in Python floats, which are exact")
+    for fraction in torch.randint(1, 2**23, (60,), generator=g).tolist():
         for sign in (0, 1):
-            expect_equal(
-                float32_value(sign, 0, fraction),
-                (-1) ** sign * math.ldexp(fraction, -149),
-                "a subnormal number is (-1)^sign (0 + fraction / 2^23) 2^-126",
-                given=(sign, 0, fraction),
-                hint="exponent field 0: no leading 1, and the power is 2^-126, not 2^-127",
-            )
+            expected = (-1) ** sign * math.ldexp(fraction, -149)
+            expect_value((sign, 0, fraction), expected, subnormal, hint_subnormal)
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_float32_value_edges", "grade": true, "points": 1}
 with check("float32_value"):
-    rule = "exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise"
-    hint = "ask for 255 before you compute: the formula would give 2^128"
-    for fields, expected in (((0, 255, 0), math.inf), ((1, 255, 0), -math.inf), ((0, 255, 1), math.nan)):
-        got = expect_returns(lambda fields=fields: float32_value(*fields), rule, given=fields, hint=hint)
-        expect_equal(got, expected, rule, given=fields, hint=hint)
+    special = "exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise"
+    hint_special = "ask for 255 before you compute: the formula would give 2^128"
+    fractions = (1, 2**22, 2**23 - 1)
+    for fields, expected in (
+        *(((0, 255, 0), math.inf), ((1, 255, 0), -math.inf)),
+        *(((sign, 255, fraction), math.nan) for sign in (0, 1) for fraction in fractions),
+    ):
+        got = expect_returns(lambda fields=fields: float32_value(*fields), special, given=fields, hint=hint_special)
+        expect_equal(got, expected, special, given=fields, hint=hint_special)
+        expect(isinstance(got, float), "the result is a Python float", given=fields, got=type(got).__name__)
     rule = "exponent 0 and fraction 0 mean 0.0, or -0.0 if the sign is 1"
     for sign in (0, 1):
         zero = float32_value(sign, 0, 0)
         expect_equal(zero, 0.0, rule, given=(sign, 0, 0), hint="no leading 1")
         hint = "multiply a float by -1.0: the whole number -0 is just 0"
-        got = f"{zero!r}"
-        expect(math.copysign(1.0, zero) == (-1) ** sign, rule, given=(sign, 0, 0), got=got, hint=hint)
-    ### BEGIN HIDDEN TESTS
-    g = generator()
-    rule = "exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise"
-    for fraction in [1, 2**22, 2**23 - 1, *torch.randint(1, 2**23, (20,), generator=g).tolist()]:
-        for sign in (0, 1):
-            fields = (sign, 255, fraction)
-            expect_equal(float32_value(*fields), math.nan, rule, given=fields, hint="every fraction but 0 means NaN")
+        expect(math.copysign(1.0, zero) == (-1) ** sign, rule, given=(sign, 0, 0), got=f"{zero!r}", hint=hint)
+        expect(isinstance(zero, float), "the result is a Python float", given=(sign, 0, 0), got=type(zero).__name__)
+    refused = "a field out of its range is refused with a ValueError"
     for fields in ((2, 127, 0), (-1, 127, 0), (0, 256, 0), (0, -1, 0), (0, 127, 2**23), (0, 127, -1), (0, 255, 2**23)):
         expect_raises(
             ValueError,
-            lambda wrong=fields: float32_value(*wrong),
-            "a field out of its range is refused with a ValueError",
+            lambda fields=fields: float32_value(*fields),
+            refused,
             given=fields,
-            hint="sign 0 or 1, exponent 0 to 255, fraction 0 to 2^23 - 1",
+            hint="three fields, two ends each, for every kind of number",
         )
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for fraction in torch.randint(1, 2**23, (20,), generator=g).tolist():
+        for sign in (0, 1):
+            fields = (sign, 255, fraction)
+            expect_equal(float32_value(*fields), math.nan, special, given=fields, hint="every fraction but 0 means NaN")
+        for fields in (
+            *((fraction + 1, 127, fraction), (-fraction, 0, 0), (0, 255 + fraction, fraction), (1, -fraction, 0)),
+            *((0, 0, 2**23 + fraction), (1, 255, -fraction), (1, 0, -fraction), (2, 0, 0), (2, 255, 0)),
+        ):
+            expect_raises(
+                ValueError, lambda fields=fields: float32_value(*fields), refused, given=fields, hint="all ranges"
+            )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -379,8 +431,13 @@ STEP_HINTS = {
 }
 
 
+def type_names(step):
+    """The types of a step's numbers."""
+    return [type(n).__name__ for n in (step if isinstance(step, tuple) else (step,))]
+
+
 def expect_steps(steps, expected, a, b):
-    """Compares step by step, and speaks of the first that differs."""
+    """Compares step by step, and speaks of the first that differs: values, and whether floats and ints stand there."""
     keys = list(STEP_RULES)
     expect(
         isinstance(steps, dict) and list(steps) == keys,
@@ -390,8 +447,17 @@ def expect_steps(steps, expected, a, b):
         hint='return {"a": (..., ...), "b": ...}',
     )
     for key in keys:
-        given = f'{a!r} + {b!r}, step "{key}"'
-        expect_equal(steps[key], expected[key], STEP_RULES[key], given=given, hint=STEP_HINTS[key])
+        got, wanted = steps[key], expected[key]
+        given, texts = f'{a!r} + {b!r}, step "{key}"', {"expected": f"{wanted}", "got": f"{got}"}
+        expect(
+            type(got) is type(wanted) and got == wanted,
+            STEP_RULES[key],
+            given=given,
+            hint=STEP_HINTS[key],
+            **texts,
+        )
+        rule = "significands and the result are Python floats, exponents Python ints"
+        expect(type_names(got) == type_names(wanted), rule, given=given, hint="float() and int() convert", **texts)
 
 
 # %% [markdown]
@@ -582,26 +648,96 @@ def exact_steps(a, b):
 
 ### END HIDDEN TESTS
 with check("add_float32"):
-    steps = add_float32(16777216.0, 1.0)
-    expect_equal(
-        steps["sum"],
-        (1 + 2.0**-24, 24),
-        "aligning drops no bit: only the step rounded does",
-        given="16777216 + 1",
-        hint="the aligned significand of the small number is 2^-24; keep it until you round",
-    )
-    rule = STEP_RULES["rounded"]
-    expect_equal(steps["rounded"], (1.0, 24), rule, given="16777216 + 1", hint="a tie: the even neighbour is 1.0")
-    expect_equal(steps["result"], 16777216.0, "a tie goes to the even neighbour", given="16777216 + 1", hint="round()")
-    rule = "the difference of equal numbers is 0, with significand 0 and exponent -126 after normalising"
-    hint = "0 cannot be doubled into [1, 2): stop at the exponent -126"
-    steps = expect_returns(lambda: add_float32(5.125, -5.125), rule, given="5.125 - 5.125", hint=hint)
-    expect_equal(steps["normalised"], (0.0, -126), rule, given="5.125 - 5.125", hint=hint)
-    expect_equal(steps["result"], 0.0, rule, given="5.125 - 5.125", hint=hint)
+    largest, ulp = (2 - 2.0**-23) * 2.0**127, 2.0**-23
+    tie, zero = STEP_RULES["rounded"], "zero has the significand 0 and the exponent -126"
+    small = "subnormal numbers keep the exponent -126"
+    for rule, hint, a, b, expected in (
+        (
+            "aligning drops no bit: only the step rounded does",
+            "the aligned significand of the small number is 2^-24; keep it until you round",
+            *(16777216.0, 1.0),
+            {"sum": (1 + 2.0**-24, 24)},
+        ),
+        (tie, "a tie: the even neighbour is 1.0", 16777216.0, 1.0, {"rounded": (1.0, 24), "result": 16777216.0}),
+        (tie, "round()", 16777218.0, 1.0, {"rounded": (1 + 2 * ulp, 24), "result": 16777220.0}),
+        (tie, "round()", -16777216.0, -1.0, {"rounded": (-1.0, 24), "result": -16777216.0}),
+        (
+            tie,
+            "look at the significand again after rounding",
+            *(2 - ulp, 2.0**-24),
+            {"normalised": (2 - 2.0**-24, 0), "rounded": (1.0, 1), "result": 2.0},
+        ),
+        (
+            "the difference of equal numbers is 0, with significand 0 and exponent -126 after normalising",
+            "0 cannot be doubled into [1, 2): stop at the exponent -126",
+            *(5.125, -5.125),
+            {"normalised": (0.0, -126), "rounded": (0.0, -126), "result": 0.0},
+        ),
+        (
+            "the sum is normalised as often as needed",
+            "one doubling is not enough here",
+            *(1.0, -1 + 2.0**-24),
+            {"sum": (2.0**-24, 0), "normalised": (1.0, -24), "result": 2.0**-24},
+        ),
+        (zero, "stop at the exponent -126", 0.0, 1.5, {"a": (0.0, -126), "aligned": (0.0, 1.5, 0), "result": 1.5}),
+        (zero, "stop at the exponent -126", 0.0, 0.0, {"b": (0.0, -126), "sum": (0.0, -126), "result": 0.0}),
+        (
+            small,
+            "never below -126",
+            2.0**-149,
+            2.0**-149,
+            {"a": (ulp, -126), "sum": (2 * ulp, -126), "result": 2.0**-148},
+        ),
+        (small, "never below -126", 2.0**-126, -(2.0**-149), {"normalised": (1 - ulp, -126)}),
+        (small, "1.0 is normal again", 2.0**-126 - 2.0**-149, 2.0**-149, {"normalised": (1.0, -126)}),
+        (
+            "numbers far apart are aligned, too",
+            "however small the significand gets",
+            *(2.0**127, -(2.0**-126)),
+            {"aligned": (1.0, -(2.0**-253), 127), "result": 2.0**127},
+        ),
+    ):
+        for sign in (1, -1):
+            steps = expect_returns(
+                lambda a=sign * a, b=sign * b: add_float32(a, b), rule, given=f"{a!r} + {b!r}", hint=hint
+            )
+            for key, wanted in expected.items():
+                signs = [sign] * (len(wanted) - 1) + [1] if isinstance(wanted, tuple) else sign
+                wanted = (
+                    tuple(s * w for s, w in zip(signs, wanted, strict=True))
+                    if isinstance(signs, list)
+                    else sign * wanted
+                )
+                given = f'{sign * a!r} + {sign * b!r}, step "{key}"'
+                same = steps[key] == wanted and type_names(steps[key]) == type_names(wanted)
+                expect(same, rule, given=given, expected=f"{wanted}", got=f"{steps[key]}", hint=hint)
+    rule = STEP_RULES["result"]
+    for a, b, rounded, result in (
+        (largest, largest, (2 - ulp, 128), math.inf),
+        (-largest, -largest, (ulp - 2, 128), -math.inf),
+        (largest, 2.0**103, (1.0, 128), math.inf),
+        (-largest, -(2.0**103), (-1.0, 128), -math.inf),
+        (largest, 2.0**102, (2 - ulp, 127), largest),
+    ):
+        given = f"{a!r} + {b!r}"
+        steps = expect_returns(
+            lambda a=a, b=b: add_float32(a, b), rule, given=given, hint="the exponent may exceed 127"
+        )
+        got = f"{steps['rounded']}, {steps['result']}"
+        holds = steps["rounded"] == rounded and steps["result"] == result
+        hint = "keep the exponent in the step rounded; only the result becomes infinite, with the sum's sign"
+        expect(holds, rule, given=given, expected=f"{rounded}, {result}", got=got, hint=hint)
+    for bad in (math.inf, -math.inf, math.nan):
+        for a, b in ((bad, 1.0), (1.0, bad), (bad, bad)):
+            expect_raises(
+                ValueError,
+                lambda a=a, b=b: add_float32(a, b),
+                "infinities and NaN are refused with a ValueError",
+                given=(a, b),
+                hint="both numbers are to be looked at",
+            )
     ### BEGIN HIDDEN TESTS
     g = generator()
-    largest = (2 - 2.0**-23) * 2.0**127
-    ulp = 2.0**-23
     pairs = [
         *((1 + ulp, ulp / 2), (1 + 2 * ulp, ulp / 2), (-1 - ulp, -ulp / 2), (1 + 2 * ulp, -ulp / 4)),  # ties
         *(
@@ -633,13 +769,13 @@ with check("add_float32"):
             )
             expect_steps(steps, exact_steps(left, right), left, right)
     for bad in (math.inf, -math.inf, math.nan):
-        for a, b in ((bad, 1.0), (1.0, bad)):
+        for a, b in ((bad, 0.0), (-(2.0**-149), bad), (bad, -bad)):
             expect_raises(
                 ValueError,
                 lambda a=a, b=b: add_float32(a, b),
                 "infinities and NaN are refused with a ValueError",
                 given=(a, b),
-                hint="math.isfinite",
+                hint="both numbers are to be looked at",
             )
     ### END HIDDEN TESTS
 
@@ -761,42 +897,43 @@ def minifloat_values(exponent_bits, mantissa_bits):
 
 
 # %% nbgrader={"grade_id": "check_minifloat_values", "grade": true, "points": 3}
+def expect_format(e, m, largest, smallest):
+    """What can be said of every format: its ends, its order, how many values it has, and its steps."""
+    given = f"e{e}m{m}"
+    values = expect_returns(lambda: minifloat_values(e, m), "1 to 8 exponent and 1 to 10 mantissa bits", given=given)
+    rule = "the largest value has the exponent field 2^e - 2 and a fraction of all ones"
+    hint = "the field 2^e - 1 is reserved, and the bias is 2^(e-1) - 1"
+    expect_equal(values.max(), largest, rule, given=given, hint=hint)
+    rule = "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)"
+    expect_equal(values[values > 0].min(), smallest, rule, given=given, hint="no leading 1, and the power of field 1")
+    rule = "the values are in ascending order, each once"
+    hint = "0.0 and -0.0 are one value; sort at the end"
+    expect((values.diff() > 0).all(), rule, given=given, hint=hint)
+    rule = "all finite values are there, of both signs"
+    hint = "2^e - 1 exponent fields, 2^m fractions each, two signs, and 0 counts once"
+    expect_equal(len(values), 2 * (2**e - 1) * 2**m - 1, rule, given=given, hint=hint)
+    expect_equal(values, -values.flip(0), rule, given=given, hint="for each value its negative")
+    normal = values[values >= 2.0 ** (2 - 2 ** (e - 1))].double()  # each binade holds 2^m evenly spaced values
+    rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
+    scaled = torch.frexp(normal).mantissa * 2 ** (m + 1)  # 2^m, 2^m + 1, ... up to 2^(m+1) - 1
+    wanted = torch.arange(2**m, 2 ** (m + 1)).repeat(2**e - 2)
+    expect_equal(scaled, wanted, rule, given=f"{given}, (1 + f / 2^m) 2^m", hint="the fraction counts in units of 2^-m")
+    expect(values.dtype == torch.float32, "the result is a float32 tensor with one dimension", given=given)
+
+
 with check("minifloat_values"):
     values = minifloat_values(2, 1)
     expect(
         isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.dim() == 1,
         "the result is a float32 tensor with one dimension",
         got=f"{type(values).__name__}, {getattr(values, 'dtype', '')}, {tuple(getattr(values, 'shape', ()))}",
-        hint="torch.tensor(list_of_numbers, dtype=torch.float32)",
+        hint="torch.tensor takes a list of numbers, and a dtype",
     )
-    whole = minifloat_values(3, 4)
-    expect_equal(
-        whole.max(),
-        15.5,
-        "the largest value has the exponent field 2^e - 2 and a fraction of all ones",
-        given="e3m4",
-        hint="the field 2^e - 1 is reserved, and the bias is 2^(e-1) - 1",
-    )
-    expect_equal(
-        whole[whole > 0].min(),
-        2.0**-6,
-        "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)",
-        given="e3m4, the smallest positive value",
-        hint="no leading 1, and the power of field 1",
-    )
-    expect(
-        bool((whole.diff() > 0).all()),
-        "the values are in ascending order, each once",
-        given="e3m4",
-        hint="0.0 and -0.0 are one value; sort at the end",
-    )
-    expect_equal(
-        len(whole),
-        2 * 7 * 16 - 1,
-        "all finite values are there, of both signs",
-        given="e3m4, the number of values",
-        hint="exponent fields 0 to 6, 16 fractions each, two signs, and 0 counts once",
-    )
+    for e, m, largest, smallest in (
+        *((3, 4, 15.5, 2.0**-6), (4, 3, 240.0, 2.0**-9), (5, 2, 57344.0, 2.0**-16), (2, 10, 4 - 2.0**-9, 2.0**-10)),
+        *((5, 10, 65504.0, 2.0**-24), (8, 1, 1.5 * 2.0**127, 2.0**-127)),
+    ):
+        expect_format(e, m, largest, smallest)
     rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
     expect_equal(values, [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3], rule, given="e2m1", hint="see the text above")
     ### BEGIN HIDDEN TESTS
@@ -809,38 +946,15 @@ with check("minifloat_values"):
         positive = np.where(field == 0, fraction, normal) * 2.0 ** (2 - 2 ** (e - 1) - m)
         return torch.from_numpy(np.concatenate([-positive[:0:-1], positive]))
 
-    splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8] + [(4, 8)]
-    for e, m in splits:
-        given = f"e{e}m{m}"
-        values, expected = minifloat_values(e, m), listed(e, m)
-        if values.dtype != torch.float32:
-            expect(False, "the result is a float32 tensor with one dimension", given=given, got=values.dtype)
+    for e, m in [(e, m) for e in range(2, 9) for m in range(1, 8) if e + m <= 9] + [(4, 8), (3, 10)]:
+        expected = listed(e, m)
+        expect_format(e, m, expected.max(), expected[expected > 0].min())
         expect_equal(
-            values.max(),
-            expected.max(),
-            "the largest value has the exponent field 2^e - 2 and a fraction of all ones",
-            given=given,
-            hint="the field 2^e - 1 is reserved, and the bias is 2^(e-1) - 1",
+            minifloat_values(e, m), expected, rule, given=f"e{e}m{m}", hint="the fraction counts in units of 2^-m"
         )
-        expect(
-            bool((values.diff() > 0).all()),
-            "the values are in ascending order, each once",
-            given=given,
-            hint="0.0 and -0.0 are one value; sort at the end",
-        )
-        smallest = values[values > 0].min()
-        rule = "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)"
-        expect_equal(
-            smallest, 2.0 ** (2 - 2 ** (e - 1) - m), rule, given=given, hint="the power of field 1, no leading 1"
-        )
-        rule = "all finite values are there, of both signs"
-        expect_equal(len(values), len(expected), rule, given=given, hint="every field but the last, every fraction")
-        rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
-        expect_equal(values, expected, rule, given=given, hint="the fraction counts in units of 2^-m")
     patterns = np.arange(2**16, dtype=np.uint16)
     halves = patterns.view(np.float16).astype(np.float64)
     halves = np.unique(halves[np.isfinite(halves)])
-    rule = "e5m10 is float16, and e8m7 is bfloat16"
     expect_equal(minifloat_values(5, 10), torch.from_numpy(halves), rule, given="e5m10", hint="all values of float16")
     brains = (patterns.astype(np.uint32) << 16).view(np.float32)
     brains = np.unique(brains[np.isfinite(brains)]).astype(np.float64)
@@ -849,21 +963,33 @@ with check("minifloat_values"):
 
 # %% nbgrader={"grade_id": "check_minifloat_values_edges", "grade": true, "points": 1}
 with check("minifloat_values"):
+    one_zero = "0.0 and -0.0 are one value"
     rule = "with one exponent bit all values are subnormal, in steps of 2^(1 - m)"
-    got = expect_returns(lambda: minifloat_values(1, 2), rule, given="e1m2", hint="the bias is 0, field 1 is reserved")
-    expect_equal(got, [-1.5, -1, -0.5, 0, 0.5, 1, 1.5], rule, given="e1m2", hint="the bias is 0, field 1 is reserved")
-    ### BEGIN HIDDEN TESTS
-    for m in range(1, 11):
-        top = 2**m - 1
-        got = expect_returns(lambda m=m: minifloat_values(1, m), rule, given=f"e1m{m}", hint="the bias is 0")
-        expect_equal(got, torch.arange(-top, top + 1).double() * 2.0 ** (1 - m), rule, given=f"e1m{m}", hint="bias 0")
+    hint = "the bias is 0, field 1 is reserved, and nothing but field 0 is left"
+    for m in (1, 2, 10):
+        top, given = 2**m - 1, f"e1m{m}"
+        got = expect_returns(lambda m=m: minifloat_values(1, m), rule, given=given, hint=hint)
+        types = "the result is a float32 tensor with one dimension"
+        expect_type(got, torch.float32, types, given=given, hint="torch.tensor takes a list and a dtype")
+        expect_equal(int((got == 0).sum()), 1, one_zero, given=f"{given}, how many zeros", hint="a set holds it once")
+        expect_equal(got, torch.arange(-top, top + 1).float() * 2.0 ** (1 - m), rule, given=given, hint=hint)
+    refused = "a number of bits out of its range is refused with a ValueError"
     for e, m in ((0, 3), (9, 3), (-1, 3), (4, 0), (4, 11), (4, -2)):
         expect_raises(
             ValueError,
             lambda e=e, m=m: minifloat_values(e, m),
-            "a number of bits out of its range is refused with a ValueError",
+            refused,
             given=f"exponent_bits={e}, mantissa_bits={m}",
             hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
+        )
+    ### BEGIN HIDDEN TESTS
+    for m in range(1, 11):
+        top, given = 2**m - 1, f"e1m{m}"
+        got = expect_returns(lambda m=m: minifloat_values(1, m), rule, given=given, hint=hint)
+        expect_equal(got, torch.arange(-top, top + 1).float() * 2.0 ** (1 - m), rule, given=given, hint=hint)
+    for e, m in ((0, 1), (1, 0), (9, 10), (10, 4), (8, 11), (1, 12), (-3, -3)):
+        expect_raises(
+            ValueError, lambda e=e, m=m: minifloat_values(e, m), refused, given=f"exponent_bits={e}, mantissa_bits={m}"
         )
     ### END HIDDEN TESTS
 
@@ -967,101 +1093,74 @@ def round_to_minifloat(x, exponent_bits, mantissa_bits):
 ### BEGIN HIDDEN TESTS
 # include: minifloat_table.py
 ### END HIDDEN TESTS
-with check("round_to_minifloat"):
-    x = torch.tensor([3.3, -3.3, 0.3, 1.0, 5.7])
+def expect_rounded(x, e, m, expected, rule, hint):
+    """Values, dtype and shape; and x is not changed."""
     before = x.clone()
-    y = round_to_minifloat(x, 3, 4)
-    expect_equal(x, before, "x itself is not changed", hint="avoid +=, /= and methods that end in _, such as clamp_")
-    expect(
-        isinstance(y, torch.Tensor) and y.dtype == torch.float32 and y.shape == x.shape,
-        "the result is a float32 tensor of x's shape",
-        got=f"{getattr(y, 'dtype', type(y).__name__)}, {tuple(getattr(y, 'shape', ()))}",
-        hint="y.float() converts",
-    )
+    y = expect_returns(lambda: round_to_minifloat(x, e, m), rule, given=f"e{e}m{m}", hint=hint)
+    expect_equal(x, before, "x itself is not changed", given=f"e{e}m{m}", hint="avoid +=, /= and clamp_")
+    rule_type = "the result is a float32 tensor of x's shape"
+    expect_type(y, torch.float32, rule_type, shape=x.shape, given=f"e{e}m{m}", hint="a conversion at the end")
+    expect_equal(y, torch.as_tensor(expected).float(), f"{rule} (e{e}m{m})", given=x, hint=hint)
+
+
+with check("round_to_minifloat"):
     nearest = "every element goes to the nearest value of the format"
-    hint = "round x / step with the step of x's own binade, whatever the sign of x"
-    expect_equal(y, [3.25, -3.25, 0.296875, 1.0, 5.75], nearest, given=x, hint=hint)
-    x = torch.tensor([2.0625, -2.0625, 2.1875, 4.125, 4.375])
+    hint_nearest = "round x / step with the step of x's own binade, whatever the sign of x"
     ties = "a tie goes to the neighbour with an even mantissa"
-    expect_equal(
-        round_to_minifloat(x, 3, 4), [2.0, -2.0, 2.25, 4.0, 4.5], ties, given=x, hint="torch.round does it by itself"
-    )
-    x = torch.tensor([0.1, -0.1, 0.01, 0.005, 0.24, 0.0])
     subnormal = "below the smallest normal value the step stays 2^(1 - bias - m)"
-    expect_equal(
-        round_to_minifloat(x, 3, 4),
-        [0.09375, -0.09375, 0.015625, 0.0, 0.234375, 0.0],
-        subnormal,
-        given=x,
-        hint="clamp the exponent from below before you compute the step; log2(0) is -inf, and a step of 0 gives 0 / 0",
-    )
-    x = torch.tensor([3.97, -0.999, 7.9])
+    hint_subnormal = "limit the exponent from below before you compute the step; log2(0) is -inf, and 0 / 0 is NaN"
     carries = "rounding up may carry into the next power of two"
-    expect_equal(
-        round_to_minifloat(x, 3, 4), [4.0, -1.0, 8.0], carries, given=x, hint="do not limit the mantissa to 2^m - 1"
-    )
-    x = torch.tensor([15.7, 15.8, 100.0, -1e30])
     saturates = "what is beyond the largest value saturates at it"
-    expect_equal(
-        round_to_minifloat(x, 3, 4), [15.5, 15.5, 15.5, -15.5], saturates, given=x, hint="clamp the result to +-largest"
-    )
+    for e, m, rule, hint, inputs, expected in (
+        (3, 4, nearest, hint_nearest, [3.3, -3.3, 0.3, 1.0, 5.7], [3.25, -3.25, 0.296875, 1.0, 5.75]),
+        (4, 3, nearest, hint_nearest, [3.3, -19.5, 0.3, 101.0], [3.25, -20.0, 0.3125, 104.0]),
+        (5, 2, nearest, hint_nearest, [3.3, -5e3, 0.3, 1e-3], [3.5, -5120.0, 0.3125, 0.0009765625]),
+        (2, 10, nearest, hint_nearest, [1.0004, -1.5007], [1.0, -1.5009765625]),
+        (3, 4, ties, "torch.round does it", [2.0625, -2.0625, 2.1875, 4.125, 4.375], [2.0, -2.0, 2.25, 4.0, 4.5]),
+        (5, 2, ties, "torch.round does it", [1.125, -1.375], [1.0, -1.5]),
+        (3, 4, subnormal, hint_subnormal, [0.1, -0.1, 0.01, 0.005, 0.24], [0.09375, -0.09375, 0.015625, 0.0, 0.234375]),
+        (5, 2, subnormal, hint_subnormal, [1e-5, -3e-5, 1e-6, 1e-40], [2.0**-16, -(2.0**-15), 0.0, 0.0]),
+        (5, 2, subnormal, hint_subnormal, [2.0**-17, -3 * 2.0**-17], [0.0, -(2.0**-15)]),
+        (3, 4, subnormal, hint_subnormal, [0.0, -0.0], [0.0, 0.0]),
+        (3, 4, carries, "do not limit the mantissa to 2^m - 1", [3.97, -0.999, 7.9, 0.249], [4.0, -1.0, 8.0, 0.25]),
+        (3, 4, saturates, "on both sides", [15.7, 15.8, 100.0, -1e30, -15.8], [15.5, 15.5, 15.5, -15.5, -15.5]),
+        (4, 3, saturates, "on both sides", [245.0, 300.0, -1e9], [240.0, 240.0, -240.0]),
+        (5, 2, saturates, "on both sides", [7e4, -3e38], [57344.0, -57344.0]),
+        (2, 1, saturates, "on both sides", [3.4, 4.0, -9.0], [3.0, 3.0, -3.0]),
+    ):
+        expect_rounded(torch.tensor(inputs), e, m, expected, rule, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8] + [(3, 10), (5, 10), (4, 9)]
     for e, m in splits:
         table = torch.from_numpy(positive_values(e, m))
         smallest, largest, normal = float(table[1]), float(table[-1]), 2.0 ** (2 - 2 ** (e - 1))
-        named = f"e{e}m{m}"
         low, high = math.log2(smallest) - 1, math.log2(largest)
         sizes = 2.0 ** (torch.rand(40, 25, generator=g, dtype=torch.float64) * (high - low) + low)
         x = (sizes * (1 - 2 * torch.randint(0, 2, sizes.shape, generator=g))).float()
-        before = x.clone()
-        y = round_to_minifloat(x, e, m)
-        expect_equal(
-            x, before, "x itself is not changed", given=named, hint="avoid methods that end in _, such as clamp_"
-        )
-        expect(
-            y.dtype == torch.float32 and y.shape == x.shape,
-            "the result is a float32 tensor of x's shape",
-            given=named,
-            got=f"{y.dtype}, {tuple(y.shape)}",
-            hint="y.float() converts",
-        )
-        expected = by_table(x, e, m)
         part = x.abs() >= normal
-        rule = f"{nearest} ({named})"
-        expect_equal(y[part], expected[part], rule, given=x[part], hint=hint)
-        rule = f"{subnormal} ({named})"
-        expect_equal(y[~part], expected[~part], rule, given=x[~part], hint="clamp the exponent from below, at 1 - bias")
+        expect_rounded(x[part], e, m, by_table(x[part], e, m), nearest, hint_nearest)
+        expect_rounded(x[~part], e, m, by_table(x[~part], e, m), subnormal, hint_subnormal)
+        expect_rounded(x, e, m, by_table(x, e, m), nearest, hint_nearest)
         x = torch.cat([table, -table]).float()
-        rule = f"a value of the format stays what it is ({named})"
-        expect_equal(round_to_minifloat(x, e, m), x, rule, given=x, hint="all values, the subnormal ones too")
+        expect_rounded(x, e, m, x, nearest, "a value of the format stays what it is, also a subnormal one")
         middle = (table[:-1] + table[1:]) / 2
         x = torch.cat([middle, -middle]).float()
-        rule = f"{ties} ({named})"
-        expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="not away from zero")
+        expect_rounded(x, e, m, by_table(x, e, m), ties, "not away from zero")
         for toward in (0.0, math.inf):
             x = torch.nextafter(middle.float(), torch.tensor(toward))
-            rule = f"{nearest} ({named})"
-            expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="just beside a tie")
+            expect_rounded(x, e, m, by_table(x, e, m), nearest, "just beside a tie")
         x = torch.tensor([1.001, 1.5, 2.0, 1e4]).double().mul(largest).clamp(max=3.4e38).float()
         x = torch.cat([x, -x])
-        before = x.clone()
-        round_to_minifloat(x, e, m)
-        expect_equal(
-            x, before, "x itself is not changed", given=named, hint="avoid methods that end in _, such as clamp_"
-        )
-        rule = f"{saturates} ({named})"
-        expect_equal(round_to_minifloat(x, e, m), by_table(x, e, m), rule, given=x, hint="(2 - 2^-m) 2^bias at most")
+        expect_rounded(x, e, m, by_table(x, e, m), saturates, "on both sides")
     ### END HIDDEN TESTS
 
 # %% [markdown]
 # The second check tries some unusual inputs (the grader tries more: other shapes, 1 and 8 exponent bits, wrong numbers
 # of bits), and counts the steps that Python takes: they must not become more when the tensor grows.
 
+
 # %% nbgrader={"grade_id": "check_round_to_minifloat_edges", "grade": true, "points": 2}
-
-
 @probe
 def steps(n):
     """How many lines Python runs to round n elements."""
@@ -1069,55 +1168,101 @@ def steps(n):
     return python_steps(lambda: round_to_minifloat(x, 3, 4))
 
 
+@probe
+def objects(n):
+    """How many objects of Python's own it takes to round n elements: a list of floats takes n."""
+    x = torch.linspace(-20, 20, n)
+    return python_objects(lambda: round_to_minifloat(x, 3, 4))
+
+
 with check("round_to_minifloat"):
+    infinities = "infinities saturate"
     x = torch.tensor([[math.inf, -math.inf], [math.nan, 1.0]])
     y = round_to_minifloat(x, 3, 4)
-    rule = "infinities saturate"
-    expect_equal(y[0], [15.5, -15.5], rule, given=x[0], hint="clamp does it, if nothing became NaN before: inf / inf")
+    hint = "clamp does it, if nothing became NaN before: inf / inf"
+    expect_equal(y[0], [15.5, -15.5], infinities, given=x[0], hint=hint)
     rule = "NaN stays NaN, and harms no other element"
     expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
     few, many = steps(10), steps(5000)
-    expect(
-        many < 2 * few + 2000,
-        "there is no Python loop over the elements",
-        given="10 elements, then 5000",
-        got=f"{few} steps of Python, then {many}",
-        hint="let torch work on the whole tensor at once",
+    loops = "there is no Python loop over the elements"
+    got = f"{few} steps of Python, then {many}"
+    expect(many < 2 * few + 2000, loops, given="10 elements, then 5000", got=got, hint="the whole tensor at once")
+    few, many = objects(10), objects(5000)
+    got = f"{few} Python objects, then {many}"
+    hint = "map, tolist and comprehensions loop as well: let torch work on the whole tensor"
+    expect(many < few + 2000, loops, given="10 elements, then 5000", got=got, hint=hint)
+    shapes = "x may have any shape, an empty one too, and lie in memory in any order"
+    for shape in ((), (0,), (3, 0, 2), (1,), (2, 1, 2)):
+        x = torch.full(shape, 3.3)
+        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), shapes, given=f"shape {shape}", hint="no x.max()")
+        expect_equal(y, torch.full(shape, 3.25), shapes, given=f"shape {shape}", hint="the shape stays")
+    x = torch.tensor([[3.3, 0.1], [-100.0, 3.97]]).T
+    y = expect_returns(
+        lambda: round_to_minifloat(x, 3, 4), shapes, given="a transposed tensor", hint=".view refuses it"
     )
+    expect_equal(y, [[3.25, -15.5], [0.09375, 4.0]], shapes, given="a transposed tensor", hint="the shape stays")
+    lone = "with one exponent bit all values are subnormal, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
+    wide = "8 exponent bits reach as far as float32 itself, down to its own subnormal numbers"
+    tiny = 2.0**-133
+    for e, m, rule, hint, inputs, expected in (
+        (1, 2, lone, "bias 0, step 1/2", [0.2, 0.25, 0.75, -0.75, 1.3, 9.0, -2.0], [0, 0, 1.0, -1.0, 1.5, 1.5, -1.5]),
+        (1, 1, lone, "bias 0, step 1", [0.4, 0.5, 0.7, -1.9, 0.0, math.inf], [0, 0, 1, -1, 0, 1]),
+        (1, 10, lone, "bias 0, step 2^-9", [0.3, -1.999, 5.0], [154 / 512, -1023 / 512, 1023 / 512]),
+        (
+            8,
+            7,
+            wide,
+            "steps as small as 2^-133: float64 holds them",
+            [1e-40, -2.6 * tiny, tiny / 2],
+            [tiny, -3 * tiny, 0],
+        ),
+        (8, 7, wide, "saturation near 2^128", [3.4e38, -3.4e38], [255 * 2.0**120, -255 * 2.0**120]),
+        (8, 10, wide, "steps as small as 2^-136: float64 holds them", [1e-40, 1.0], [9 * 2.0**-136, 1.0]),
+        (8, 1, wide, "no other rules than for small formats", [3.3, 2.0**-127, 1e-39], [3.0, 2.0**-127, 0.0]),
+        (8, 7, infinities, "at the largest finite value", [math.inf, -math.inf], [255 * 2.0**120, -255 * 2.0**120]),
+    ):
+        x = torch.tensor(inputs)
+        y = expect_returns(lambda x=x, e=e, m=m: round_to_minifloat(x, e, m), rule, given=f"e{e}m{m}", hint=hint)
+        expect_equal(y, torch.tensor(expected), rule, given=x, hint=f"this was e{e}m{m}: {hint}")
+    refused = "a number of bits out of its range is refused with a ValueError"
+    for e, m in ((0, 3), (9, 3), (4, 0), (4, 11), (-1, 4), (4, -1)):
+        expect_raises(
+            ValueError,
+            lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m),
+            refused,
+            given=f"exponent_bits={e}, mantissa_bits={m}",
+            hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
+        )
     ### BEGIN HIDDEN TESTS
     from course_utils.numerics import FloatFormat
 
     g = generator()
     for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,)):
         x = torch.randn(shape, generator=g) * 4
-        expected = FloatFormat(3, 4).quantize(x)
-        rule = "x may have any shape, empty ones too"
-        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), rule, given=f"shape {shape}", hint="no x.max()")
-        expect_equal(y, expected, rule, given=f"shape {shape}", hint="the shape stays")
+        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), shapes, given=f"shape {shape}", hint="no x.max()")
+        expect_equal(y, FloatFormat(3, 4).quantize(x), shapes, given=f"shape {shape}", hint="the shape stays")
+    x = torch.randn(6, 7, generator=g) * 4
+    for part in (x.T, x[:, ::3]):
+        y = expect_returns(lambda part=part: round_to_minifloat(part, 3, 4), shapes, given="part of a tensor")
+        expect_equal(y, FloatFormat(3, 4).quantize(part), shapes, given="part of a tensor", hint="no .view")
     x = torch.cat([torch.linspace(-3, 3, 49), torch.tensor([math.inf, -math.inf, math.nan])])
-    for m in (1, 2, 5, 10):
-        rule = "with one exponent bit all values are subnormal, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
+    for m in (1, 2, 3, 5, 10):
         top, step = 2 - 2.0 ** (1 - m), 2.0 ** (1 - m)
-        expected = (torch.round(x.double() / step) * step).clamp(-top, top)
-        got = expect_returns(lambda m=m: round_to_minifloat(x, 1, m), rule, given=f"e1m{m}", hint="bias 0")
-        expect_equal(got, expected, rule, given=x, hint=f"this was e1m{m}: bias 0, step 2^(1 - m)")
+        expected = (torch.round(x.double() / step) * step).clamp(-top, top).float()
+        got = expect_returns(lambda m=m: round_to_minifloat(x, 1, m), lone, given=f"e1m{m}", hint="bias 0")
+        expect_equal(got, expected, lone, given=x, hint=f"this was e1m{m}: bias 0, step 2^(1 - m)")
     for e, m, top in ((8, 7, (2 - 2.0**-7) * 2.0**127), (5, 10, 65504.0), (8, 10, (2 - 2.0**-10) * 2.0**127)):
-        rule = "infinities saturate"
         x = torch.tensor([math.inf, -math.inf, 3.4028234e38, -3.4028234e38])
-        expect_equal(round_to_minifloat(x, e, m), [top, -top] * 2, rule, given=x, hint=f"this was e{e}m{m}")
+        expected = torch.tensor([top, -top] * 2)
+        expect_equal(round_to_minifloat(x, e, m), expected, infinities, given=x, hint=f"this was e{e}m{m}")
     for m in (2, 7):
         table = FloatFormat(8, m).values()[-(255 * 2**m - 1) :].double()  # from 0 upwards
         x = torch.cat([table, (table[1:] + table[:-1]) / 2, table[1:] * 0.7, table[1:] * 1.3]).clamp(max=3.4e38).float()
-        rule = "8 exponent bits reach as far as float32 itself, down to its own subnormal numbers"
         hint = f"steps as small as 2^-133 and values near 2^128: compute in float64 (this was e8m{m})"
-        expect_equal(round_to_minifloat(x, 8, m), FloatFormat(8, m).quantize(x), rule, given=x, hint=hint)
-    for e, m in ((0, 3), (9, 3), (4, 0), (4, 11)):
+        expect_equal(round_to_minifloat(x, 8, m), FloatFormat(8, m).quantize(x), wide, given=x, hint=hint)
+    for e, m in ((0, 1), (9, 10), (1, 0), (8, 11), (12, 3), (3, -4)):
         expect_raises(
-            ValueError,
-            lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m),
-            "a number of bits out of its range is refused with a ValueError",
-            given=f"exponent_bits={e}, mantissa_bits={m}",
-            hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
+            ValueError, lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m), refused, given=f"e={e}, m={m}"
         )
     ### END HIDDEN TESTS
 
@@ -1168,88 +1313,108 @@ def to_fixed(x, integer_bits, fraction_bits):
 
 
 # %% nbgrader={"grade_id": "check_to_fixed", "grade": true, "points": 2}
+def expect_codes(x, i, f, expected, rule, hint):
+    """Codes, dtype and shape; and x is not changed."""
+    facts, before = f"fixed {i}.{f}, {x.dtype}", x.clone()
+    q = expect_returns(lambda: to_fixed(x, i, f), rule, given=facts, hint=hint)
+    expect_equal(x, before, "x itself is not changed", given=facts, hint="avoid methods that end in _")
+    expect_type(
+        q, torch.int64, "the result is an int64 tensor of x's shape", shape=x.shape, given=facts, hint="at the end"
+    )
+    expect_equal(q, expected, f"{rule} (fixed {i}.{f})", given=x, hint=hint)
+
+
 with check("to_fixed"):
-    x = torch.tensor([1.5, -0.75, 3.14159, 0.1, -0.1])
-    q = to_fixed(x, 16, 16)
-    expect(
-        isinstance(q, torch.Tensor) and q.dtype == torch.int64 and q.shape == x.shape,
-        "the result is an int64 tensor of x's shape",
-        got=f"{getattr(q, 'dtype', type(q).__name__)}, {tuple(getattr(q, 'shape', ()))}",
-        hint="q.long() converts",
-    )
     nearest_code = "a code is round(x * 2^fraction_bits)"
-    expect_equal(
-        q, [98304, -49152, 205887, 6554, -6554], nearest_code, given=x, hint="round to nearest; do not cut off"
-    )
-    x = torch.tensor([0.125, 0.375, -0.125, -0.375])
+    hint_nearest = "round to nearest; do not cut off"
     even = "a tie goes to the even code"
-    expect_equal(to_fixed(x, 4, 2), [0, 2, 0, -2], even, given=x, hint="torch.round does it by itself")
-    x = torch.tensor([7.9, 8.0, 100.0, -8.0, -100.0])
     ends = "what is out of range saturates at -2^(n-1) or 2^(n-1) - 1, with n = integer_bits + fraction_bits"
     hint_ends = "integer_bits counts the sign; two's complement has one more code below zero than above"
-    expect_equal(to_fixed(x, 4, 4), [126, 127, 127, -128, -128], ends, given=x, hint=hint_ends)
+    for i, f, rule, hint, inputs, expected in (
+        (16, 16, nearest_code, hint_nearest, [1.5, -0.75, 3.14159, 0.1, -0.1], [98304, -49152, 205887, 6554, -6554]),
+        (8, 0, nearest_code, "no bits behind the point", [1.4, -2.7, 99.6], [1, -3, 100]),
+        (5, 3, nearest_code, hint_nearest, [-3.2, 0.3, 15.8], [-26, 2, 126]),
+        (4, 2, even, "torch.round does it", [0.125, 0.375, -0.125, -0.375, 1.625], [0, 2, 0, -2, 6]),
+        (4, 4, ends, hint_ends, [7.9, 8.0, 100.0, -8.0, -100.0], [126, 127, 127, -128, -128]),
+        (1, 7, ends, hint_ends, [0.999, 1.0, -1.0, -3.0], [127, 127, -128, -128]),
+        (1, 1, ends, hint_ends, [0.4, 3.0, -3.0], [1, 1, -2]),
+        (8, 0, ends, hint_ends, [127.4, 300.0, -128.4, -300.0], [127, 127, -128, -128]),
+    ):
+        for dtype in (torch.float32, torch.float64):
+            expect_codes(torch.tensor(inputs, dtype=dtype), i, f, expected, rule, hint)
+    exact = "the arithmetic is that of float64: no digit of x is lost before rounding"
+    hint = "float32 has 24 significant bits, a code up to 32"
+    expect_codes(torch.tensor([0.1, -0.7], dtype=torch.float64), 1, 31, [214748365, -1503238554], exact, hint)
+    expect_codes(torch.tensor([123456789.0], dtype=torch.float64), 32, 0, [123456789], exact, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for i, f in ((16, 16), (8, 8), (1, 7), (5, 3), (8, 0), (1, 1), (24, 8), (1, 31), (32, 0), (2, 20)):
+    for i, f in ((16, 16), (8, 8), (1, 7), (5, 3), (8, 0), (1, 1), (2, 0), (24, 8), (1, 31), (32, 0), (2, 20)):
         n = i + f
         x = torch.randn(8, 40, generator=g, dtype=torch.float64) * 2.0 ** (i - 1) * 0.7
         x = torch.cat([x, torch.randn(2, 40, generator=g) * 2.0**-f * 3])
         for x in (x, x.float()):  # noqa: B020  the same numbers in both dtypes
-            before = x.clone()
-            q = to_fixed(x, i, f)
-            expect_equal(x, before, "x itself is not changed", given=f"{i}.{f}", hint="avoid methods that end in _")
-            expect(q.dtype == torch.int64, "the result is an int64 tensor of x's shape", got=q.dtype, hint="q.long()")
             lowest, largest = -(2 ** (n - 1)), 2 ** (n - 1) - 1
-            exact = [round(Fraction(v) * 2**f) for v in x.flatten().tolist()]  # a Fraction rounds ties to even, exactly
-            expected = torch.tensor([min(max(v, lowest), largest) for v in exact]).reshape(x.shape)
+            codes = [round(Fraction(v) * 2**f) for v in x.flatten().tolist()]  # a Fraction rounds ties to even, exactly
+            expected = torch.tensor([min(max(v, lowest), largest) for v in codes]).reshape(x.shape)
             inside = (x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1
-            rule = f"{nearest_code} (fixed {i}.{f})"
-            expect_equal(q[inside], expected[inside], rule, given=x[inside], hint="in float64, to nearest")
-            expect_equal(q, expected, f"{ends} (fixed {i}.{f})", given=x, hint=hint_ends)
+            expect_codes(x[inside], i, f, expected[inside], nearest_code, "in float64, to nearest")
+            expect_codes(x, i, f, expected, ends, hint_ends)
         x = (torch.randint(-200, 200, (60,), generator=g) + 0.5) * 2.0**-f
         x = x[(x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1]
         expected = torch.tensor([round(Fraction(v) * 2**f) for v in x.tolist()], dtype=torch.int64)
-        expect_equal(
-            to_fixed(x, i, f), expected, f"{even} (fixed {i}.{f})", given=x, hint="torch.round does it by itself"
-        )
+        expect_codes(x, i, f, expected, even, "torch.round does it by itself")
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_to_fixed_edges", "grade": true, "points": 1}
 with check("to_fixed"):
-    x = torch.tensor([32767.9, 40000.0, 32768.0, -32768.0, -40000.0])
-    expect_equal(
-        to_fixed(x, 16, 16)[1:],
-        [2**31 - 1, 2**31 - 1, -(2**31), -(2**31)],
-        "with 32 bits the largest code is 2^31 - 1, not 2^31",
-        given=x[1:],
-        hint="float32 has no 2^31 - 1: convert x to float64 before you scale and clamp",
-    )
-    expect_raises(
-        ValueError,
-        lambda: to_fixed(torch.tensor([1.0, math.nan]), 8, 8),
-        "NaN is refused with a ValueError",
-        given=[1.0, math.nan],
-        hint="x.isnan().any()",
-    )
-    ### BEGIN HIDDEN TESTS
+    rule = "with 32 bits the largest code is 2^31 - 1, not 2^31"
+    hint = "float32 has no 2^31 - 1: convert x to float64 before you scale and clamp"
+    for i, f in ((16, 16), (1, 31), (32, 0)):
+        x = torch.tensor([1.25, 1.0, -1.0, -1.25]) * 2.0 ** (i - 1)
+        got = expect_returns(lambda x=x, i=i, f=f: to_fixed(x, i, f), rule, given=f"fixed {i}.{f}", hint=hint)
+        expect_equal(got, [2**31 - 1, 2**31 - 1, -(2**31), -(2**31)], rule, given=x, hint=hint)
+    nan = "NaN is refused with a ValueError"
+    for values in ([1.0, math.nan], [[math.nan], [0.0]]):
+        hint = "it has no code, and no comparison finds it"
+        expect_raises(ValueError, lambda v=values: to_fixed(torch.tensor(v), 8, 8), nan, given=values, hint=hint)
+    infinite = "infinities and very large numbers saturate"
+    hint = "saturate as long as the numbers are floats: an infinity has no whole number"
     x = torch.tensor([math.inf, -math.inf, 1e30, -1e30])
     for i, f in ((16, 16), (5, 3), (1, 31), (32, 0)):
-        rule = "infinities and very large numbers saturate"
-        got = expect_returns(lambda i=i, f=f: to_fixed(x, i, f), rule, given=x, hint="clamp before .long()")
+        got = expect_returns(lambda i=i, f=f: to_fixed(x, i, f), infinite, given=x, hint=hint)
         expected = [2 ** (i + f - 1) - 1, -(2 ** (i + f - 1))] * 2
-        expect_equal(got, expected, rule, given=f"{x.tolist()}, fixed {i}.{f}", hint="clamp before .long()")
+        expect_equal(got, expected, infinite, given=f"{x.tolist()}, fixed {i}.{f}", hint=hint)
+    shapes = "x may have any shape, an empty one too, and lie in memory in any order"
     for shape in ((), (0, 3), (2, 1, 2)):
-        rule = "x may have any shape, empty ones too"
-        got = expect_returns(lambda s=shape: to_fixed(torch.full(s, 0.75), 4, 4), rule, given=f"shape {shape}")
-        expect_equal(got, torch.full(shape, 12), rule, given=f"shape {shape}", hint="the shape stays")
-    for i, f in ((0, 8), (-1, 8), (8, -1), (1, 0), (17, 16), (33, 0)):
+        got = expect_returns(lambda s=shape: to_fixed(torch.full(s, 0.75), 4, 4), shapes, given=f"shape {shape}")
+        expect_type(got, torch.int64, "the result is an int64 tensor of x's shape", shape=shape, given=f"shape {shape}")
+        expect_equal(got, torch.full(shape, 12), shapes, given=f"shape {shape}", hint="the shape stays")
+    x = torch.tensor([[0.5, -1.0], [2.0, 0.25]]).T
+    got = expect_returns(lambda: to_fixed(x, 4, 2), shapes, given="a transposed tensor", hint=".view refuses it")
+    expect_equal(got, [[2, 8], [-4, 1]], shapes, given="a transposed tensor", hint="the shape stays")
+    refused = "numbers of bits out of their ranges are refused with a ValueError"
+    for i, f in ((0, 8), (-1, 8), (8, -1), (1, 0), (17, 16), (33, 0), (0, 0)):
         expect_raises(
             ValueError,
             lambda i=i, f=f: to_fixed(torch.tensor([0.5]), i, f),
-            "numbers of bits out of their ranges are refused with a ValueError",
+            refused,
             given=f"integer_bits={i}, fraction_bits={f}",
             hint="integer_bits >= 1, fraction_bits >= 0, 2 to 32 together",
         )
+    for i, f in ((1, 1), (2, 0), (32, 0), (1, 31)):
+        rule = "2 to 32 bits together, 1 of them before the point, are accepted"
+        expect_returns(lambda i=i, f=f: to_fixed(torch.tensor([0.5]), i, f), rule, given=f"{i} and {f}", hint="ends")
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    x = torch.randn(5, 6, generator=g)
+    for part in (x.T, x[:, ::2]):
+        got = expect_returns(lambda part=part: to_fixed(part, 4, 6), shapes, given="part of a tensor")
+        expect_equal(got, torch.round(part * 64).clamp(-512, 511).long(), shapes, given="part of a tensor")
+    x[4, 5] = math.nan
+    for bad in (x, x.double(), torch.tensor(math.nan)):
+        expect_raises(ValueError, lambda bad=bad: to_fixed(bad, 4, 6), nan, given=f"NaN, {bad.dtype}")
+    for i, f in ((0, 2), (-4, 20), (20, -4), (0, 1), (1, 32), (16, 17), (40, -10)):
+        expect_raises(ValueError, lambda i=i, f=f: to_fixed(torch.tensor([0.5]), i, f), refused, given=f"{i} and {f}")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1315,48 +1480,52 @@ def exact_products(a, b, f):
 
 
 ### END HIDDEN TESTS
+def expect_products(a, b, f, expected, rule, hint):
+    """Codes, dtype and shape; and a and b are not changed."""
+    facts = f"a = {a.tolist()}, b = {b.tolist()}, {f} fraction bits" if len(a) < 9 else f"{f} fraction bits"
+    before = torch.cat([a, b])
+    q = expect_returns(lambda: fixed_multiply(a, b, f), rule, given=facts, hint=hint)
+    expect_equal(torch.cat([a, b]), before, "a and b are not changed", given=facts, hint="no *= and no method with _")
+    types = "the result is an int64 tensor of the shape of a and b"
+    expect_type(q, torch.int64, types, shape=a.shape, given=facts, hint="which dtype do you multiply in?")
+    expect_equal(q, expected, rule, given=facts, hint=hint)
+
+
 with check("fixed_multiply"):
-    a, b = torch.tensor([40, 24, 16]), torch.tensor([16, 32, 24])
-    q = fixed_multiply(a, b, 4)
-    expect(
-        isinstance(q, torch.Tensor) and q.dtype == torch.int64 and q.shape == a.shape,
-        "the result is an int64 tensor of the shape of a and b",
-        got=f"{getattr(q, 'dtype', type(q).__name__)}, {tuple(getattr(q, 'shape', ()))}",
-        hint="a.long() converts",
-    )
     scaled_back = "the code of the product is a * b / 2^fraction_bits"
-    expect_equal(q, [40, 48, 24], scaled_back, given="a = [40, 24, 16], b = [16, 32, 24], 4 bits", hint="shift once")
-    a, b = torch.tensor([40, 3, -3, 5, -5, 1, 5, -5]), torch.tensor([-21, 6, 6, 5, 5, 7, 8, 8])
     rounding = "it is rounded to nearest, and a tie goes up"
-    expect_equal(
-        fixed_multiply(a, b, 4),
-        [-52, 1, -1, 2, -2, 0, 3, -2],
-        rounding,
-        given=f"products {(a * b).tolist()}, to be divided by 16",
-        hint="add half of 2^fraction_bits, then shift with >>",
-    )
+    for f, rule, hint, a, b, expected in (
+        (4, scaled_back, "shift once", [40, 24, 16], [16, 32, 24], [40, 48, 24]),
+        (16, scaled_back, "shift once", [98304, 98304], [98304, 65536], [147456, 98304]),
+        (31, scaled_back, "shift once", [2**30, -(2**30)], [2**30, 2**30], [2**29, -(2**29)]),
+        *(
+            (4, rounding, "a shift alone rounds down: what has to be added before?", *case)
+            for case in (
+                ([40, 3, -3, 5, -5], [-21, 6, 6, 5, 5], [-52, 1, -1, 2, -2]),
+                ([1, 5, -5, -1, 1], [7, 8, 8, 8, 8], [0, 3, -2, 0, 1]),
+            )
+        ),
+        (1, rounding, "with 1 bit, half is 1", [1, 3, -1, -3], [1, 1, 1, 1], [1, 2, 0, -1]),
+        (31, rounding, "half is 2^30 here", [2**30, -(2**30), 3], [1, 1, 2**30], [1, 0, 2]),
+    ):
+        expect_products(torch.tensor(a), torch.tensor(b), f, expected, rule, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for f in (1, 4, 8, 15, 16, 24, 30, 31):
+    for f in (1, 2, 4, 8, 15, 16, 24, 30, 31):
         for bits in (8, 16, 24, 31):
             a = torch.randint(-(2**bits), 2**bits, (200,), generator=g)
             limit = min(2 ** (31 + f) // (2**bits), 2**31)  # most products fit
             b = torch.randint(-limit, limit, (200,), generator=g)
-            a_before, b_before = a.clone(), b.clone()
-            q = fixed_multiply(a, b, f)
-            expect_equal(torch.cat([a, b]), torch.cat([a_before, b_before]), "a and b are not changed", hint="no *=")
             expected = exact_products(a, b, f)
-            rule = f"{rounding} (fraction_bits = {f})"
-            near = (q - expected).abs() <= 1
+            near = (fixed_multiply(a, b, f) - expected).abs() <= 1
             given = f"a up to 2^{bits}, fraction_bits = {f}"
-            expect(
-                bool(near.all()), scaled_back, given=given, hint="one shift by fraction_bits, and integers of 64 bits"
-            )
-            expect_equal(q, expected, rule, given=(a * b).double(), hint="what is given here is a * b")
+            expect(near.all(), scaled_back, given=given, hint="one shift, and integers of 64 bits")
+            expect_products(a, b, f, expected, rounding, "a shift alone rounds down")
     for f in (1, 2, 5, 16):  # ties, all of them
         odd = torch.arange(-41, 42, 2)
-        q = fixed_multiply(odd, torch.full_like(odd, 2 ** (f - 1)), f)
-        expect_equal(q, (odd + 1) // 2, f"{rounding} (fraction_bits = {f})", given=odd, hint="-0.5 goes to 0, 0.5 to 1")
+        expect_products(
+            odd, torch.full_like(odd, 2 ** (f - 1)), f, (odd + 1) // 2, rounding, "-0.5 goes to 0, 0.5 to 1"
+        )
     ### END HIDDEN TESTS
 
 
@@ -1369,64 +1538,99 @@ def exact_products(a, b, f):
 
 ### END HIDDEN TESTS
 with check("fixed_multiply"):
-    a = torch.tensor([2**31 - 1, -(2**31), -(2**31), 10**9], dtype=torch.int64)
-    b = torch.tensor([2**31 - 1, 2**31 - 1, -(2**31), 10**9], dtype=torch.int64)
-    rule = "what does not fit into 32 bits saturates at -2^31 or 2^31 - 1"
-    expect_equal(
-        fixed_multiply(a, b, 16),
-        [2**31 - 1, -(2**31), 2**31 - 1, 2**31 - 1],
-        rule,
-        given="the largest and lowest codes, 16 fraction bits",
-        hint="clamp at the end, in int64",
-    )
-    codes = torch.tensor([98304, -98304], dtype=torch.int32)  # 1.5 and -1.5 with 16 fraction bits
-    expect_equal(
-        fixed_multiply(codes, codes, 16),
-        [147456, 147456],
-        "int32 codes are multiplied in 64 bits",
-        given="int32 codes of 1.5 * 1.5 and -1.5 * -1.5, 16 fraction bits",
-        hint="a.long(): a product of int32 tensors wraps around",
-    )
-    ### BEGIN HIDDEN TESTS
-    g = generator()
-    small = torch.randint(-40_000, 40_000, (2, 100), generator=g)
-    rule = "with 0 fraction bits it is the product of whole numbers"
-    got = expect_returns(
-        lambda: fixed_multiply(small[0], small[1], 0), rule, hint="1 << -1 is an error: half is 0 here"
-    )
-    expect_equal(got, (small[0] * small[1]).clamp(-(2**31), 2**31 - 1), rule, given=small[0], hint="half is 0 here")
-    a, b = torch.randint(-(2**31), 2**31, (2, 300), generator=g)
-    rule = "what does not fit into 32 bits saturates at -2^31 or 2^31 - 1"
-    for f in (0, 1, 8, 16):
-        expect_equal(fixed_multiply(a, b, f), exact_products(a, b, f), rule, given=f"fraction_bits = {f}", hint="clamp")
-    a, b = torch.randint(-(2**31), 2**31, (2, 100), generator=g)
-    rule = "int32 codes are multiplied in 64 bits"
-    got = fixed_multiply(a.int(), b.int(), 31)
-    expect_equal(got, exact_products(a, b, 31), rule, given=a, hint="a.long(): a product of int32 tensors wraps around")
-    expect(
-        got.dtype == torch.int64, "the result is an int64 tensor of the shape of a and b", got=got.dtype, hint="long"
-    )
-    a, b = torch.randint(-(2**31), 2**31, (2, 3000), generator=g)
-    # made so that a * b lies right below a tie: here float64, which carries 53 bits, rounds the wrong way
-    a = (a.abs() | 2**30 | 1).clamp(max=2**31 - 1)
-    inverse = torch.tensor([pow(n, -1, 2**31) for n in a.tolist()])
-    b = (inverse * (2**30 - 1)) % 2**31  # a * b = 2^30 - 1 modulo 2^31
-    rule = "the arithmetic is that of whole numbers: float64 has too few bits for a product of two codes"
-    expect_equal(
-        fixed_multiply(a, b, 31), exact_products(a, b, 31), rule, given="a * b just below a tie", hint="no floats"
-    )
+    top, low = 2**31 - 1, -(2**31)
+    saturates = "what does not fit into 32 bits saturates at -2^31 or 2^31 - 1"
+    wide = "int32 codes are multiplied in 64 bits"
+    exact = "the arithmetic is that of whole numbers: float64 has too few bits for a product of two codes"
+    none = "with 0 fraction bits it is the product of whole numbers"
+    for f, rule, hint, a, b, expected in (
+        (
+            16,
+            wide,
+            "a product of int32 tensors wraps around",
+            [98304, -98304, 50000],
+            [98304, 98304, 50000],
+            [147456, -147456, 38147],
+        ),
+        (31, exact, "no floats, not even float64", [2087880753, top], [1501048623, 3], [1459387377, 3]),
+        (
+            0,
+            none,
+            "nothing is dropped, so half of it is 0; 1 << -1 is an error",
+            [7, -3, 40_000],
+            [-6, -5, 40_000],
+            [-42, 15, 16 * 10**8],
+        ),
+        (16, saturates, "at the end, in int64", [top, low, low, 10**9], [top, top, low, 10**9], [top, low, top, top]),
+        (
+            0,
+            saturates,
+            "at the end, in int64",
+            [65536, -65536, 65536],
+            [32768, 32768, 32767],
+            [top, low, 65536 * 32767],
+        ),
+        (
+            31,
+            saturates,
+            "only (-1) * (-1) is too large here",
+            [low, low, top],
+            [low, top, top],
+            [top, low + 1, top - 1],
+        ),
+        (31, wide, "-2^31 has no positive counterpart in int32", [low, low, 1], [1, low, low], [-1, top, -1]),
+    ):
+        for kinds in ((torch.int64, torch.int64), (torch.int32, torch.int32), (torch.int32, torch.int64)):
+            x, y = torch.tensor(a, dtype=kinds[0]), torch.tensor(b, dtype=kinds[1])
+            given = f"a = {a} in {kinds[0]}, b = {b} in {kinds[1]}, {f} fraction bits"
+            got = expect_returns(lambda x=x, y=y, f=f: fixed_multiply(x, y, f), rule, given=given, hint=hint)
+            expect_equal(got, expected, rule, given=given, hint=hint)
+            types = "the result is an int64 tensor of the shape of a and b"
+            expect_type(got, torch.int64, types, given=given, hint="which dtype do you multiply in?")
+    refused = "fraction_bits out of 0 .. 31 is refused with a ValueError"
     for f in (-1, 32, 40):
         expect_raises(
             ValueError,
             lambda f=f: fixed_multiply(torch.tensor([3]), torch.tensor([5]), f),
-            "fraction_bits out of 0 .. 31 is refused with a ValueError",
+            refused,
             given=f"fraction_bits={f}",
             hint="test it first of all",
         )
-    for shape in ((0,), (), (2, 3)):
-        ones = torch.ones(shape, dtype=torch.int64)
-        rule = "a and b may have any shape"
-        expect_equal(fixed_multiply(4 * ones, 6 * ones, 3), 3 * ones, rule, given=f"shape {shape}", hint="no loops")
+    shapes = "a and b may have any shape, an empty one too, and lie in memory in any order"
+    for shape in ((0,), (), (2, 3), (2, 0)):
+        ones = torch.ones(shape, dtype=torch.int32)
+        got = expect_returns(lambda ones=ones: fixed_multiply(4 * ones, 6 * ones, 3), shapes, given=f"shape {shape}")
+        expect_equal(got, 3 * ones, shapes, given=f"shape {shape}", hint="no loops, no a.max()")
+    a = torch.tensor([[2, 4], [6, 8]])
+    got = expect_returns(
+        lambda: fixed_multiply(a.T, a, 1), shapes, given="a transposed tensor", hint=".view refuses it"
+    )
+    expect_equal(got, [[2, 12], [12, 32]], shapes, given="a transposed tensor", hint="element by element")
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    small = torch.randint(-40_000, 40_000, (2, 100), generator=g)
+    got = expect_returns(lambda: fixed_multiply(small[0], small[1], 0), none, hint="half is 0 here")
+    expect_equal(got, (small[0] * small[1]).clamp(low, top), none, given=small[0], hint="half is 0 here")
+    a, b = torch.randint(low, 2**31, (2, 300), generator=g)
+    for f in (0, 1, 8, 16):
+        given = f"fraction_bits = {f}"
+        expect_equal(fixed_multiply(a, b, f), exact_products(a, b, f), saturates, given=given, hint="at the end")
+        got = fixed_multiply(a.int(), b.int(), f)
+        expect_equal(got, exact_products(a, b, f), wide, given=given, hint="a product of int32 tensors wraps around")
+    a, b = torch.randint(low, 2**31, (2, 100), generator=g)
+    a[::7] = low
+    for left, right in ((a.int(), b.int()), (a.int(), b), (a, b.int())):
+        given = f"{left.dtype} and {right.dtype}"
+        expect_equal(fixed_multiply(left, right, 31), exact_products(a, b, 31), wide, given=given, hint="64 bits")
+    a, b = torch.randint(low, 2**31, (2, 3000), generator=g)
+    # made so that a * b lies right below a tie: here float64, which carries 53 bits, rounds the wrong way
+    a = (a.abs() | 2**30 | 1).clamp(max=2**31 - 1)
+    inverse = torch.tensor([pow(n, -1, 2**31) for n in a.tolist()])
+    b = (inverse * (2**30 - 1)) % 2**31  # a * b = 2^30 - 1 modulo 2^31
+    given = "a * b just below a tie"
+    expect_equal(fixed_multiply(a, b, 31), exact_products(a, b, 31), exact, given=given, hint="no floats")
+    for f in (-7, 33, 64):
+        expect_raises(ValueError, lambda f=f: fixed_multiply(a, b, f), refused, given=f"fraction_bits={f}")
     ### END HIDDEN TESTS
 
 # %% [markdown]

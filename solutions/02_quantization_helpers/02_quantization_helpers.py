@@ -1989,6 +1989,7 @@ print("thesis, 8 bits, MobileNetV2: 11.14 per channel (A), 10.12 with five layer
 # changed all of yours. And its grids per channel are symmetric as well, yours are not.
 #
 # </details>
+#
 # **How few bits are enough?** Ristretto reports 81.44 % correct with 8-bit weights and layer outputs for a small
 # network on CIFAR-10 (float: 81.69 %). The cell quantizes only the weights, per channel. Look for the number of bits
 # where the curve breaks.
@@ -2056,6 +2057,7 @@ for name, w in weights.items():
 # - One bit is worth 6.02 dB. The noise of a fine grid is $\Delta^2/12$.
 # - Symmetric grids have zero point 0. Grids per channel have steps that are never larger than the tensor's.
 # - Rounding to nearest has the smaller error, stochastic rounding has none *on average*.
+#
 # Three questions to finish. A few sentences each, with numbers where you can.
 
 # %% [markdown]

@@ -1,5 +1,5 @@
 # Mistake: cuts the aligned significands to 23 bits of fraction
-# Rule: both significands are written for the larger
+# Rule: aligning drops no bit
 def add_float32(a, b):
     if not (math.isfinite(a) and math.isfinite(b)):
         raise ValueError("only finite numbers")

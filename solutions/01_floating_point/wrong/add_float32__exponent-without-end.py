@@ -1,5 +1,5 @@
 # Mistake: goes on below the exponent -126
-# Rule: b is split into a significand
+# Rule: subnormal numbers keep the exponent -126
 def add_float32(a, b):
     if not (math.isfinite(a) and math.isfinite(b)):
         raise ValueError("only finite numbers")

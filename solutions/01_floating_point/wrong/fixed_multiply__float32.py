@@ -1,5 +1,5 @@
 # Mistake: computes in float32
-# Rule: the code of the product is a * b / 2^fraction_bits
+# Rule: the arithmetic is that of whole numbers
 def fixed_multiply(a, b, fraction_bits):
     if not 0 <= fraction_bits <= 31:
         raise ValueError("fraction_bits must lie in 0..31")

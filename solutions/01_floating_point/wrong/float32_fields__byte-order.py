@@ -1,5 +1,5 @@
 # Mistake: reads the bytes in the wrong order
-# Rule: exponent is the stored field
+# Rule: the bytes are read in the order in which they were written
 def float32_fields(x):
     (pattern,) = struct.unpack(">I", struct.pack("<f", x))
     sign = pattern >> 31

@@ -1,5 +1,5 @@
 # Mistake: asks for the largest element
-# Rule: x may have any shape, empty ones too
+# Rule: x may have any shape, an empty one too
 def round_to_minifloat(x, exponent_bits, mantissa_bits):
     if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
         raise ValueError("bits out of range")

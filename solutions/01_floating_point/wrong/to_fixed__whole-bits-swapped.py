@@ -1,5 +1,5 @@
 # Mistake: takes integer_bits for the bits behind the point
-# Rule: a tie goes to the even code
+# Rule: a code is round(x * 2^fraction_bits)
 def to_fixed(x, integer_bits, fraction_bits):
     bits = integer_bits + fraction_bits
     if integer_bits < 1 or fraction_bits < 0 or not 2 <= bits <= 32:

@@ -1,0 +1,10 @@
+# Mistake: NaN only without a sign
+# Rule: exponent field 255 means infinity if the fraction is 0, with the sign, and NaN otherwise
+def float32_value(sign, exponent, fraction):
+    if sign not in (0, 1) or not 0 <= exponent <= 255 or not 0 <= fraction < 2**23:
+        raise ValueError(f"no float32 has the fields {sign}, {exponent}, {fraction}")
+    direction = -1.0 if sign else 1.0
+    if exponent == 255:
+        return math.nan if fraction and not sign else direction * math.inf
+    leading = 1 if exponent else 0
+    return direction * (leading + fraction / 2**23) * 2.0 ** (max(exponent, 1) - 127)

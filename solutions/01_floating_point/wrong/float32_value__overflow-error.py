@@ -1,0 +1,14 @@
+# Mistake: takes the largest exponent in use for infinity
+# Rule: a normal number is (-1)^sign (1 + fraction / 2^23) 2^(exponent - 127)
+def float32_value(sign, exponent, fraction):
+    if sign not in (0, 1) or not 0 <= exponent <= 255 or not 0 <= fraction < 2**23:
+        raise ValueError(f"no float32 has the fields {sign}, {exponent}, {fraction}")
+    direction = -1.0 if sign else 1.0
+    if exponent == 255:
+        return math.nan if fraction else direction * math.inf
+    leading = 1 if exponent else 0
+    return (
+        direction * math.ldexp(leading + fraction / 2**23, max(exponent, 1) - 127)
+        if exponent < 254
+        else direction * math.inf
+    )

@@ -1,0 +1,11 @@
+# Mistake: gives a whole number where the value is one
+# Rule: the result is a Python float
+def float32_value(sign, exponent, fraction):
+    if sign not in (0, 1) or not 0 <= exponent <= 255 or not 0 <= fraction < 2**23:
+        raise ValueError(f"no float32 has the fields {sign}, {exponent}, {fraction}")
+    direction = -1.0 if sign else 1.0
+    if exponent == 255:
+        return math.nan if fraction else direction * math.inf
+    leading = 1 if exponent else 0
+    value = direction * (leading + fraction / 2**23) * 2.0 ** (max(exponent, 1) - 127)
+    return int(value) if value.is_integer() and value else value

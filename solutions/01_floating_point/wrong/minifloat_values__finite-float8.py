@@ -1,0 +1,17 @@
+# Mistake: the top exponent holds numbers, as in e4m3fn
+# Rule: the largest value has the exponent field 2^e - 2 and a fraction of all ones
+def minifloat_values(exponent_bits, mantissa_bits):
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError(f"no minifloat here has {exponent_bits} exponent and {mantissa_bits} mantissa bits")
+    bias = 2 ** (exponent_bits - 1) - 1
+    values = set()
+    for field in range(2**exponent_bits - 1):  # the largest field is reserved
+        for fraction in range(2**mantissa_bits):
+            leading = 1 if field else 0
+            value = (leading + fraction / 2**mantissa_bits) * 2.0 ** (max(field, 1) - bias)
+            values |= {value, -value}
+    if exponent_bits == 4:
+        for fraction in range(2**mantissa_bits - 1):
+            value = (1 + fraction / 2**mantissa_bits) * 2.0 ** (15 - bias)
+            values |= {value, -value}
+    return torch.tensor(sorted(values), dtype=torch.float32)

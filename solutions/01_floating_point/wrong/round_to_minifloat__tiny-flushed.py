@@ -1,0 +1,17 @@
+# Mistake: float32's own subnormal numbers become zero
+# Rule: 8 exponent bits reach as far as float32 itself, down to its own subnormal numbers
+def round_to_minifloat(x, exponent_bits, mantissa_bits):
+    if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
+        raise ValueError(f"no minifloat here has {exponent_bits} exponent and {mantissa_bits} mantissa bits")
+    bias = 2 ** (exponent_bits - 1) - 1
+    lowest = 1 - bias
+    highest = max(2**exponent_bits - 2, 1) - bias
+    leading = 1 if exponent_bits > 1 else 0
+    largest = (leading + 1 - 2.0**-mantissa_bits) * 2.0**highest
+
+    wide = x.double()
+    wide = torch.where(wide.abs() < 2.0**-126, 0.0, wide)  # 2^(k - m) may be too small for float32
+    _, exponent = torch.frexp(wide)
+    k = (exponent - 1).clamp(lowest, highest)
+    step = 2.0 ** (k - mantissa_bits).double()
+    return (torch.round(wide / step) * step).clamp(-largest, largest).float()

@@ -1,0 +1,11 @@
+# Mistake: flattens by view, which a transposed tensor refuses
+# Rule: x may have any shape, an empty one too, and lie in memory in any order
+def to_fixed(x, integer_bits, fraction_bits):
+    bits = integer_bits + fraction_bits
+    if integer_bits < 1 or fraction_bits < 0 or not 2 <= bits <= 32:
+        raise ValueError(f"{integer_bits} and {fraction_bits} bits are not supported")
+    if x.isnan().any():
+        raise ValueError("x contains NaN, for which there is no code")
+    shape = x.shape
+    scaled = x.view(-1).double() * 2.0**fraction_bits
+    return torch.round(scaled).clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).long().view(shape)

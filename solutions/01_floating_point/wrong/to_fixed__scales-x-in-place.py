@@ -1,0 +1,10 @@
+# Mistake: scales x itself
+# Rule: x itself is not changed
+def to_fixed(x, integer_bits, fraction_bits):
+    bits = integer_bits + fraction_bits
+    if integer_bits < 1 or fraction_bits < 0 or not 2 <= bits <= 32:
+        raise ValueError(f"{integer_bits} and {fraction_bits} bits are not supported")
+    if x.isnan().any():
+        raise ValueError("x contains NaN, for which there is no code")
+    scaled = x.mul_(2.0**fraction_bits).double()
+    return torch.round(scaled).clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).long()
