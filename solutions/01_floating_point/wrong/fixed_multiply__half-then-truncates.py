@@ -1,5 +1,5 @@
 # Mistake: adds half and divides toward zero
-# Rule: it is rounded to nearest, and a tie goes up
+# Rule: the code of the product is a * b
 def fixed_multiply(a, b, fraction_bits):
     if not 0 <= fraction_bits <= 31:
         raise ValueError("fraction_bits must lie in 0..31")

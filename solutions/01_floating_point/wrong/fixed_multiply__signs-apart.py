@@ -1,5 +1,5 @@
 # Mistake: multiplies sizes and signs apart, in the dtype of the codes
-# Rule: int32 codes are multiplied in 64 bits
+# Rule: what does not fit into 32 bits saturates
 def fixed_multiply(a, b, fraction_bits):
     if not 0 <= fraction_bits <= 31:
         raise ValueError(f"fraction_bits must lie in 0..31, not {fraction_bits}")
