@@ -1,0 +1,64 @@
+"""The course, installed from a wheel into an environment outside the checkout, runs a lab. (Of the students' wheel
+`tests/grader/handout/test_full_circle.py` asks more.)"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from borrowed import borrowed_environment, outside
+
+from autograder import ROOT
+from autograder.handout.make import make_handout
+from autograder.labs.build import answered
+from autograder.labs.lab import Lab
+
+LABS = ["01_floating_point", "03_quantized_layer", "06_yolo_minifloat"]  # numbers alone, a trained network, a detector
+
+LOADS = """
+from pathlib import Path
+from course_utils.networks.models import WEIGHTS, load_trained
+assert WEIGHTS == Path(__import__("course_utils").__file__).parent / "weights", WEIGHTS
+for name in ("classyclassifier-cifar10", "classyclassifier-shapes", "scenes"):
+    load_trained(name)
+"""
+
+
+def run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def check_labs(python: Path, folder: Path, names: list[str]) -> None:
+    """Weights load, and the checks of answered notebooks pass, far from the checkout."""
+    run(python, "-c", LOADS, cwd=folder, env=outside())
+    for name in names:
+        nbformat.write(answered(Lab(name)), folder / f"{name}.ipynb")
+        run(python, "-m", "autograder.cli", "check", folder / f"{name}.ipynb", cwd=folder, env=outside())
+
+
+@pytest.mark.slow
+def test_the_wheel_of_the_checkout_holds_every_file_that_it_needs(tmp_path: Path) -> None:
+    """``pip wheel .`` fetches setuptools; nothing else is downloaded."""
+    made = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path / "dist", ROOT]
+    run(*made, cwd=tmp_path)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    python = borrowed_environment(tmp_path / "env", without=())
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=tmp_path, env=outside())
+    check_labs(python, tmp_path, LABS[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_oldest_versions_that_it_asks_for_are_enough(tmp_path: Path) -> None:
+    """Downloads torch and all else as ``oldest.txt`` has it: gigabytes."""
+    made = make_handout([Lab(name) for name in LABS], ROOT, tmp_path / "out")
+    run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    python = tmp_path / "env" / "bin" / "python"
+    (wheel,) = made.folder.glob("*.whl")
+    lock = ROOT / "tests" / "oldest.txt"
+    run(python, "-m", "pip", "install", "--requirement", lock, f"{wheel}[lab]", cwd=tmp_path)
+    check_labs(python, tmp_path, LABS)
