@@ -84,6 +84,13 @@ def make_layer(kind, weight, bias=None, **ways):
     return layer
 
 
+def look_of(layer):
+    """What one can see of a layer besides its numbers, for the checks: attributes, types, settings, hooks."""
+    parameters = [f"{name} {p.dtype} requires_grad={p.requires_grad}" for name, p in layer.named_parameters()]
+    hooks = len(layer._forward_hooks) + len(layer._forward_pre_hooks) + len(layer._backward_hooks)
+    return [*parameters, *sorted(vars(layer)), f"training={layer.training}", f"{hooks} hooks", layer.extra_repr()]
+
+
 # %% [markdown]
 # ## Idea
 #
@@ -206,6 +213,7 @@ def four_terms(a_q, a_zero, b_q, b_zero):
         column_term: int64 tensor (1, columns), a_zero times the column sums of b_q.
         row_term: int64 tensor (rows, 1), b_zero times the row sums of a_q.
         constant: Python int, N * a_zero * b_zero.
+        All are exact for sums of any length, also of none (N = 0).
     """
     ### BEGIN SOLUTION
     a, b = a_q.to(torch.int64), b_q.to(torch.int64)
@@ -217,118 +225,114 @@ def four_terms(a_q, a_zero, b_q, b_zero):
 
 # %% nbgrader={"grade_id": "check_four_terms", "grade": true, "points": 3}
 with check("four_terms"):
+
+    def try_four_terms(facts, a_q, a_zero, b_q, b_zero, products, column_term, row_term, constant):
+        """One case against its four terms; then the codes must be what they were."""
+        before = a_q.clone(), b_q.clone()
+        result = expect_returns(
+            lambda: four_terms(a_q, a_zero, b_q, b_zero),
+            "codes of every dtype and shape have four terms",
+            given=facts,
+            hint="is there a step that works for some dtypes or shapes only?",
+        )
+        expect(
+            isinstance(result, tuple) and len(result) == 4,
+            "the result is a tuple (products, column_term, row_term, constant)",
+            given=facts,
+            got=result,
+            hint="return all four, separated by commas",
+        )
+        expect(
+            all(isinstance(t, torch.Tensor) and t.dtype == torch.int64 for t in result[:3]),
+            "the three tensors are int64",
+            given=facts,
+            got=[getattr(t, "dtype", type(t).__name__) for t in result[:3]],
+            hint="when do you convert the codes?",
+        )
+        expect(
+            isinstance(result[3], numbers.Integral),
+            "constant is a Python int",
+            given=facts,
+            got=type(result[3]).__name__,
+            hint="a shape holds ints, and the zero points are whole numbers: no tensor is needed",
+        )
+        wide = "in which dtype? Small whole numbers wrap around; float32 has gaps above 2^24, int32 ends at 2^31"
+        rules = {
+            "products are the plain matrix product of the codes, exact for every dtype": (products, wide),
+            "column_term is a_zero times the sum of each column of b_q, shape (1, columns)": (
+                column_term,
+                "whose zero point goes with the sums of B? Is the shape (1, columns), the sign +, the sum exact?",
+            ),
+            "row_term is b_zero times the sum of each row of a_q, shape (rows, 1)": (
+                row_term,
+                "whose zero point goes with the sums of A? Is the shape (rows, 1), the sign +, the sum exact?",
+            ),
+            "constant is N * a_zero * b_zero": (constant, "N is how many products are summed"),
+        }
+        for (rule, (expected, hint)), got in zip(rules.items(), result, strict=True):
+            expect_equal(got, expected, rule, given=facts, hint=hint)
+        for codes, old, name in ((a_q, before[0], "a_q"), (b_q, before[1], "b_q")):
+            expect(
+                torch.equal(codes, old),
+                "the codes themselves are not changed",
+                given=f"{name}, {facts}",
+                hint="-= and methods that end in _ write into their tensor",
+            )
+
     a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
-    result = four_terms(a_q, 2, b_q, 5)
-    expect(
-        isinstance(result, tuple) and len(result) == 4,
-        "the result is a tuple (products, column_term, row_term, constant)",
-        got=result,
-        hint="end with: return products, column_term, row_term, constant",
+    try_four_terms("the example above", a_q, 2, b_q, 5, [[27, 35], [81, 74]], [[36, 26]], [[30], [75]], 30)
+    a_q, b_q = torch.tensor([[100, 120, 50]]), torch.tensor([[90], [101], [127]])
+    for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
+        try_four_terms(
+            f"{dtype}: row 100, 120, 50, column 90, 101, 127; zero points 3 and 110",
+            *(a_q.to(dtype), 3, b_q.to(dtype), 110),
+            *([[27470]], [[954]], [[29700]], 990),
+        )
+    codes = torch.tensor([[-128, 5], [127, -1]], dtype=torch.int8)
+    try_four_terms(
+        "negative int8 codes and zero points; B is A transposed, a view",
+        *(codes, -128, codes.T, 127),
+        *([[16409, -16261], [-16261, 16130]], [[15744, -16128]], [[-15621], [16002]], -32512),
     )
-    products, column_term, row_term, constant = result
-    expect(
-        all(isinstance(t, torch.Tensor) and t.dtype == torch.int64 for t in result[:3]),
-        "the three tensors are int64",
-        got=[getattr(t, "dtype", type(t).__name__) for t in result[:3]],
-        hint="convert the codes first: a_q.to(torch.int64)",
-    )
-    expect(
-        isinstance(constant, numbers.Integral),
-        "constant is a Python int",
-        got=type(constant).__name__,
-        hint="a_q.shape[1] is an int, and so are the zero points",
-    )
-    expect_equal(
-        products,
-        [[27, 35], [81, 74]],
-        "products are the plain matrix product of the codes",
-        hint="a @ b on whole numbers",
-    )
-    expect_equal(
-        column_term,
-        [[36, 26]],
-        "column_term is a_zero times the sum of each column of b_q, shape (1, columns)",
-        given="a_zero 2, columns 10 + 7 + 1 and 0 + 4 + 9",
-        hint="sum over dim 0 with keepdim=True; it is A's zero point that goes with B's sums",
-    )
-    expect_equal(
-        row_term,
-        [[30], [75]],
-        "row_term is b_zero times the sum of each row of a_q, shape (rows, 1)",
-        given="b_zero 5, rows 1 + 2 + 3 and 4 + 5 + 6",
-        hint="sum over dim 1 with keepdim=True; it is B's zero point that goes with A's sums",
-    )
-    expect_equal(
-        constant, 30, "constant is N * a_zero * b_zero", given="N = 3, zero points 2 and 5", hint="N is a_q.shape[1]"
-    )
-    a_q = torch.tensor([[200, 100]], dtype=torch.uint8)
-    expect_equal(
-        four_terms(a_q, 3, a_q.T, 5)[0],
-        [[200 * 200 + 100 * 100]],
-        "products are the plain matrix product of the codes, exact for every dtype",
-        given="uint8 codes 200 and 100, each times itself",
-        hint="convert to int64 before you multiply: small integer types wrap around, float32 rounds above 2^24",
+    n = 70_001  # odd, so that float32 cannot hold 255 * n; and 255 * 255 * n is more than 2^31
+    for dtype in (torch.float32, torch.uint8):
+        codes = torch.full((1, n), 255).to(dtype)
+        try_four_terms(
+            f"{n} times code 255 in A and in B, both zero points 255, {dtype}",
+            *(codes, 255, codes.T, 255),
+            *([[n * 255**2]], [[n * 255**2]], [[n * 255**2]], n * 255**2),
+        )
+    try_four_terms(
+        "N = 0: shapes (1, 0) and (0, 2)", torch.zeros(1, 0), 3, torch.zeros(0, 2), 5, [[0, 0]], [[0, 0]], [[0]], 0
     )
     ### BEGIN HIDDEN TESTS
     g = generator()
-    long = torch.full((1, 259), 255.0)
-    products = four_terms(long, 0, long.T, 0)[0]
-    expect_equal(
-        products,
-        [[259 * 255 * 255]],
-        "products are the plain matrix product of the codes, exact for every dtype",
-        given="259 products of 255 * 255, float32 codes",
-        hint="convert to int64 before you multiply: small integer types wrap around, float32 rounds above 2^24",
-    )
     for rows, n, columns, dtype in (
         (3, 7, 5, torch.float32),
         (1, 300, 4, torch.uint8),
         (6, 1, 2, torch.int32),
         (2, 900, 3, torch.int64),
         (4, 60, 4, torch.int8),
+        (2, 70_001, 1, torch.float32),
+        (1, 66_001, 2, torch.uint8),
+        (1, 80_003, 1, torch.int32),
     ):
-        low, high = (-128, 128) if dtype == torch.int8 else (0, 256)
-        a_q = torch.randint(low, high, (rows, n), generator=g).to(dtype)
+        low, high = (-128, 128) if dtype == torch.int8 else (0, 256) if n < 1000 else (200, 256)
+        a_q = torch.randint(low, high, (n, rows), generator=g).to(dtype).T
         b_q = torch.randint(low, high, (n, columns), generator=g).to(dtype)
-        a_zero, b_zero = (int(z) for z in torch.randint(low + 1, high, (2,), generator=g))
-        before = a_q.clone(), b_q.clone()
-        facts = f"shapes ({rows}, {n}) and ({n}, {columns}), {dtype}, zero points {a_zero} and {b_zero}"
-        products, column_term, row_term, constant = four_terms(a_q, a_zero, b_q, b_zero)
-        expect(
-            torch.equal(a_q, before[0]) and torch.equal(b_q, before[1]),
-            "the codes themselves are not changed",
-            given=facts,
-            hint="avoid -= and methods that end in _ on a_q and b_q",
-        )
-        exact_a, exact_b = a_q.long(), b_q.long()
-        expect_equal(
-            products,
-            (exact_a.unsqueeze(2) * exact_b.unsqueeze(0)).sum(1),
-            "products are the plain matrix product of the codes, exact for every dtype",
-            given=facts,
-            hint="convert to int64 before you multiply: small integer types wrap around, float32 rounds above 2^24",
-        )
-        expect_equal(
-            column_term,
-            torch.tensor([[a_zero * sum(column) for column in zip(*exact_b.tolist(), strict=True)]]),
-            "column_term is a_zero times the sum of each column of b_q, shape (1, columns)",
-            given=facts,
-            hint="one number for each column",
-        )
-        expect_equal(
-            row_term,
-            torch.tensor([[b_zero * sum(row)] for row in exact_a.tolist()]),
-            "row_term is b_zero times the sum of each row of a_q, shape (rows, 1)",
-            given=facts,
-            hint="one number for each row",
-        )
-        expect_equal(
-            constant,
+        a_zero, b_zero = (int(z) for z in torch.randint(max(low + 1, -127), high, (2,), generator=g))
+        if n > 1000:  # odd sums, which float32 cannot hold
+            a_q[0], b_q[0] = (1 - a_q[1:].long().sum(0)) % 2 + 200, (1 - b_q[1:].long().sum(0)) % 2 + 200
+            a_zero, b_zero = a_zero | 1, b_zero | 1
+        exact_a, exact_b = a_q.tolist(), b_q.T.tolist()
+        try_four_terms(
+            f"shapes ({rows}, {n}) and ({n}, {columns}), {dtype}, zero points {a_zero} and {b_zero}",
+            *(a_q, a_zero, b_q, b_zero),
+            torch.tensor([[sum(int(x) * int(y) for x, y in zip(r, c, strict=True)) for c in exact_b] for r in exact_a]),
+            torch.tensor([[a_zero * int(sum(column)) for column in exact_b]]),
+            torch.tensor([[b_zero * int(sum(row))] for row in exact_a]),
             n * a_zero * b_zero,
-            "constant is N * a_zero * b_zero",
-            given=facts,
-            hint="N is the length of the sums, a_q.shape[1]",
         )
     ### END HIDDEN TESTS
 
@@ -352,14 +356,14 @@ def quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero):
     """The product of two matrices of codes, in whole numbers.
 
     Args:
-        a_q: codes of A, shape (rows, N); float32, uint8, int8, int32 or int64. Not changed.
+        a_q: codes of A, shape (rows, N), N = 0 included; float32, uint8, int8, int32 or int64. Not changed.
         a_scale, a_zero: scale factor and zero point of A, a float and a whole number.
         b_q: codes of B, shape (N, columns), of the same dtypes. Not changed.
         b_scale, b_zero: scale factor and zero point of B.
 
     Returns:
-        A tuple (acc, scale): acc is an int64 tensor (rows, columns), exact; scale is the float a_scale * b_scale. So
-        scale * acc is the product of the real matrices that the codes stand for.
+        A tuple (acc, scale): acc is an int64 tensor (rows, columns), exact; scale is a Python float, a_scale * b_scale.
+        So scale * acc is the product of the real matrices that the codes stand for.
     """
     ### BEGIN SOLUTION
     a, b = a_q.to(torch.int64), b_q.to(torch.int64)
@@ -372,68 +376,75 @@ def quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero):
 
 # %% nbgrader={"grade_id": "check_quantized_matmul", "grade": true, "points": 3}
 with check("quantized_matmul"):
+
+    def try_matmul(facts, a_q, a_scale, a_zero, b_q, b_scale, b_zero, expected):
+        """One case against its accumulators; then the codes must be what they were."""
+        before = a_q.clone(), b_q.clone()
+        result = quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero)
+        expect(
+            isinstance(result, tuple) and len(result) == 2,
+            "the result is a tuple (acc, scale)",
+            given=facts,
+            got=result,
+            hint="two results that do not meet: the sums, and what one step of them is worth",
+        )
+        acc, scale = result
+        expect(
+            isinstance(acc, torch.Tensor) and acc.dtype == torch.int64,
+            "acc is an int64 tensor",
+            given=facts,
+            got=getattr(acc, "dtype", type(acc).__name__),
+            hint="when do you convert the codes, and does a scale factor come into the sums?",
+        )
+        expect_equal(
+            acc,
+            expected,
+            "acc is the sum over k of (a_q - a_zero) * (b_q - b_zero)",
+            given=facts,
+            hint="each zero point goes with the sums of the other matrix; which of the four terms have a minus?",
+        )
+        expect(
+            isinstance(scale, float),
+            "scale is a Python float",
+            given=facts,
+            got=type(scale).__name__,
+            hint="both scale factors are Python floats: no tensor is needed",
+        )
+        expect_close(
+            scale,
+            a_scale * b_scale,
+            "scale is a_scale * b_scale",
+            within=a_scale * b_scale * 2**-50,
+            given=f"{a_scale} and {b_scale}",
+            hint="what is one accumulator step worth, if a step of A and a step of B are known?",
+        )
+        for codes, old, name in ((a_q, before[0], "a_q"), (b_q, before[1], "b_q")):
+            expect(
+                torch.equal(codes, old),
+                "the codes themselves are not changed",
+                given=f"{name}, {facts}",
+                hint="-= and methods that end in _ write into their tensor",
+            )
+
     a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
-    result = quantized_matmul(a_q, 0.5, 2, b_q, 0.1, 5)
-    expect(
-        isinstance(result, tuple) and len(result) == 2,
-        "the result is a tuple (acc, scale)",
-        got=result,
-        hint="end with: return acc, scale",
-    )
-    acc, scale = result
-    expect(
-        isinstance(acc, torch.Tensor) and acc.dtype == torch.int64,
-        "acc is an int64 tensor",
-        got=getattr(acc, "dtype", type(acc).__name__),
-        hint="convert the codes first, and multiply by no scale factor",
-    )
-    expect_equal(
-        acc,
-        [[-9, 9], [0, 3]],
-        "acc is the sum over k of (a_q - a_zero) * (b_q - b_zero)",
-        given="the example above, zero points 2 and 5",
-        hint="products - column term - row term + N * a_zero * b_zero",
-    )
-    expect_close(
-        scale,
-        0.05,
-        "scale is a_scale * b_scale",
-        within=0.05 * 2**-50,
-        given="0.5 and 0.1",
-        hint="one accumulator step is worth one step of A times one step of B",
-    )
+    try_matmul("the example above, zero points 2 and 5", a_q, 0.5, 2, b_q, 0.1, 5, [[-9, 9], [0, 3]])
+    try_matmul("the same codes, zero points 0 and 5", a_q, 0.25, 0, b_q, 0.7, 5, [[-3, 5], [6, -1]])
+    try_matmul("the same codes, zero points 2 and 0", a_q, 3.0, 2, b_q, 0.3, 0, [[-9, 9], [45, 48]])
+    a_q, b_q = torch.tensor([[200], [100]]), torch.tensor([[7, 250]])
+    try_matmul("N = 1, int64 codes", a_q, 0.1, 255, b_q, 0.2, 1, [[-330, -13695], [-930, -38595]])
     ### BEGIN HIDDEN TESTS
     g = generator()
     for rows, n, columns in ((3, 7, 5), (1, 50, 4), (6, 1, 2), (5, 200, 1)):
         a_q = torch.randint(0, 256, (rows, n), generator=g).float()
-        b_q = torch.randint(0, 256, (n, columns), generator=g).float()
+        b_q = torch.randint(0, 256, (columns, n), generator=g).float().T
         a_zero, b_zero = (int(z) for z in torch.randint(1, 256, (2,), generator=g))
         a_scale, b_scale = (float(s) for s in torch.rand(2, generator=g, dtype=torch.float64) + 0.01)
-        before = a_q.clone(), b_q.clone()
         for za, zb in ((a_zero, b_zero), (0, b_zero), (a_zero, 0), (0, 0), (255, 255)):
-            acc, scale = quantized_matmul(a_q, a_scale, za, b_q, b_scale, zb)
-            facts = f"shapes ({rows}, {n}) and ({n}, {columns}), zero points {za} and {zb}"
-            expect(
-                torch.equal(a_q, before[0]) and torch.equal(b_q, before[1]),
-                "the codes themselves are not changed",
-                given=facts,
-                hint="avoid -= and methods that end in _ on a_q and b_q",
-            )
-            expect_equal(
-                acc,
+            try_matmul(
+                f"shapes ({rows}, {n}) and ({n}, {columns}), zero points {za} and {zb}",
+                *(a_q, a_scale, za, b_q, b_scale, zb),
                 ((a_q.long() - za).unsqueeze(2) * (b_q.long() - zb).unsqueeze(0)).sum(1),
-                "acc is the sum over k of (a_q - a_zero) * (b_q - b_zero)",
-                given=facts,
-                hint="each zero point goes with the sums of the other matrix; N is the inner size",
-            )
-            expect_close(
-                scale,
-                a_scale * b_scale,
-                "scale is a_scale * b_scale",
-                within=a_scale * b_scale * 2**-50,
-                given=f"{a_scale} and {b_scale}",
-                hint="a product of two Python floats",
             )
     ### END HIDDEN TESTS
 
@@ -442,67 +453,71 @@ with check("quantized_matmul"):
 
 # %% nbgrader={"grade_id": "check_quantized_matmul_edges", "grade": true, "points": 2}
 with check("quantized_matmul"):
-    ones = torch.full((1, 259), 255.0)
-    acc, _ = quantized_matmul(ones, 0.1, 0, ones.T, 0.1, 0)
-    expect_equal(
-        acc,
-        [[259 * 255 * 255]],
+
+    def try_sums(rule, facts, a_q, a_zero, b_q, b_zero, expected):
+        """One case against its accumulators."""
+        hint = "convert before any arithmetic: uint8 wraps around, float32 has gaps above 2^24, int32 ends at 2^31"
+        acc, _ = expect_returns(
+            lambda: quantized_matmul(a_q, 0.1, a_zero, b_q, 0.1, b_zero), rule, given=facts, hint=hint
+        )
+        expect_equal(acc, expected, rule, given=facts, hint=hint)
+
+    float32, int32 = (
         "acc is exact above 2^24, where float32 has gaps",
-        given="259 products of 255 * 255",
-        hint="convert to int64 before the product, not after",
+        "acc is exact above 2^31, where int32 wraps around",
     )
-    a_q = torch.tensor([[200, 100]], dtype=torch.uint8)
-    rule = "codes of every dtype give the same accumulators"
-    hint = "uint8 wraps around at 256, int8 at 128: convert before any arithmetic"
-    acc, _ = expect_returns(lambda: quantized_matmul(a_q, 0.1, 3, a_q.T, 0.1, 5), rule, given=a_q, hint=hint)
-    expect_equal(acc, [[197 * 195 + 97 * 95]], rule, given="uint8 codes 200 and 100, zero points 3 and 5", hint=hint)
+    for n, rule in ((259, float32), (70_001, int32)):  # odd, so that float32 cannot hold 255 * 255 * n
+        codes = torch.full((1, n), 255.0)
+        for a_zero, b_zero, sign in ((0, 0, 1), (510, 0, -1), (0, 510, -1), (510, 510, 1)):
+            facts = f"{n} products of 255 and 255, zero points {a_zero} and {b_zero}"
+            try_sums(rule, facts, codes, a_zero, codes.T, b_zero, [[sign * n * 255**2]])
+    # row and column sums pass 2^24, and so do the terms; the accumulator is small
+    codes = torch.full((1, 70_001), 255.0)
+    try_sums(float32, "70001 products of 255 and 255, zero points 254 and 256", codes, 254, codes.T, 256, [[-70_001]])
+    dtypes = "codes of every dtype give the same accumulators"
+    a_q, b_q = torch.tensor([[100, 120]]), torch.tensor([[90], [127]])
+    for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
+        try_sums(
+            dtypes,
+            f"{dtype}: 100, 120 and 90, 127; zero points 103 and 2",
+            a_q.to(dtype),
+            103,
+            b_q.to(dtype),
+            2,
+            [[1861]],
+        )
+    codes = torch.tensor([[-128, 5], [127, -1]], dtype=torch.int8)
+    facts = "negative int8 codes, B is A transposed (a view), zero points -128 and 127"
+    try_sums(dtypes, facts, codes, -128, codes.T, 127, [[-16226, -17024], [-80519, -16256]])
+    empty = torch.zeros(2, 0), torch.zeros(0, 3)
+    try_sums("a sum of no products is 0", "shapes (2, 0) and (0, 3)", empty[0], 3, empty[1], 5, torch.zeros(2, 3))
     ### BEGIN HIDDEN TESTS
     g = generator()
     for n in (301, 1003, 4001):
         a_q = torch.randint(200, 256, (8, n), generator=g).float()
         b_q = torch.randint(200, 256, (n, 8), generator=g).float()
         for za, zb in ((0, 0), (7, 0), (0, 11), (1, 2)):
-            acc, _ = quantized_matmul(a_q, 0.1, za, b_q, 0.1, zb)
-            expect_equal(
-                acc,
-                (a_q.long() - za) @ (b_q.long() - zb),
-                "acc is exact above 2^24, where float32 has gaps",
-                given=f"sums of {n} products, zero points {za} and {zb}",
-                hint="a float32 matrix product of whole numbers is exact only up to 2^24 = 16777216",
-            )
-    a_q = torch.randint(240, 256, (2, 40_001), generator=g).float()
-    b_q = torch.randint(240, 256, (40_001, 2), generator=g).float()
-    acc, _ = quantized_matmul(a_q, 0.1, 0, b_q, 0.1, 0)
-    expect_equal(
-        acc,
-        a_q.long() @ b_q.long(),
-        "acc is exact above 2^31, where int32 wraps around",
-        given="sums of 40001 products",
-        hint="compute in int64; a cast at the end comes too late",
-    )
+            facts = f"sums of {n} products, zero points {za} and {zb}"
+            try_sums(float32, facts, a_q, za, b_q, zb, (a_q.long() - za) @ (b_q.long() - zb))
+    for low in (200, 240):
+        a_q = torch.randint(low, 256, (2, 90_001), generator=g).float()
+        b_q = torch.randint(low, 256, (90_001, 2), generator=g).float()
+        a_q[:, 0], b_q[0] = 201 - a_q[:, 1:].long().sum(1) % 2, 201 - b_q[1:].long().sum(0) % 2  # odd sums
+        for za, zb in ((0, 0), (255, 0), (0, 255), (251, 253)):
+            facts = f"sums of 90001 products, zero points {za} and {zb}"
+            try_sums(int32, facts, a_q, za, b_q, zb, (a_q.long() - za) @ (b_q.long() - zb))
     for dtype, low, high in (
+        (torch.float32, 0, 256),
         (torch.uint8, 0, 256),
         (torch.int8, -128, 128),
         (torch.int32, 0, 256),
         (torch.int64, 0, 256),
-        (torch.float64, 0, 256),
     ):
-        a_q = torch.randint(low, high, (4, 30), generator=g).to(dtype)
+        a_q = torch.randint(low, high, (30, 4), generator=g).to(dtype).T
         b_q = torch.randint(low, high, (30, 3), generator=g).to(dtype)
         for za, zb in ((100, 90), (0, 127), (low, high - 1)):
-            acc, _ = expect_returns(
-                lambda a=a_q, b=b_q, za=za, zb=zb: quantized_matmul(a, 0.1, za, b, 0.1, zb),
-                rule,
-                given=dtype,
-                hint=hint,
-            )
-            expect_equal(
-                acc, (a_q.long() - za) @ (b_q.long() - zb), rule, given=f"{dtype}, zero points {za}, {zb}", hint=hint
-            )
-    acc, _ = quantized_matmul(torch.zeros(2, 0), 0.1, 3, torch.zeros(0, 3), 0.1, 5)
-    expect_equal(
-        acc, torch.zeros(2, 3), "a sum of no products is 0", given="shapes (2, 0) and (0, 3)", hint="N is 0 then"
-    )
+            expected = (a_q.long() - za) @ (b_q.long() - zb)
+            try_sums(dtypes, f"{dtype}, zero points {za}, {zb}", a_q, za, b_q, zb, expected)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -617,7 +632,8 @@ def fixed_point_multiplier(m):
         multiplier may be less than 2^30.
 
     Raises:
-        ValueError: if m is not positive and finite, or so large that shift would be negative (2^31 and more).
+        ValueError: if m is not positive and finite, or so large that shift would be negative (2^31 and more, and what
+            rounds to 2^31).
     """
     ### BEGIN SOLUTION
     if not (math.isfinite(m) and m > 0):
@@ -635,31 +651,45 @@ def fixed_point_multiplier(m):
 
 # %% nbgrader={"grade_id": "check_fixed_point_multiplier", "grade": true, "points": 3}
 with check("fixed_point_multiplier"):
-    result = fixed_point_multiplier(0.3)
-    expect(
-        isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, numbers.Integral) for r in result),
-        "the result is a tuple of two ints (multiplier, shift)",
-        given="m = 0.3",
-        got=None if result is None else repr(result),
-        hint="round() of a Python float is an int",
-    )
-    expect_equal(
-        result,
-        (1288490189, 32),
-        "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
-        given="m = 0.3",
-        hint="math.frexp gives 0.6 and -1; 0.6 * 2^31 rounded, and 31 - (-1)",
-    )
-    rule = "an m of 1 and more gets a shift below 31"
-    hint = "31 - exponent, whatever the exponent's sign"
-    expect_equal(expect_returns(lambda: fixed_point_multiplier(3.0), rule, hint=hint), (3 * 2**29, 29), rule, hint=hint)
-    expect_equal(
-        fixed_point_multiplier(1 - 2.0**-40),
-        (2**30, 30),
-        "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less",
-        given="m = 1 - 2^-40",
-        hint="31 bits hold at most 2^31 - 1: look at the multiplier after rounding",
-    )
+    nearest = "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1"
+    large = "an m of 1 and more gets a shift below 31"
+    carry = "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less"
+    hints = {
+        nearest: "how far must m be doubled or halved to lie between 2^30 and 2^31? And then: nearest, not up or down",
+        large: "the shift follows from the exponent of m, whatever its sign; the smallest shift is 0",
+        carry: "31 bits hold at most 2^31 - 1: look at the multiplier after rounding, and keep the value the same",
+    }
+
+    def pair_of(m, rule, facts):
+        """The pair for an m: two whole numbers."""
+        result = expect_returns(lambda: fixed_point_multiplier(m), rule, given=facts, hint=hints[rule])
+        expect(
+            isinstance(result, tuple) and len(result) == 2 and all(isinstance(r, numbers.Integral) for r in result),
+            "the result is a tuple of two ints (multiplier, shift)",
+            given=facts,
+            got=None if result is None else repr(result),
+            hint="which of your steps gives a float?",
+        )
+        return result
+
+    for m, rule, multiplier, shift in (
+        (0.3, nearest, 1288490189, 32),
+        (0.2, nearest, 1717986918, 33),
+        (0.000123, nearest, 1081919442, 43),
+        (1 - 2.0**-31, nearest, 2**31 - 1, 31),
+        (0.5, nearest, 2**30, 31),
+        (2.0**-32, nearest, 2**30, 62),
+        (1.0, large, 2**30, 30),
+        (3.0, large, 1610612736, 29),
+        (1234567.89, large, 1264197519, 10),
+        (2.0**31 - 1, large, 2**31 - 1, 0),
+        (2.0**31 - 0.75, large, 2**31 - 1, 0),
+        (1 - 2.0**-40, carry, 2**30, 30),
+        (4 - 2.0**-40, carry, 2**30, 28),
+        (2.0**30 * (1 - 2.0**-33), carry, 2**30, 0),
+    ):
+        facts = f"m = {m!r}, the pair is ({multiplier}, {shift})"
+        expect_equal(list(pair_of(m, rule, facts)), [multiplier, shift], rule, given=facts, hint=hints[rule])
     ### BEGIN HIDDEN TESTS
     from fractions import Fraction
 
@@ -669,102 +699,77 @@ with check("fixed_point_multiplier"):
     cases = [f * 2.0**e for f, e in zip(fractions, exponents, strict=True)]
     cases += [2.0**e for e in range(-32, 31)]
     for m in cases:
-        multiplier, shift = expect_returns(
-            lambda m=m: fixed_point_multiplier(m),
-            rule if m >= 1 else "an m between 2^-32 and 1 has a multiplier and a shift",
-            given=f"m = {m!r}",
-            hint=hint,
-        )
-        expect(
-            2**30 <= multiplier <= 2**31 - 1,
-            "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
-            given=f"m = {m!r}",
-            got=(multiplier, shift),
-            hint="all 31 bits must be in use: shift follows from the exponent of m",
-        )
+        rule, facts = large if m >= 1 else nearest, f"m = {m!r}"
+        multiplier, shift = pair_of(m, rule, facts)
         exact = Fraction(m) * Fraction(2) ** shift  # a rational number, so nothing is rounded here
         expect(
-            abs(multiplier - exact) <= Fraction(1, 2),
-            "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1",
-            given=f"m = {m!r}",
-            expected=f"multiplier within 1/2 of {float(exact)!r} for shift {shift}",
+            2**30 <= multiplier <= 2**31 - 1 and abs(multiplier - exact) <= Fraction(1, 2),
+            nearest,
+            given=facts,
+            expected=f"from 2^30 to 2^31 - 1, within 1/2 of {float(exact)!r} for shift {shift}",
             got=(multiplier, shift),
-            hint="round to nearest, in float64",
+            hint=hints[nearest],
         )
     for exponent in (-31, -20, -7, 0, 5, 30):
         m = 2.0**exponent * (1 - 2.0**-33)
-        expect_equal(
-            fixed_point_multiplier(m),
-            (2**30, 30 - exponent),
-            "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less",
-            given=f"m = 2^{exponent} * (1 - 2^-33)",
-            hint="31 bits hold at most 2^31 - 1: look at the multiplier after rounding",
-        )
+        facts = f"m = 2^{exponent} * (1 - 2^-33)"
+        expect_equal(list(pair_of(m, carry, facts)), [2**30, 30 - exponent], carry, given=facts, hint=hints[carry])
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_fixed_point_multiplier_edges", "grade": true, "points": 2}
 with check("fixed_point_multiplier"):
-    rule = "an m that is not positive and finite is refused with a ValueError"
-    for bad in (0.0, -0.3):
-        expect_raises(
-            ValueError,
-            lambda bad=bad: fixed_point_multiplier(bad),
-            rule,
-            given=f"m = {bad}",
-            hint="test it first of all",
-        )
-    rule_small = "an m below 2^-32 has shift 62 and the whole number nearest to m * 2^62"
-    hint_small = "min(31 - exponent, 62)"
-    expect_equal(
-        expect_returns(lambda: fixed_point_multiplier(2.0**-40), rule_small, hint=hint_small),
-        (2**22, 62),
-        rule_small,
-        given="m = 2^-40",
-        hint=hint_small,
-    )
-    ### BEGIN HIDDEN TESTS
-    for bad in (-1e-300, math.nan, math.inf, -math.inf):
-        expect_raises(
-            ValueError, lambda bad=bad: fixed_point_multiplier(bad), rule, given=f"m = {bad}", hint="math.isfinite"
-        )
-    g = generator()
-    for m in (2.0 ** -torch.randint(33, 64, (40,), generator=g).double()).tolist():
-        m = m * (1 + 2.0**-10)
-        multiplier, shift = expect_returns(
-            lambda m=m: fixed_point_multiplier(m), rule_small, given=f"m = {m!r}", hint=hint_small
-        )
+
+    def expect_refused(m, rule, hint):
+        """A ValueError for this m."""
+        expect_raises(ValueError, lambda: fixed_point_multiplier(m), rule, given=f"m = {m!r}", hint=hint)
+
+    def expect_small(m, multiplier):
+        """Shift 62, and this multiplier or, in the middle between two, one of these."""
+        rule = "an m below 2^-32 has shift 62 and the whole number nearest to m * 2^62"
+        hint = "bound the shift first; then round m * 2^62 itself, once, to nearest"
+        facts = f"m = {m!r}, so m * 2^62 = {m * 2.0**62!r}"
+        result = expect_returns(lambda: fixed_point_multiplier(m), rule, given=facts, hint=hint)
         expect(
-            shift == 62 and abs(multiplier - m * 2.0**62) <= 0.5,
-            rule_small,
-            given=f"m = {m!r}",
-            expected=(round(m * 2.0**62), 62),
-            got=(multiplier, shift),
-            hint=hint_small,
-        )
-    for m in (2.0**-80, 1e-300, 5e-324):
-        expect_equal(
-            expect_returns(lambda m=m: fixed_point_multiplier(m), rule_small, given=f"m = {m!r}", hint=hint_small),
-            (0, 62),
-            rule_small,
-            given=f"m = {m!r}",
-            hint="a multiplier of 0 is right here: no 32-bit accumulator can become as much as half a step",
-        )
-    rule = "an m of 2^31 and more is refused with a ValueError"
-    for m in (2.0**31, 2.0**31 - 2.0**-20, 1e12, 1e300):
-        expect_raises(
-            ValueError,
-            lambda m=m: fixed_point_multiplier(m),
+            result in [(n, 62) for n in multiplier],
             rule,
-            given=f"m = {m!r}",
-            hint="look at the shift at the very end, after the multiplier was rounded: it must not be negative",
+            given=facts,
+            expected=" or ".join(f"({n}, 62)" for n in multiplier),
+            got=result,
+            hint=hint,
         )
-    expect_equal(
-        fixed_point_multiplier(2.0**31 - 1),
-        (2**31 - 1, 0),
-        "shift may be as small as 0",
-        given="m = 2^31 - 1",
-        hint="only a negative shift is refused",
-    )
+
+    bad = "an m that is not positive and finite is refused with a ValueError"
+    for m in (0.0, -0.3, -5e-324, math.nan, math.inf, -math.inf):
+        expect_refused(m, bad, "which m have a logarithm? Ask that before you compute anything")
+    for m, multiplier in (
+        (2.0**-40, [2**22]),
+        (3.7 * 2.0**-62, [4]),
+        (3.2 * 2.0**-62, [3]),
+        ((2.5 + 2.0**-40) * 2.0**-62, [3]),
+        ((3.5 - 2.0**-40) * 2.0**-62, [3]),
+        (0.4 * 2.0**-62, [0]),
+        (0.6 * 2.0**-62, [1]),
+        (1e-300, [0]),
+        (5e-324, [0]),
+    ):
+        expect_small(m, multiplier)
+    huge = "an m of 2^31 and more is refused with a ValueError, and one that rounds to 2^31"
+    for m in (2.0**31, 1e12, 1e300, 2.0**31 - 2.0**-20):
+        expect_refused(m, huge, "look at the shift at the very end, after rounding: may it be negative?")
+    ### BEGIN HIDDEN TESTS
+    g = generator()
+    for m in (-1e-300, -1e300):
+        expect_refused(m, bad, "is it a number above 0?")
+    for m in (2.0 ** -torch.randint(33, 64, (40,), generator=g).double()).tolist():
+        m = m * 1.0007
+        expect_small(m, [round(m * 2.0**62)])
+    for whole in torch.randint(1, 2**20, (20,), generator=g).tolist():
+        expect_small((whole + 0.5 - 2.0**-30) * 2.0**-62, [whole])
+        expect_small((whole + 0.5 + 2.0**-30) * 2.0**-62, [whole + 1])
+        expect_small((whole + 0.5) * 2.0**-62, [whole, whole + 1])
+    expect_small(2.0**-80, [0])
+    for m in (2.0**31 - 0.25, 2.0**32, 2.0**40 + 1):
+        expect_refused(m, huge, "look at the shift at the very end, after rounding: may it be negative?")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -804,7 +809,7 @@ def requantize(acc, multiplier, shift, rounding=True):
     Args:
         acc: int32 or int64 tensor of any shape, values from -2^31 to 2^31 - 1. Not changed.
         multiplier: int from 0 to 2^31 - 1.
-        shift: int from 0 to 62.
+        shift: int from 0 to 62. With 0 the result is acc * multiplier.
         rounding: True rounds to nearest, halves up (towards plus infinity); False rounds down.
 
     Returns:
@@ -820,134 +825,146 @@ def requantize(acc, multiplier, shift, rounding=True):
 
 # %% nbgrader={"grade_id": "check_requantize", "grade": true, "points": 4}
 with check("requantize"):
-    acc = torch.tensor([7, -7, 0, 1000, -1000])
-    result = requantize(acc, 1288490189, 32)
-    expect(
-        isinstance(result, torch.Tensor) and result.dtype == torch.int64,
-        "the result is an int64 tensor",
-        got=getattr(result, "dtype", type(result).__name__),
-        hint="stay in whole numbers: *, + and >> on int64 tensors",
+    nearest = "the result is acc * multiplier / 2^shift, rounded to nearest"
+    halves = "what lies halfway between two whole numbers is rounded up"
+    down = "with rounding=False the result is rounded down"
+    hints = {
+        nearest: "what must be added before the shift, so that dropping bits rounds to nearest? One rounding is enough",
+        halves: "up means towards plus infinity, below 0 too",
+        down: "which division cuts towards 0, and which one goes down?",
+    }
+
+    def try_requantize(rule, facts, acc, multiplier, shift, expected, **rounding):
+        """One case against its result; then acc must be what it was."""
+        before = acc.clone()
+        result = expect_returns(
+            lambda: requantize(acc, multiplier, shift, **rounding), rule, given=facts, hint=hints[rule]
+        )
+        expect(
+            isinstance(result, torch.Tensor) and result.dtype == torch.int64,
+            "the result is an int64 tensor",
+            given=facts,
+            got=getattr(result, "dtype", type(result).__name__),
+            hint="is there a real number or a smaller type on the way?",
+        )
+        expect_equal(result, expected, rule, given=facts, hint=hints[rule])
+        expect_equal(
+            acc, before, "acc itself is not changed", given=facts, hint="which of *, *=, += and >>= make a new tensor?"
+        )
+
+    m = 1288490189, 32
+    try_requantize(
+        nearest, "m = 0.3, acc 7, -7, 0, ...", torch.tensor([7, -7, 0, 1000, -1000]), *m, [2, -2, 0, 300, -300]
     )
-    expect_equal(acc, [7, -7, 0, 1000, -1000], "acc itself is not changed", hint="avoid *=, += and >>= on acc")
-    expect_equal(
-        result,
-        [2, -2, 0, 300, -300],
-        "the result is acc * multiplier / 2^shift, rounded to nearest",
-        given=acc,
-        hint="add half of the divisor, 2^(shift-1), then shift",
+    acc = torch.tensor([[7, -7], [9, -9], [1, -1]], dtype=torch.int32)
+    try_requantize(nearest, "m = 0.3, an int32 acc, transposed", acc.T, *m, [[2, 3, 0], [-2, -3, 0]])
+    for rounding in ({}, {"rounding": True}):
+        acc = torch.tensor([5, 3, 1, -1, -3, -5])
+        try_requantize(
+            halves, f"m = 0.5, acc 5, 3, 1, -1, -3, -5, {rounding}", acc, 2**30, 31, [3, 2, 1, 0, -1, -2], **rounding
+        )
+    acc = torch.tensor([6, 2, -2, -6, -10])
+    try_requantize(halves, "m = 0.25, acc 6, 2, -2, -6, -10", acc, 2**30, 32, [2, 1, 0, -1, -2])
+    acc = torch.tensor([7, -7, 5, -5, 6, -6, -1])
+    try_requantize(
+        down, "m = 0.5, acc 7, -7, 5, -5, 6, -6, -1", acc, 2**30, 31, [3, -4, 2, -3, 3, -3, -1], rounding=False
     )
-    halves = torch.tensor([5, 3, 1, -1, -3, -5])
-    expect_equal(
-        requantize(halves, 2**30, 31),
-        [3, 2, 1, 0, -1, -2],
-        "what lies halfway between two whole numbers is rounded up",
-        given=halves,
-        hint="m = 0.5 here, so these are 2.5, 1.5, 0.5, -0.5, ...; up means towards plus infinity",
-    )
-    expect_equal(
-        requantize(torch.tensor([7, -7, 5, -5]), 2**30, 31, rounding=False),
-        [3, -4, 2, -3],
-        "with rounding=False the result is rounded down",
-        given=torch.tensor([7, -7, 5, -5]),
-        hint=">> alone does it; a division that cuts towards 0 does not",
-    )
+    # 6 * 0.24 = 1.44, rounded 1; rounded to halves first it is 1.5, and then 2
+    acc = torch.tensor([6, -6, 100, -100])
+    try_requantize(nearest, "m = 0.24, acc 6, -6, 100, -100", acc, 2061584302, 33, [1, -1, 24, -24])
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (31, 32, 35, 38, 40, 45):
         multiplier = int(torch.randint(2**30, 2**31, (), generator=g))
         reach = min(2**31, 2 ** (shift - 20))  # results of up to some thousands
         acc = torch.randint(-reach, reach, (4, 50), generator=g)
-        before = acc.clone()
         exact = [[a * multiplier for a in row] for row in acc.tolist()]  # Python's ints do not overflow
-        facts = f"multiplier {multiplier}, shift {shift}"
-        expect_equal(
-            requantize(acc, multiplier, shift),
-            torch.tensor([[(p + 2 ** (shift - 1)) >> shift for p in row] for row in exact]),
-            "the result is acc * multiplier / 2^shift, rounded to nearest",
-            given=acc,
-            hint=facts,
-        )
-        expect_equal(
-            requantize(acc, multiplier, shift, False),
-            torch.tensor([[p >> shift for p in row] for row in exact]),
-            "with rounding=False the result is rounded down",
-            given=acc,
-            hint=facts,
-        )
-        expect_equal(acc, before, "acc itself is not changed", hint="avoid *=, += and >>= on acc")
+        facts = f"200 accumulators from {-reach} to {reach}, multiplier {multiplier}, shift {shift}"
+        for values in (acc, acc.int(), acc.T.contiguous().T):
+            expected = torch.tensor([[(p + 2 ** (shift - 1)) >> shift for p in row] for row in exact])
+            try_requantize(nearest, facts, values, multiplier, shift, expected)
+            expected = torch.tensor([[p >> shift for p in row] for row in exact])
+            try_requantize(down, facts, values, multiplier, shift, expected, rounding=False)
     for power in (1, 2, 5, 12):
         acc = torch.arange(-40, 40) * 2**power + 2 ** (power - 1)  # all halves for m = 2^-power
-        expect_equal(
-            requantize(acc, 2**30, 30 + power),
-            torch.arange(-39, 41),
-            "what lies halfway between two whole numbers is rounded up",
-            given=acc,
-            hint=f"m = 2^-{power}; torch.round sends halves to the even neighbour, others send them away from 0",
-        )
+        try_requantize(halves, f"m = 2^-{power}, halves only", acc, 2**30, 30 + power, torch.arange(-39, 41))
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_requantize_edges", "grade": true, "points": 2}
 with check("requantize"):
+    exact = "the product is exact, all 62 bits of it"
+    int32 = "int32 accumulators are converted before the product"
+    zero = "with shift 0 the result is acc * multiplier"
+    shape = "the result has acc's shape, whatever it is"
+    hints = {
+        exact: "float64 has 53 bits only; and a multiplication after the shift comes too late for the low bits",
+        int32: "in which dtype is the product computed?",
+        zero: "nothing is dropped then: is there a half to add?",
+        shape: "is there a step that works for one dimension only?",
+    }
+
+    def try_case(rule, facts, acc, multiplier, shift, expected, **rounding):
+        """One case against its result."""
+        result = expect_returns(
+            lambda: requantize(acc, multiplier, shift, **rounding), rule, given=facts, hint=hints[rule]
+        )
+        expect_equal(result, expected, rule, given=facts, hint=hints[rule])
+
     acc = torch.tensor([100_000, -100_000], dtype=torch.int32)
-    expect_equal(
-        requantize(acc, 2**30, 35),
-        [3125, -3125],
-        "int32 accumulators are converted before the product",
-        given=acc,
-        hint="an int32 tensor times a large number wraps around: acc.to(torch.int64)",
-    )
-    rule = "the product is exact, all 62 bits of it"
-    expect_equal(
-        requantize(torch.tensor([2_000_000_001]), 2**31 - 1, 9),
-        [(2_000_000_001 * (2**31 - 1) + 2**8) >> 9],
-        rule,
-        given="acc 2000000001, multiplier 2^31 - 1, shift 9",
-        hint="float64 has 53 bits only; and multiplying after the shift loses the low bits",
-    )
+    try_case(int32, "int32 acc 100000, -100000, multiplier 2^30, shift 35", acc, 2**30, 35, [3125, -3125])
+    for acc, multiplier, shift, rounded, dropped in (
+        (2_000_000_001, 2**31 - 1, 9, 8388608000288054, 8388608000288053),
+        (2_147_483_375, 1_895_763_953, 40, 3702663, 3702663),  # 2^-40 below a half
+        (2**31 - 1, 2**31 - 1, 62, 1, 0),
+        (-(2**31), 2**31 - 1, 62, -1, -1),
+        (-(2**31), 2**31 - 1, 1, -2305843008139952128, -2305843008139952128),
+        (2**31 - 1, 2**30, 62, 0, 0),
+        (1, 1, 1, 1, 0),
+        (12345, 0, 40, 0, 0),
+    ):
+        facts = f"acc {acc}, multiplier {multiplier}, shift {shift}"
+        try_case(exact, facts, torch.tensor([acc]), multiplier, shift, [rounded])
+        try_case(exact, f"{facts}, rounding=False", torch.tensor([acc]), multiplier, shift, [dropped], rounding=False)
+        try_case(exact, f"int32 {facts}", torch.tensor([acc], dtype=torch.int32), multiplier, shift, [rounded])
+    acc = torch.tensor([3, -3, 0, 2**31 - 1])
+    for rounding in (True, False):
+        facts = f"acc 3, -3, 0, 2^31 - 1, multiplier 5, shift 0, rounding={rounding}"
+        try_case(zero, facts, acc, 5, 0, [15, -15, 0, 10737418235], rounding=rounding)
+    for dims, expected in (((), 1), ((0, 3), []), ((2, 1, 3), [[[1, 1, 1]], [[1, 1, 1]]])):
+        acc, expected = torch.full(dims, 7), torch.tensor(expected).reshape(dims)
+        try_case(shape, f"shape {dims}, every acc 7, multiplier 2^30, shift 33", acc, 2**30, 33, expected)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (9, 12, 20, 30, 61, 62, 8, 2, 1, 0):
         for multiplier in (2**31 - 1, 2**30 + 1, int(torch.randint(2**30, 2**31, (), generator=g)), 3, 0):
-            reach = min(2**31, 2 ** (shift + 22))  # results below 2^53, so that a check can compare them as float64
+            reach = min(2**31, 2 ** (shift + 22))
             acc = torch.randint(-reach, reach, (60,), generator=g)
             acc[:2] = torch.tensor([reach - 1, -reach])
             half = 2 ** (shift - 1) if shift else 0
-            name = rule if shift else "with shift 0 the result is acc * multiplier"
-            text = f"multiplier {multiplier}, shift {shift}: " + (
-                "float64 has 53 bits only; and multiplying after the shift loses the low bits"
-                if shift
-                else "there is no half to add: 2^(shift-1) is for shift 1 and more"
+            rounded = torch.tensor([(a * multiplier + half) >> shift for a in acc.tolist()])
+            dropped = torch.tensor([(a * multiplier) >> shift for a in acc.tolist()])
+            facts = f"60 accumulators from {-reach} to {reach - 1}, multiplier {multiplier}, shift {shift}"
+            rule = exact if shift else zero
+            try_case(rule, facts, acc, multiplier, shift, rounded)
+            try_case(rule, facts, acc, multiplier, shift, dropped, rounding=False)
+            try_case(int32, facts, acc.to(torch.int32), multiplier, shift, rounded)
+    found = 0  # products that lie a last bit below a half, where float64 sees the half
+    for acc in torch.randint(2**30, 2**31, (40_000,), generator=g).tolist():
+        shift = (34, 40, 44)[found % 3]
+        multiplier = (2 ** (shift - 1) - 1) * pow(acc | 1, -1, 2**shift) % 2**shift
+        if multiplier < 2**31:
+            found, expected = found + 1, ((acc | 1) * multiplier) >> shift
+            try_case(
+                exact,
+                f"acc {acc | 1}, multiplier {multiplier}, shift {shift}",
+                torch.tensor([acc | 1]),
+                multiplier,
+                shift,
+                [expected],
             )
-            got = expect_returns(
-                lambda a=acc, m=multiplier, s=shift: requantize(a, m, s), name, given=acc[:3], hint=text
-            )
-            expect_equal(
-                got, torch.tensor([(a * multiplier + half) >> shift for a in acc.tolist()]), name, given=acc, hint=text
-            )
-            expect_equal(
-                requantize(acc, multiplier, shift, rounding=False),
-                torch.tensor([(a * multiplier) >> shift for a in acc.tolist()]),
-                name,
-                given=acc,
-                hint=text,
-            )
-            small = acc.to(torch.int32)
-            expect_equal(
-                requantize(small, multiplier, shift),
-                torch.tensor([(a * multiplier + half) >> shift for a in acc.tolist()]),
-                "int32 accumulators are converted before the product",
-                given=small,
-                hint="acc.to(torch.int64) first of all",
-            )
-    for shape in ((), (0, 3), (2, 3, 4, 5)):
-        acc = torch.randint(-1000, 1000, shape, generator=g)
-        expect_equal(
-            requantize(acc, 2**30, 33),
-            (acc + 4) >> 3,
-            "the result has acc's shape, whatever it is",
-            given=f"shape {shape}",
-            hint="no loops over dim 0",
-        )
+    for dims in ((), (0, 3), (2, 3, 4, 5)):
+        acc = torch.randint(-1000, 1000, dims, generator=g)
+        try_case(shape, f"shape {dims}", acc, 2**30, 33, (acc + 4) >> 3)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1070,14 +1087,16 @@ class QuantizedLayer:
     """A Linear or Conv2d layer that takes codes and returns codes.
 
     Attributes:
-        weight_q, weight_scalefactor, weight_zeropoint: what quantize_tensor makes of the layer's weight.
+        weight_q, weight_scalefactor, weight_zeropoint: what quantize_tensor makes of the layer's weight (float32 tensor
+            of whole numbers, float, int).
     """
 
     def __init__(self, layer, num_bits=8):
         """Quantizes the weight.
 
         Args:
-            layer: nn.Linear or nn.Conv2d, with or without a bias. It is not changed.
+            layer: nn.Linear or nn.Conv2d, with or without a bias, of any stride, padding (numbers, "same" or "valid"),
+                dilation and groups. Nothing of it is changed: numbers, settings, gradients, hooks.
             num_bits: of all codes: weight, input and output; 2 to 8.
 
         Raises:
@@ -1095,13 +1114,13 @@ class QuantizedLayer:
         ### END SOLUTION
 
     def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):
-        """Runs the layer on codes.
+        """Runs the layer on codes. Each call goes by its own grids; sum and bias code are exact.
 
         Args:
-            x: float32 tensor of whole numbers 0 .. 2^num_bits - 1; (..., in_features) for Linear, (batch, in_channels,
-                height, width) for Conv2d. Not changed.
+            x: float32 tensor of whole numbers 0 .. 2^num_bits - 1; (..., in_features) for Linear, with any leading
+                dimensions, empty ones too; (batch, in_channels, height, width) for Conv2d. Not changed.
             x_scalefactor, x_zeropoint: the input's grid, a float and an int.
-            out_scalefactor, out_zeropoint: the output's grid, a float and an int.
+            out_scalefactor, out_zeropoint: the output's grid, a float and an int. M may be 1 and more.
 
         Returns:
             float32 tensor of whole numbers 0 .. 2^num_bits - 1, of the shape that the layer itself returns. Without
@@ -1126,293 +1145,268 @@ class QuantizedLayer:
 
 # %% nbgrader={"grade_id": "check_quantized_layer", "grade": true, "points": 4}
 @probe
-def weight_codes(kind, weight, bias, ways, num_bits):
-    """The student's layer, made here and looked at."""
-    layer = make_layer(kind, weight, bias, **ways)
+def use_linear(weight, bias, num_bits, x, *grids):
+    """The student's layer, made and run here, and what the torch layer looks like before and afterwards."""
+    layer = make_layer("linear", weight, bias)
+    before = look_of(layer)
     made = QuantizedLayer(layer, num_bits)
-    return made.weight_q, made.weight_scalefactor, made.weight_zeropoint, layer.weight.detach()
-
-
-@probe
-def run_layer(kind, weight, bias, ways, num_bits, x, *grids):
-    """The student's layer, made and run here; also whether the result carries a gradient."""
-    out = QuantizedLayer(make_layer(kind, weight, bias, **ways), num_bits).run_quantized_layer(x, *grids)
-    return out, getattr(out, "requires_grad", None)
+    results = [made.run_quantized_layer(x, *grid) for grid in grids]
+    gradient = any(getattr(result, "requires_grad", False) for result in results)
+    stored = made.weight_q, made.weight_scalefactor, made.weight_zeropoint
+    return (
+        results,
+        stored,
+        gradient,
+        before,
+        look_of(layer),
+        layer.weight.detach(),
+        layer.bias.detach() if layer.bias is not None else None,
+    )
 
 
 with check("quantized_layer"):
-    weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
-    q, scalefactor, zeropoint, after = weight_codes("linear", weight, bias, {}, 8)
-    rule = "the constructor quantizes the weight with quantize_tensor"
-    expect_equal([scalefactor, zeropoint], [2.0**-8, 128], rule, given=weight, hint="on the weight's own range")
-    expect_equal(q, [[0, 192, 255]], rule, given=weight, hint="keep the three results as weight_q, ...")
-    expect_equal(after, weight, "the layer itself is not changed", hint="leave layer.weight alone")
-    x = torch.tensor([[26.0, 10.0, 4.0]])
-    out, gradient = run_layer("linear", weight, bias, {}, 8, x, 2.0**-4, 10, 0.02, 100)
-    expect(
-        isinstance(out, torch.Tensor) and out.dtype == torch.float32 and not gradient,
-        "the result is a float32 tensor without gradient",
-        got=f"{getattr(out, 'dtype', type(out).__name__)}, requires_grad={gradient}",
-        hint=".float() at the end, .detach() on weight and bias at the beginning",
-    )
-    expect_equal(
-        out,
-        [[71]],
-        "an output code is round(M * (sum + bias code)) + out_zeropoint",
-        given="the example above",
-        hint="go through the example line by line: sum -2810, bias 410, M * acc -29.297",
-    )
-    q, *_ = weight_codes("linear", weight, bias, {}, 4)
-    rule = "the constructor quantizes the weight with quantize_tensor"
-    expect_equal(q, [[0, 12, 15]], rule, given="the same weight, 4 bits", hint="pass num_bits on")
-    facts = "the same weight, no bias, 4 bits"
-    rule = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
-    x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
-    hint = "layer.bias may be None; functional.linear takes any leading dimensions"
-    out, _ = expect_returns(
-        lambda: run_layer("linear", weight, None, {}, 4, x, 2.0**-4, 10, 0.03, 9), rule, given=facts, hint=hint
-    )
-    expect_equal(
-        out,
-        [[1], [3], [15]],  # M * acc is -8.02, -5.53 and 15.91
-        "output codes are whole numbers from 0 to 2^num_bits - 1",
-        given=f"{facts}: weight codes 0, 12, 15 (zero point 8), sums -58, -40, 115, M = 0.1383, out_zeropoint 9",
-        hint="round, add the zero point, then clamp at 0 and 2^num_bits - 1",
-    )
-    ### BEGIN HIDDEN TESTS
     from course_utils.quantization import integer_linear, quantize_bias
 
-    rule = "an output code is round(M * (sum + bias code)) + out_zeropoint"
+    code = "an output code is round(M * (sum + bias code)) + out_zeropoint"
+    stores = "the constructor quantizes the weight with quantize_tensor"
+    whole = "output codes are whole numbers from 0 to 2^num_bits - 1"
+    ordinary = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
+
+    def try_linear(facts, weight, bias, num_bits, x, *grids, rule=code):
+        """Every rule on one linear layer, run once on each grid."""
+        before, wanted = x.clone(), quantize_tensor(weight, num_bits=num_bits)
+        results, stored, gradient, look, look_after, weight_after, bias_after = expect_returns(
+            lambda: use_linear(weight, bias, num_bits, x, *grids),
+            ordinary,
+            given=facts,
+            hint="is there a step that needs a bias, or two dimensions?",
+        )
+        expect(
+            isinstance(stored[0], torch.Tensor)
+            and stored[0].dtype == torch.float32
+            and isinstance(stored[1], float)
+            and isinstance(stored[2], numbers.Integral),
+            "weight_q is a float32 tensor, weight_scalefactor a float, weight_zeropoint an int",
+            given=facts,
+            got=[str(getattr(part, "dtype", type(part).__name__)) for part in stored],
+            hint="store the three results as they are",
+        )
+        hint = "which range and which number of bits does your weight get?"
+        expect_equal([stored[1], stored[2]], list(wanted[1:]), stores, given=facts, hint=hint)
+        expect_equal(stored[0], wanted[0], stores, given=facts, hint=hint)
+        for x_scale, x_zero, out_scale, out_zero in grids:
+            out = results.pop(0)
+            expect(
+                isinstance(out, torch.Tensor) and out.dtype == torch.float32 and not gradient,
+                "the result is a float32 tensor without gradient",
+                given=facts,
+                got=f"{getattr(out, 'dtype', type(out).__name__)}, requires_grad={gradient}",
+                hint="weight and bias of a trained layer carry gradients; codes need none",
+            )
+            bias_q = None if bias is None else quantize_bias(bias, x_scale * wanted[1])
+            acc = integer_linear(x, x_zero, wanted[0], wanted[2], bias_q)
+            exact = acc.double() * (x_scale * wanted[1] / out_scale) + out_zero
+            grid = f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}"
+            shapes = tuple(exact.shape), tuple(out.shape)
+            hint = "which of your steps changes the number of dimensions?"
+            expect(shapes[0] == shapes[1], ordinary, given=grid, expected=shapes[0], got=shapes[1], hint=hint)
+            # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
+            expect_close(
+                out,
+                exact.clamp(0, 2**num_bits - 1),
+                rule,
+                within=0.5 + 2.0**-12,
+                given=grid,
+                hint="follow the line 'Running is ...' above from the inside out; each call goes by the grids it gets",
+            )
+            rounded = out.double().round().clamp(0, 2**num_bits - 1)
+            hint = "which step comes last, and which ends belong to num_bits?"
+            expect_equal(out, rounded, whole, given=grid, hint=hint)
+        hint = "x -= ... writes into the caller's tensor"
+        expect_equal(x, before, "x itself is not changed", given=facts, hint=hint)
+        rule = "the layer itself is not changed"
+        hint = "which of your lines writes into layer, its parameters or their settings?"
+        expect_equal(weight_after, weight, rule, given=f"layer.weight, {facts}", hint=hint)
+        if bias is not None:
+            expect_equal(bias_after, bias, rule, given=f"layer.bias, {facts}", hint=hint)
+        expect_equal(look_after, look, rule, given=facts, hint=hint)
+
+    weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
+    x = torch.tensor([[26.0, 10.0, 4.0]])
+    first = (2.0**-4, 10, 0.02, 100)
+    results, *_ = use_linear(weight, bias, 8, x, first)
+    facts = "the example above"
+    hint = "go through the example line by line: sum -2810, bias 410, M * acc -29.297"
+    expect(isinstance(results[0], torch.Tensor), "the result is a tensor", got=results[0], hint="is a return missing?")
+    expect_equal(results[0], [[71]], code, given=facts, hint=hint)
+    try_linear(facts, weight, bias, 8, x, first, (2.0**-5, 3, 0.011, 70))
+    x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
+    facts = "the same weight, no bias, 4 bits; some results leave the codes 0 .. 15 on either side"
+    try_linear(facts, weight, None, 4, x, (2.0**-4, 10, 0.03, 9), rule=whole)
     g = generator()
-    # 7.4 accumulator steps are 7, and 0.9 times that is 6.3; without rounding the bias it would be 6.66
-    weight = torch.tensor([[0.0, 255 / 256]])
-    for steps in (7.4, 16.4, 27.4, 6.45):
-        out, _ = run_layer(
-            "linear", weight, torch.tensor([steps * 2.0**-12]), {}, 8, torch.zeros(1, 2), 2.0**-4, 0, 2.0**-12 / 0.9, 0
-        )
-        expect_close(
-            out,
-            [[0.9 * round(steps)]],
-            "the bias is rounded to accumulator steps, x_scalefactor * weight_scalefactor",
-            within=0.5 + 2.0**-12,
-            given=f"no sum, a bias of {steps} accumulator steps, M = 0.9",
-            hint="divide the bias by x_scalefactor * weight_scalefactor and round it, before it is added to the sum",
-        )
 
-    def exact_linear(weight, bias, num_bits, x, x_scale, x_zero, out_scale, out_zero):
-        """M * acc + out_zeropoint before rounding: whole numbers times one float64."""
-        q, scale, zero = quantize_tensor(weight, num_bits=num_bits)
-        bias_q = None if bias is None else quantize_bias(bias, x_scale * scale)
-        acc = integer_linear(x, x_zero, q, zero, bias_q)
-        return acc.double() * (x_scale * scale / out_scale) + out_zero
+    def draw_linear(num_bits, leading, with_bias):
+        """A random layer of 40 inputs and 11 outputs, on two random pairs of grids; some outputs saturate."""
+        levels = 2**num_bits - 1
+        weight = torch.randn(11, 40, generator=g) * 0.2 + 0.05
+        bias = torch.randn(11, generator=g) if with_bias else None
+        x = torch.randint(0, levels + 1, (40, *leading), generator=g).float().movedim(0, -1)
+        grids = []
+        for x_scale in (1 + torch.rand(2, generator=g, dtype=torch.float64)).tolist():
+            x_zero, out_zero = (int(z) for z in torch.randint(0, levels + 1, (2,), generator=g))
+            grids.append((4 * x_scale / levels, x_zero, 16 * x_scale / levels, out_zero))
+        facts = f"{num_bits} bits, x of shape {tuple(x.shape)}, {'with' if with_bias else 'no'} bias"
+        try_linear(facts, weight, bias, num_bits, x, *grids)
 
-    for num_bits, shape, with_bias in (
+    for num_bits, leading, with_bias in ((8, (60,), True), (8, (3, 5), False), (2, (), True), (8, (0,), True)):
+        draw_linear(num_bits, leading, with_bias)
+    ### BEGIN HIDDEN TESTS
+    for num_bits, leading, with_bias in (
         (8, (6,), True),
         (8, (3, 5), False),
         (4, (7,), True),
         (2, (9,), True),
         (8, (), True),
+        (7, (2, 3, 4), False),
+        (3, (0, 2), False),
     ):
-        levels = 2**num_bits - 1
-        weight = torch.randn(11, 40, generator=g) * 0.2 + 0.05
-        bias = torch.randn(11, generator=g) if with_bias else None
-        x = torch.randint(0, levels + 1, (*shape, 40), generator=g).float()
-        before = x.clone()
-        x_zero, out_zero = (int(z) for z in torch.randint(0, levels + 1, (2,), generator=g))
-        x_scale = float(torch.rand((), generator=g, dtype=torch.float64)) * 8 / levels + 0.01
-        # an output grid that some results leave on both sides, so that saturation is seen
-        real = exact_linear(weight, bias, num_bits, x, x_scale, x_zero, 1.0, 0)
-        out_scale = 0.8 * float(real.max() - real.min()) / levels
-        out_zero = min(max(round(-0.8 * float(real.min()) / out_scale), 0), levels)
-        facts = f"{num_bits} bits, x of shape {tuple(x.shape)}, {'with' if with_bias else 'no'} bias"
-        name = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
-        hint = "layer.bias may be None; functional.linear takes any leading dimensions"
-        q, scalefactor, zeropoint, after = expect_returns(
-            lambda w=weight, b=bias, n=num_bits: weight_codes("linear", w, b, {}, n), name, given=facts, hint=hint
-        )
-        wanted = quantize_tensor(weight, num_bits=num_bits)
-        name = "the constructor quantizes the weight with quantize_tensor"
-        expect_equal([scalefactor, zeropoint], list(wanted[1:]), name, given=facts, hint="pass num_bits on")
-        expect_equal(q, wanted[0], name, given=facts, hint="pass num_bits on")
-        expect_equal(after, weight, "the layer itself is not changed", hint="leave layer.weight alone")
-        name = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
-        grids = x_scale, x_zero, out_scale, out_zero
-        out, _ = expect_returns(
-            lambda w=weight, b=bias, n=num_bits, x=x, grids=grids: run_layer("linear", w, b, {}, n, x, *grids),
-            name,
-            given=facts,
-            hint=hint,
-        )
-        expect(
-            out.shape == (*shape, 11),
-            name,
-            given=facts,
-            expected=(*shape, 11),
-            got=tuple(out.shape),
-            hint="keep x's shape",
-        )
-        expect_equal(
-            x, before, "x itself is not changed", given=facts, hint="x = x - x_zeropoint, not x -= x_zeropoint"
-        )
-        expect_equal(
-            out,
-            out.double().round().clamp(0, levels),
-            "output codes are whole numbers from 0 to 2^num_bits - 1",
-            given=facts,
-            hint="round, add the zero point, then clamp",
-        )
-        # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
-        expect_close(
-            out,
-            exact_linear(weight, bias, num_bits, x, x_scale, x_zero, out_scale, out_zero).clamp(0, levels),
-            rule,
-            within=0.5 + 2.0**-12,
-            given=facts,
-            hint="both zero points off before the sum, bias in accumulator steps, M = x_scale * w_scale / out_scale",
-        )
-    # sums above 2^24 that a bias brings back to small numbers
-    codes = torch.randint(200, 256, (16, 450), generator=g).float()
-    codes[:, 0], codes[0, 1] = 255.0, 0.0
-    x = torch.randint(200, 256, (1, 450), generator=g).float()
-    acc = integer_linear(x, 0, codes, 0)[0]
-    bias_q = -(acc - 100) // 2 * 2  # even, so that float32 holds it
-    out, _ = run_layer("linear", codes / 256, bias_q.float() * 2.0**-12, {}, 8, x, 2.0**-4, 0, 2.0**-12, 0)
-    expect_equal(
-        out[0],
-        acc + bias_q,
-        "the sum is exact, above 2^24 too",
-        given=f"a sum of {int(acc[0])} and a bias of {int(bias_q[0])} steps, M = 1",
-        hint="float32 has gaps up there: compute the sum in int64 or float64",
-    )
+        draw_linear(num_bits, leading, with_bias)
     ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade_id": "check_quantized_layer_conv", "grade": true, "points": 4}
 @probe
-def run_conv(weight, bias, ways, num_bits, x, *grids):
-    """The student's convolution, made and run here."""
-    return QuantizedLayer(make_layer("conv", weight, bias, **ways), num_bits).run_quantized_layer(x, *grids)
+def use_conv(weight, bias, ways, num_bits, x, *grids):
+    """The student's convolution, made and run here; another layer is made before it runs."""
+    layer = make_layer("conv", weight, bias, **ways)
+    before = look_of(layer)
+    made = QuantizedLayer(layer, num_bits)
+    QuantizedLayer(make_layer("linear", torch.full((1, 1), -3.0), torch.full((1,), 9.0)), 10 - num_bits)
+    results = [made.run_quantized_layer(x, *grid) for grid in grids]
+    return results, before, look_of(layer), layer.weight.detach()
 
 
 with check("quantized_layer"):
-    weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
-    x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
-    grids = (2.0**-4, 10, 0.021, 100)
-    expect_equal(
-        run_conv(weight, None, {}, 8, x, *grids),
-        [[[[67]]]],
-        "a convolution's output code is round(M * (sum + bias code)) + out_zeropoint",
-        given="weight codes 0, 192, 255, 128 (zero point 128), x = 26, 10, 4, 12 (zero point 10): the sum is -2810",
-        hint="functional.conv2d on x - x_zeropoint and weight_q - weight_zeropoint",
-    )
-    expect_equal(
-        run_conv(weight, None, {"padding": 1}, 8, torch.full((1, 1, 2, 2), 10.0), *grids),
-        torch.full((1, 1, 3, 3), 100.0),
-        "padding is filled with the code of 0, the zero point",
-        given="an image that is 0.0 everywhere (code 10), padding 1: every output must be 0.0 (code 100)",
-        hint="subtract x_zeropoint first and let the convolution pad with 0, or pad the codes with x_zeropoint",
-    )
-    expect_equal(
-        run_conv(weight, None, {"padding": 1}, 8, x, *grids),
-        [[[[100, 124, 100], [112, 67, 103], [96, 110, 97]]]],
-        "padding is filled with the code of 0, the zero point",
-        given="the same weight and x, padding 1",
-        hint="subtract x_zeropoint first and let the convolution pad with 0, or pad the codes with x_zeropoint",
-    )
-    expect_equal(
-        run_conv(weight, None, {"padding": 1, "stride": 2}, 8, x, *grids),
-        [[[[100, 100], [96, 97]]]],
-        "the layer's stride is respected",
-        given="the same weight and x, padding 1, stride 2",
-        hint="hand the layer's own stride, padding, dilation and groups to functional.conv2d",
-    )
-    ### BEGIN HIDDEN TESTS
-    from course_utils.quantization import integer_conv2d, integer_linear, quantize_bias
+    from course_utils.quantization import integer_conv2d, quantize_bias
 
-    g = generator()
-    for about, ways in (
-        ("no settings", {}),
-        ("stride", {"stride": 2}),
-        ("stride", {"stride": (1, 3)}),
-        ("padding", {"padding": 2}),
-        ("padding", {"padding": (0, 2)}),
-        ("dilation", {"dilation": 2}),
-        ("dilation", {"dilation": (2, 1)}),
-        ("groups", {"groups": 2}),
-        ("groups", {"groups": 4}),
-        (
-            "stride, padding, dilation and groups",
-            {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2},
-        ),
-    ):
-        for num_bits in (8, 3):
-            levels = 2**num_bits - 1
-            weight = torch.randn(8, 4 // ways.get("groups", 1), 3, 2, generator=g) * 0.2 - 0.05
-            bias = torch.randn(8, generator=g)
-            x = torch.randint(0, levels + 1, (2, 4, 9, 8), generator=g).float()
-            before = x.clone()
-            x_scale, x_zero = 0.7 / levels, int(torch.randint(1, levels + 1, (), generator=g))
-            q, scale, zero = quantize_tensor(weight, num_bits=num_bits)
-            acc = integer_conv2d(x, x_zero, q, zero, quantize_bias(bias, x_scale * scale), **ways)
-            real = acc.double() * (x_scale * scale)
-            out_scale = 0.8 * float(real.max() - real.min()) / levels
-            out_zero = min(max(round(-0.8 * float(real.min()) / out_scale), 0), levels)
-            rule = "a convolution's output code is round(M * (sum + bias code)) + out_zeropoint"
-            if ways:
-                rule = f"the layer's {about} {'are' if ' and ' in about or about == 'groups' else 'is'} respected"
-            facts = f"Conv2d with {ways or 'no settings'}, weight {tuple(weight.shape)}, {num_bits} bits"
-            hint = "hand the layer's own stride, padding, dilation and groups to functional.conv2d"
-            out = expect_returns(
-                lambda w=weight, b=bias, ways=ways, n=num_bits, x=x, grids=(x_scale, x_zero, out_scale, out_zero): (
-                    run_conv(w, b, ways, n, x, *grids)
-                ),
-                rule,
-                given=facts,
-                hint=hint,
-            )
-            expect_equal(
-                x, before, "x itself is not changed", given=facts, hint="x = x - x_zeropoint, not x -= x_zeropoint"
-            )
-            expect_equal(
-                out,
-                out.double().round().clamp(0, levels),
-                "output codes are whole numbers from 0 to 2^num_bits - 1",
-                given=facts,
-                hint="round, add the zero point, then clamp",
-            )
+    code = "a convolution's output code is round(M * (sum + bias code)) + out_zeropoint"
+    pads = "padding is filled with the code of 0, the zero point"
+    own = "every layer goes by its own numbers, whatever was made or run before"
+
+    def try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids, expected=None):
+        """One convolution, run once on each grid."""
+        before, (q, scale, zero) = x.clone(), quantize_tensor(weight, num_bits=num_bits)
+        hint = "which settings of the layer does a convolution need, and in which form does the layer have them?"
+        results, look, look_after, weight_after = expect_returns(
+            lambda: use_conv(weight, bias, ways, num_bits, x, *grids), rule, given=facts, hint=hint
+        )
+        for number, (x_scale, x_zero, out_scale, out_zero) in enumerate(grids):
+            if expected is None:
+                bias_q = None if bias is None else quantize_bias(bias, x_scale * scale)
+                exact = integer_conv2d(x, x_zero, q, zero, bias_q, **ways).double() * (x_scale * scale / out_scale)
+                wanted = (exact + out_zero).clamp(0, 2**num_bits - 1)
+            else:
+                wanted = torch.tensor(expected).double()
             # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
             expect_close(
-                out,
-                (real / out_scale + out_zero).clamp(0, levels),
-                rule,
-                within=0.5 + 2.0**-12,
-                given=facts,
-                hint=hint if ways else "the bias belongs to the sum, one number for each output channel",
+                results[number],
+                wanted,
+                own if number else rule,
+                within=0.5 + 2.0**-12 if expected is None else 0,
+                given=f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}",
+                hint="what do you keep between two calls, and where? Some of it depends on the grids"
+                if number
+                else "which real number surrounds the image, and when is 0 the right code for it?"
+                if rule == pads
+                else hint,
             )
-    codes = torch.randint(200, 256, (16, 18, 5, 5), generator=g).float()
-    codes[:, 0, 0, 0], codes[0, 0, 0, 1] = 255.0, 0.0
-    x = torch.randint(200, 256, (1, 18, 5, 5), generator=g).float()
-    acc = integer_linear(x.flatten(1), 0, codes.flatten(1), 0)[0]
-    bias_q = -(acc - 100) // 2 * 2  # even, so that float32 holds it
-    expect_equal(
-        run_conv(codes / 256, bias_q.float() * 2.0**-12, {}, 8, x, 2.0**-4, 0, 2.0**-12, 0).flatten(),
-        acc + bias_q,
-        "the sum is exact, above 2^24 too",
-        given=f"a sum of {int(acc[0])} and a bias of {int(bias_q[0])} steps, M = 1",
-        hint="float32 has gaps up there: compute the sum in int64 or float64",
+        hint = "x -= ... writes into the caller's tensor"
+        expect_equal(x, before, "x itself is not changed", given=facts, hint=hint)
+        hint = "which of your lines writes into layer, its parameters or their settings?"
+        expect_equal(weight_after, weight, "the layer itself is not changed", given=facts, hint=hint)
+        expect_equal(look_after, look, "the layer itself is not changed", given=facts, hint=hint)
+
+    weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
+    x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
+    grid = (2.0**-4, 10, 0.021, 100)
+    facts = "weight codes 0, 192, 255, 128 (zero point 128), x = 26, 10, 4, 12 (zero point 10): the sum is -2810"
+    try_conv(code, facts, weight, None, {}, 8, x, grid, expected=[[[[67.0]]]])
+    facts = "an image that is 0.0 everywhere (code 10), padding 1: every output must be 0.0 (code 100)"
+    try_conv(
+        pads,
+        facts,
+        weight,
+        None,
+        {"padding": 1},
+        8,
+        torch.full((1, 1, 2, 2), 10.0),
+        grid,
+        expected=[[[[100.0] * 3] * 3]],
     )
+    facts = "the same weight and x, padding 1"
+    wanted = [[[[100.0, 124, 100], [112, 67, 103], [96, 110, 97]]]]
+    try_conv(pads, facts, weight, None, {"padding": 1}, 8, x, grid, expected=wanted)
+    facts = "the same weight and x, padding 1, stride 2"
+    rule = "the layer's stride is respected"
+    try_conv(rule, facts, weight, None, {"padding": 1, "stride": 2}, 8, x, grid, expected=[[[[100.0, 100], [96, 97]]]])
+    g = generator()
+
+    def draw_conv(about, ways, num_bits):
+        """A random convolution of 4 channels to 8, on two random pairs of grids; some outputs saturate."""
+        levels = 2**num_bits - 1
+        kernel = (3, 3) if ways.get("padding") == "same" else (3, 2)
+        weight = torch.randn(8, 4 // ways.get("groups", 1), *kernel, generator=g) * 0.2 - 0.05
+        bias = torch.randn(8, generator=g)
+        x = torch.randint(0, levels + 1, (2, 9, 4, 8), generator=g).float().transpose(1, 2)
+        grids = []
+        for x_scale in (1 + torch.rand(2, generator=g, dtype=torch.float64)).tolist():
+            x_zero, out_zero = (int(z) for z in torch.randint(1, levels + 1, (2,), generator=g))
+            grids.append((4 * x_scale / levels, x_zero, 12 * x_scale / levels, out_zero))
+        facts = f"Conv2d with {ways or 'no settings'}, weight {tuple(weight.shape)}, {num_bits} bits"
+        rule = f"the layer's {about} respected" if about else code
+        try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids)
+
+    for about, ways in (
+        ("", {}),
+        ("stride is", {"stride": (1, 3)}),
+        ("padding is", {"padding": (0, 2)}),
+        ("padding is", {"padding": "same"}),
+        ("dilation is", {"dilation": (2, 1)}),
+        ("groups are", {"groups": 2}),
+    ):
+        for num_bits in (8, 3):
+            draw_conv(about, ways, num_bits)
+    ### BEGIN HIDDEN TESTS
+    everything = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
+    for about, ways in (
+        ("", {}),
+        ("stride is", {"stride": 2}),
+        ("stride is", {"stride": (3, 1)}),
+        ("padding is", {"padding": 2}),
+        ("padding is", {"padding": (2, 0)}),
+        ("padding is", {"padding": "valid"}),
+        ("padding is", {"padding": "same", "dilation": (1, 3)}),
+        ("dilation is", {"dilation": 2}),
+        ("dilation is", {"dilation": (1, 2)}),
+        ("groups are", {"groups": 4}),
+        ("stride, padding, dilation and groups are", everything),
+    ):
+        for num_bits in (8, 4, 2):
+            draw_conv(about, ways, num_bits)
     ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade_id": "check_quantized_layer_edges", "grade": true, "points": 2}
 @probe
 def refusal(kind):
-    """The name of the exception that the constructor raises for a layer, or what else happens."""
+    """The names of the exception that the constructor raises for a layer, or what else happens."""
     layers = {
         "ReLU": nn.ReLU(),
         "BatchNorm2d": nn.BatchNorm2d(2),
         "ConvTranspose2d": nn.ConvTranspose2d(1, 1, 3),
+        "Conv1d": nn.Conv1d(1, 1, 3),
         "reflect": nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
+        "replicate": nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"),
         "circular": nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
     }
     try:
@@ -1421,92 +1415,108 @@ def refusal(kind):
         raise
     except Exception as error:
         return [c.__name__ for c in type(error).__mro__]
-    return "no exception"
+    return ["no exception"]
 
 
 @probe
-def run_edge(kind, weight, bias, num_bits, x, *grids):
-    """The student's layer, made and run here."""
-    return QuantizedLayer(make_layer(kind, weight, bias), num_bits).run_quantized_layer(x, *grids)
+def run_edge(kind, weight, bias, x, *grids):
+    """The student's layer, made and run here on 8 bits."""
+    return QuantizedLayer(make_layer(kind, weight, bias)).run_quantized_layer(x, *grids)
 
 
 with check("quantized_layer"):
-    raised = refusal("ReLU")
-    expect(
-        "TypeError" in raised,
-        "a layer that is neither Linear nor Conv2d is refused with a TypeError",
-        given="nn.ReLU()",
-        expected="TypeError",
-        got=raised if isinstance(raised, str) else raised[0],
-        hint="isinstance(layer, nn.Linear | nn.Conv2d)",
-    )
-    raised = refusal("reflect")
-    expect(
-        "ValueError" in raised,
-        "a convolution that pads with anything but zeros is refused with a ValueError",
-        given="padding_mode='reflect'",
-        expected="ValueError",
-        got=raised if isinstance(raised, str) else raised[0],
-        hint="look at layer.padding_mode",
-    )
-    ### BEGIN HIDDEN TESTS
-    for kind in ("BatchNorm2d", "ConvTranspose2d"):
+
+    def expect_refused(kind, error, rule, hint):
+        """The constructor raises this error."""
         raised = refusal(kind)
-        expect(
-            "TypeError" in raised,
-            "a layer that is neither Linear nor Conv2d is refused with a TypeError",
-            given=f"nn.{kind}",
-            expected="TypeError",
-            got=raised if isinstance(raised, str) else raised[0],
-            hint="isinstance(layer, nn.Linear | nn.Conv2d); having a weight is not enough",
-        )
-    raised = refusal("circular")
-    expect(
-        "ValueError" in raised,
-        "a convolution that pads with anything but zeros is refused with a ValueError",
-        given="padding_mode='circular'",
-        expected="ValueError",
-        got=raised if isinstance(raised, str) else raised[0],
-        hint="look at layer.padding_mode",
-    )
-    weight = torch.tensor([[0.0, 255 / 256]])
-    for value, expected in ((1.0, 128), (-1.0, 0), (0.5, 128)):
-        expect_equal(
-            run_edge("linear", weight, torch.tensor([value]), 8, torch.zeros(1, 2), 2.0**-32, 0, 2.0**-16, 0),
-            [[expected]],
-            "a bias beyond 32 bits saturates at -2^31 and 2^31 - 1",
-            given=f"bias {value}, one accumulator step is 2^-40, M = 2^-24: 2^31 steps of it are 128",
-            hint="clamp the bias code to -(2**31) .. 2**31 - 1",
-        )
-    rule = "an M of 1 and more is an ordinary one"
-    hint = "M = x_scalefactor * weight_scalefactor / out_scalefactor, whatever it is"
-    weight = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
-    bias = torch.tensor([5.0, 0.0, -3.0]) * 2.0**-12
+        expect(error in raised, rule, given=kind, expected=error, got=raised[0], hint=hint)
+
+    def try_edge(rule, facts, hint, kind, weight, bias, x, grids, expected, within=0):
+        """One unusual layer against its codes."""
+        bias = None if bias is None else torch.tensor(bias)
+        out = expect_returns(lambda: run_edge(kind, weight, bias, x, *grids), rule, given=facts, hint=hint)
+        expect_close(out, expected, rule, within=within, given=facts, hint=hint)
+
+    kinds = "a layer that is neither Linear nor Conv2d is refused with a TypeError"
+    for kind in ("ReLU", "BatchNorm2d", "ConvTranspose2d"):
+        expect_refused(kind, "TypeError", kinds, "which kinds are allowed? To have a weight is not enough")
+    modes = "a convolution that pads with anything but zeros is refused with a ValueError"
+    for kind in ("reflect", "circular"):
+        expect_refused(kind, "ValueError", modes, "which setting of a Conv2d says with what it pads?")
+
+    # weight codes 0 and 255, zero point 0, step 2^-8; input step 2^-4, so one accumulator step is 2^-12
+    weight, nothing = torch.tensor([[0.0, 255 / 256]]), torch.zeros(1, 2)
+    rule = "the bias is rounded to accumulator steps, x_scalefactor * weight_scalefactor"
+    hint = "when is the bias rounded: before it is added to the sum?"
+
+    def try_bias(steps, near):
+        grids, facts = (2.0**-4, 0, 2.0**-12 / 0.9, 50), f"no sum, a bias of {steps} accumulator steps, M = 0.9"
+        try_edge(rule, facts, hint, "linear", weight, [steps * 2.0**-12], nothing, grids, [[near]], 0.5 + 2.0**-12)
+
+    for steps, whole in ((7.4, 7), (16.4, 16), (7.6, 8), (-7.4, -7), (-16.4, -16), (-7.6, -8)):
+        try_bias(steps, 50 + 0.9 * whole)
+    wide = "a bias beyond 32 bits saturates at -2^31 and 2^31 - 1"
+
+    def try_wide(bias, expected, zero=0):
+        facts = f"bias {bias}, one accumulator step is 2^-40, M = 2^-24: 2^31 steps of it are 128; out_zeropoint {zero}"
+        hint = "which is the largest code of 32 bits, which the smallest?"
+        grids = (2.0**-32, 0, 2.0**-16, zero)
+        try_edge(wide, facts, hint, "linear", weight, [bias], nothing, grids, [[expected]])
+
+    for bias, zero, expected in ((1.0, 0, 128), (-1.0, 200, 72), (0.5, 0, 128), (1.0, 100, 228), (2.0**-12, 3, 19)):
+        try_wide(bias, expected, zero)
+    # a sum of 33025 * 255 * 255 + 129 * 255 = 2^31 - 128 steps, or minus that, and a bias of many more
+    codes, ones = torch.tensor([[255.0] * 33025 + [129.0]]), torch.ones(1, 33026)
+    for x, zero, bias, out_zero, expected in ((codes, 0, -1.0, 200, 72), (255 - codes, 255, 1.0, 0, 127)):
+        facts = f"a sum of {'-' if zero else ''}(2^31 - 128), a bias of {bias:+} * 2^40 accumulator steps, M = 1"
+        step = quantize_tensor(ones)[1]
+        grids = (2.0**-40 / step, zero, 2.0**-40, out_zero)
+        try_edge(wide, facts, "which end of 32 bits is which?", "linear", ones, [bias], x, grids, [[expected]])
+    exact = "sum and bias code are exact, above 2^24 too"
+    hint = "float32 has gaps up there: in which dtype are the sum and the bias code computed?"
+
+    def try_long(kind, n, rest):
+        """n products of 255 and 255, and a bias that leaves little of their sum; M = 1."""
+        weight, x = torch.ones(1, n), torch.full((1, n), 255.0)
+        if kind == "conv":
+            weight, x = weight.reshape(1, n, 1, 1), x.reshape(1, n, 1, 1)
+        step = 0.1 * quantize_tensor(weight)[1]
+        bias = float(torch.tensor(rest - 25.5 * n))  # what float32 makes of it
+        left = 255**2 * n + round(bias / step)
+        facts = f"{kind}, {n} products of 255 and 255, bias {bias!r}: of the sum {left} steps are left; M = 1"
+        expected = torch.tensor(10.0 + left).reshape((1, 1) if kind == "linear" else (1, 1, 1, 1))
+        try_edge(exact, facts, hint, kind, weight, [bias], x, (0.1, 0, step, 10), expected)
+
+    for kind in ("linear", "conv"):
+        try_long(kind, 301, 0.02)
+        try_long(kind, 1601, 0.0253)
+    rule_m = "an M of 1 and more is an ordinary one"
+    three = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
+
+    def try_large_m(m):
+        grids, bias = (2.0**-4, 9, 2.0**-12 / m, 100), [5 * 2.0**-12, 0.0, -3 * 2.0**-12]
+        expected, facts = [[100 + 5 * m, 100.0, 100 - 3 * m]], f"accumulators 5, 0, -3, M = {m}"
+        try_edge(rule_m, facts, "what is done to M?", "linear", three, bias, torch.full((1, 2), 9.0), grids, expected)
+
     for m in (1.0, 3.0, 16.0):
-        out = expect_returns(
-            lambda m=m: run_edge("linear", weight, bias, 8, torch.full((1, 2), 9.0), 2.0**-4, 9, 2.0**-12 / m, 100),
-            rule,
-            given=f"M = {m}",
-            hint=hint,
-        )
-        expect_equal(out, [[100 + 5 * m, 100, 100 - 3 * m]], rule, given=f"accumulators 5, 0, -3, M = {m}", hint=hint)
-    rule = "a weight of nothing but zeros gives the bias alone"
-    out = expect_returns(
-        lambda: run_edge(
-            "conv", torch.zeros(2, 1, 3, 3), torch.tensor([0.5, -0.25]), 8, torch.zeros(1, 1, 4, 4), 0.125, 9, 0.25, 50
-        ),
-        rule,
-        hint="quantize_tensor gives scale factor 1.0 for it: nothing special to do",
-    )
-    expect_equal(
-        out[0, :, 0, 0], [52, 49], rule, given="biases 0.5 and -0.25, output step 0.25, zero point 50", hint=""
-    )
-    out = expect_returns(
-        lambda: run_edge("linear", torch.ones(3, 4), torch.ones(3), 8, torch.zeros(0, 4), 0.1, 0, 0.1, 0),
-        "an empty batch gives an empty result",
-        hint="no special case is needed",
-    )
-    expect_equal(out, torch.zeros(0, 3), "an empty batch gives an empty result", hint="no special case is needed")
+        try_large_m(m)
+    rule_zero = "a weight of nothing but zeros gives the bias alone"
+    facts, hint = "biases 0.5 and -0.25, output step 0.25, zero point 50", "what does quantize_tensor give for zeros?"
+    weight_zero, x = torch.zeros(2, 1, 3, 3), torch.zeros(1, 1, 3, 3)
+    try_edge(rule_zero, facts, hint, "conv", weight_zero, [0.5, -0.25], x, (0.125, 9, 0.25, 50), [[[[52.0]], [[49.0]]]])
+    ### BEGIN HIDDEN TESTS
+    expect_refused("Conv1d", "TypeError", kinds, "which kinds are allowed? To have a weight is not enough")
+    expect_refused("replicate", "ValueError", modes, "which setting of a Conv2d says with what it pads?")
+    for steps, whole in ((27.4, 27), (3.6, 4), (-7.4, -7)):
+        try_bias(steps, 50 + 0.9 * whole)
+    for bias, zero, expected in ((0.75, 5, 133), (-0.6, 130, 2), (2.0**-10, 0, 64), (3.0, 0, 128)):
+        try_wide(bias, expected, zero)
+    g = generator()
+    for n in torch.randint(600, 2000, (4,), generator=g).tolist():
+        for kind in ("linear", "conv"):
+            try_long(kind, n, 0.02 + float(torch.rand((), generator=g, dtype=torch.float64)) / 25)
+    for m in (2.0, 5.0, 20.0):
+        try_large_m(m)
     ### END HIDDEN TESTS
 
 # %% [markdown]

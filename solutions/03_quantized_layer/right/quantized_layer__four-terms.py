@@ -6,7 +6,7 @@ class QuantizedLayer:
                 self.ways = None
             case nn.Conv2d(padding_mode="zeros"):
                 self.ways = layer.stride, 0, layer.dilation, layer.groups
-                self.border = [n for side in layer.padding[::-1] for n in (side, side)]
+                self.border = layer._reversed_padding_repeated_twice  # numbers for "same" and "valid", too
             case nn.Conv2d():
                 raise ValueError("padding_mode")
             case _:

@@ -11,7 +11,12 @@ class QuantizedLayer:
         self.weight_q, self.weight_scalefactor, self.weight_zeropoint = q
         self.bias = layer.bias
         if self.is_conv:
-            self.padding = [layer.padding[1], layer.padding[1], layer.padding[0], layer.padding[0]]
+            sides = [0, 0] if layer.padding == "valid" else layer.padding
+            if layer.padding == "same":
+                steps = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+                self.padding = [steps[1] // 2, steps[1] - steps[1] // 2, steps[0] // 2, steps[0] - steps[0] // 2]
+            else:
+                self.padding = [sides[1], sides[1], sides[0], sides[0]]
             self.ways = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
 
     def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):

@@ -1,5 +1,5 @@
 # Mistake: sums in float32
-# Rule: the sum is exact, above 2^24 too
+# Rule: sum and bias code are exact, above 2^24 too
 class QuantizedLayer:
     def __init__(self, layer, num_bits=8):
         if not isinstance(layer, nn.Linear | nn.Conv2d):
