@@ -4,7 +4,7 @@
 #   course:
 #     title: A layer in whole numbers
 #     minutes: 165
-#     check_seconds: 5
+#     check_seconds: 10
 #     withhold:
 #       - course_utils.quantization.integer_layers
 #       - course_utils.demos.layer_error
@@ -17,21 +17,18 @@
 # %% [markdown]
 # # A layer in whole numbers
 #
-# **Goal.** You build the arithmetic that runs inside every quantized network: matrix products of 8-bit codes, a real
-# factor replaced by a multiplication and a shift, and a layer object that takes codes and returns codes. Afterwards
-# you can follow a number through a quantized layer by hand, say how many bits each step needs, and name the places
-# where implementations go wrong. **Time:** two and a half to three hours. You need Python, linear algebra and a little
-# torch. No earlier lab is needed: what lab 02 builds is handed to you below.
+# **Goal.** You build the arithmetic inside every quantized network: matrix products of 8-bit codes, a real factor as a
+# multiplication and a shift, and a layer that takes codes and returns codes. Afterwards you can follow a number through
+# a quantized layer by hand, and say how many bits each step needs. **Time:** two and a half to three hours. You need
+# Python, linear algebra and a little torch. No earlier lab is needed.
 #
 # include: how_to_work.md
 #
 # Refused here: `course_utils.quantization.integer_layers`, and torch's own integer matrix product and quantized layers.
 #
-# **Sources.** "The thesis" is *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
-# (Lund University, 2020), who measure in TensorFlow which layers of a network suffer. The arithmetic is older: B. Jacob
-# and others, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference* (2018).
-# "The Purdue course" is Yung-Hsiang Lu's *Computer Vision for Embedded Systems*. Where one of them slips, the lab says
-# so.
+# **Sources.** "The thesis": *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
+# (Lund University, 2020). The arithmetic is older: B. Jacob and others, *Quantization and Training of Neural Networks
+# for Efficient Integer-Arithmetic-Only Inference* (2018).
 
 # %%
 import math
@@ -56,10 +53,12 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     Returns (q, scalefactor, zeropoint): float32 tensor of whole numbers, Python float, Python int.
     """
     x = x.detach().float()
-    low = float(x.min()) if min_val is None else min_val
-    high = float(x.max()) if max_val is None else max_val
-    scale, zero = affine.scale_and_zero_point(low, high, num_bits)
-    return affine.quantize(x, scale, zero, num_bits=num_bits).float(), float(scale), int(zero)
+    low = min(float(x.min()) if min_val is None else min_val, 0.0)
+    high = max(float(x.max()) if max_val is None else max_val, 0.0)
+    scalefactor = (high - low) / (2**num_bits - 1) or 1.0
+    zeropoint = round(-low / scalefactor)
+    q = torch.clamp(torch.round(x.double() / scalefactor) + zeropoint, 0, 2**num_bits - 1)
+    return q.float(), scalefactor, zeropoint
 
 
 def dequantize_tensor(q, scalefactor, zeropoint):
@@ -84,18 +83,13 @@ def make_layer(kind, weight, bias=None, **ways):
     return layer
 
 
-def look_of(layer):
-    """What one can see of a layer besides its numbers, for the checks: attributes, types, settings, hooks."""
-    parameters = [f"{name} {p.dtype} requires_grad={p.requires_grad}" for name, p in layer.named_parameters()]
-    hooks = len(layer._forward_hooks) + len(layer._forward_pre_hooks) + len(layer._backward_hooks)
-    return [*parameters, *sorted(vars(layer)), f"training={layer.training}", f"{hooks} hooks", layer.extra_repr()]
-
-
 # %% [markdown]
 # ## Idea
 #
 # Lab 02 in two lines. A grid is a **scale factor** $\Delta$ (its step) and a **zero point** $Z$ (the code that means
-# 0). A code $q$ stands for the real number $\Delta\,(q - Z)$.
+# 0). A code $q$ stands for the real number $\Delta\,(q - Z)$. For the range $[a, b]$ and 8 bits $\Delta = (b - a)/255$
+# and $Z = \operatorname{round}(-a/\Delta)$, halves to the even neighbour as Python and torch round: $[-1, 1]$ has
+# $-a/\Delta = 127.5$ and the zero point 128.
 #
 # Now let a layer multiply two matrices that are stored as codes. Element $(i, j)$ of the product of $A$ and $B$ is
 #
@@ -104,8 +98,8 @@ def look_of(layer):
 #        = \Delta_A \Delta_B \underbrace{\sum_{k=1}^{N} (A^q_{ik} - Z_A)(B^q_{kj} - Z_B)}_{\textstyle acc_{ij}} .
 # $$
 #
-# The two real numbers leave the sum. What stays in it is whole numbers only, and that is the whole secret: the sum is
-# where all the work is. It is called the **accumulator**. One accumulator step is worth $\Delta_A \Delta_B$.
+# The two real numbers leave the sum, where all the work is; what stays in it is whole numbers. It is called the
+# **accumulator**. One accumulator step is worth $\Delta_A \Delta_B$.
 #
 # The next layer wants codes again, on a grid $\Delta_C, Z_C$ of its own. So the accumulator is divided by $\Delta_C$,
 # rounded, and shifted to the zero point (Lund thesis, equation 2.18):
@@ -115,11 +109,10 @@ def look_of(layer):
 # \qquad M = \frac{\Delta_A \Delta_B}{\Delta_C} .
 # $$
 #
-# To *saturate* means: what falls below the lowest code becomes the lowest code, what exceeds the largest becomes the
-# largest.
+# To *saturate* means: what leaves the range of codes becomes the lowest or the largest code.
 #
-# One real number $M$ is left per layer. In this lab you write it as a whole number and a shift, so that nothing real
-# is left at all. The picture shows the way of a number through a layer, with the bits that each step needs.
+# One real number $M$ is left per layer. You will write it as a whole number and a shift, so that nothing real is left
+# at all. The picture shows a number's way through a layer, with the bits that each step needs.
 
 # %% tags=["explore"]
 steps = [
@@ -151,15 +144,18 @@ axes.axis("off")
 plt.show()
 
 # %% [markdown]
-# **How the thesis tells it.** Section 2.3.2 of the Lund thesis sums the way up in four steps: multiply-accumulate,
-# add the bias, rescale, saturate. Two things are missing there. The zero point $Z_C$ must be added between the last
-# two, as its own equation 2.18 says. And "int32 = rescale(int32)" needs more than 32 bits on the way: the product of
-# a 32-bit accumulator and a 31-bit multiplier has up to 63.
-#
 # **Codes in this lab** are whole numbers, mostly in `float32` tensors ("pseudo-quantization", as in lab 02), because
-# torch's tools work on them. Accumulators are whole numbers too, and these get too large for `float32`: it holds
-# every whole number only up to $2^{24}$. So sums belong into `int64`. (`float64` would do as well: it is exact up to
-# $2^{53}$, and torch computes faster with it.) Real hardware has 32 bits for them. You will see when that is enough.
+# torch's tools work on them. Accumulators get too large for `float32`: it holds every whole number only up to $2^{24}$.
+# So sums belong into `int64`. (`float64` would do as well: it is exact up to $2^{53}$.) Real hardware has 32 bits.
+#
+# <details><summary>For the curious: how the thesis tells it</summary>
+#
+# Section 2.3.2 of the Lund thesis sums the way up in four steps: multiply-accumulate, add the bias, rescale, saturate.
+# Two things are missing there. The zero point $Z_C$ must be added between the last two, as its own equation 2.18 says.
+# And "int32 = rescale(int32)" needs more than 32 bits on the way: the product of a 32-bit accumulator and a 31-bit
+# multiplier has up to 63, with its sign.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 1: four terms
@@ -174,9 +170,8 @@ plt.show()
 #  \;+\; \underbrace{N Z_A Z_B}_{\text{constant}}
 # $$
 #
-# Look at what each term depends on. The column term has no $i$: one number per column of $B$. The row term has no
-# $j$: one number per row of $A$. Only the products cost $N$ multiplications per element. If $B$ holds weights,
-# the column term is known before any input comes, and so is the constant.
+# The column term has no $i$: one number per column of $B$. The row term has no $j$: one number per row of $A$. Only the
+# products cost $N$ multiplications per element.
 #
 # By hand, with $Z_A = 2$ and $Z_B = 5$:
 #
@@ -228,34 +223,17 @@ with check("four_terms"):
 
     def try_four_terms(facts, a_q, a_zero, b_q, b_zero, products, column_term, row_term, constant):
         """One case against its four terms; then the codes must be what they were."""
-        before = a_q.clone(), b_q.clone()
-        result = expect_returns(
-            lambda: four_terms(a_q, a_zero, b_q, b_zero),
-            "codes of every dtype and shape have four terms",
-            given=facts,
-            hint="is there a step that works for some dtypes or shapes only?",
-        )
-        expect(
-            isinstance(result, tuple) and len(result) == 4,
-            "the result is a tuple (products, column_term, row_term, constant)",
-            given=facts,
-            got=result,
-            hint="return all four, separated by commas",
-        )
-        expect(
-            all(isinstance(t, torch.Tensor) and t.dtype == torch.int64 for t in result[:3]),
-            "the three tensors are int64",
-            given=facts,
-            got=[getattr(t, "dtype", type(t).__name__) for t in result[:3]],
-            hint="when do you convert the codes?",
-        )
-        expect(
-            isinstance(result[3], numbers.Integral),
-            "constant is a Python int",
-            given=facts,
-            got=type(result[3]).__name__,
-            hint="a shape holds ints, and the zero points are whole numbers: no tensor is needed",
-        )
+        before = state_of(a_q, b_q)
+        rule = "codes of every dtype and shape have four terms"
+        hint = "is there a step that works for some dtypes or shapes only?"
+        result = expect_returns(lambda: four_terms(a_q, a_zero, b_q, b_zero), rule, given=facts, hint=hint)
+        rule = "the result is a tuple (products, column_term, row_term, constant)"
+        hint = "return all four, separated by commas"
+        expect(isinstance(result, tuple) and len(result) == 4, rule, given=facts, got=result, hint=hint)
+        for tensor in result[:3]:
+            expect_type(tensor, torch.int64, "the three tensors are int64", given=facts, hint="when do you convert?")
+        hint = "a shape holds ints, and the zero points are whole numbers: no tensor is needed"
+        expect_type(result[3], int, "constant is a Python int", given=facts, hint=hint)
         wide = "in which dtype? Small whole numbers wrap around; float32 has gaps above 2^24, int32 ends at 2^31"
         rules = {
             "products are the plain matrix product of the codes, exact for every dtype": (products, wide),
@@ -271,17 +249,14 @@ with check("four_terms"):
         }
         for (rule, (expected, hint)), got in zip(rules.items(), result, strict=True):
             expect_equal(got, expected, rule, given=facts, hint=hint)
-        for codes, old, name in ((a_q, before[0], "a_q"), (b_q, before[1], "b_q")):
-            expect(
-                torch.equal(codes, old),
-                "the codes themselves are not changed",
-                given=f"{name}, {facts}",
-                hint="-= and methods that end in _ write into their tensor",
-            )
+        rule, hint = "the codes themselves are not changed", "-= and methods that end in _ write into their tensor"
+        expect_unchanged(before, state_of(a_q, b_q), rule, hint=hint)
 
     a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
     try_four_terms("the example above", a_q, 2, b_q, 5, [[27, 35], [81, 74]], [[36, 26]], [[30], [75]], 30)
+    facts, terms = "other codes of the same shapes", ([[90, 96], [198, 174]], [[72, 52]], [[45], [90]], 30)
+    try_four_terms(facts, a_q + 1, 2, b_q * 2, 5, *terms)
     a_q, b_q = torch.tensor([[100, 120, 50]]), torch.tensor([[90], [101], [127]])
     for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
         try_four_terms(
@@ -325,13 +300,13 @@ with check("four_terms"):
         if n > 1000:  # odd sums, which float32 cannot hold
             a_q[0], b_q[0] = (1 - a_q[1:].long().sum(0)) % 2 + 200, (1 - b_q[1:].long().sum(0)) % 2 + 200
             a_zero, b_zero = a_zero | 1, b_zero | 1
-        exact_a, exact_b = a_q.tolist(), b_q.T.tolist()
+        exact_a, exact_b = a_q.long(), b_q.long()
         try_four_terms(
             f"shapes ({rows}, {n}) and ({n}, {columns}), {dtype}, zero points {a_zero} and {b_zero}",
             *(a_q, a_zero, b_q, b_zero),
-            torch.tensor([[sum(int(x) * int(y) for x, y in zip(r, c, strict=True)) for c in exact_b] for r in exact_a]),
-            torch.tensor([[a_zero * int(sum(column)) for column in exact_b]]),
-            torch.tensor([[b_zero * int(sum(row))] for row in exact_a]),
+            (exact_a.unsqueeze(2) * exact_b.unsqueeze(0)).sum(1),
+            a_zero * exact_b.sum(0).unsqueeze(0),
+            b_zero * exact_a.sum(1).unsqueeze(1),
             n * a_zero * b_zero,
         )
     ### END HIDDEN TESTS
@@ -339,16 +314,13 @@ with check("four_terms"):
 # %% [markdown]
 # ## Exercise 2: a quantized matrix product
 #
-# Now put the terms together. The result of the product is two things: the accumulators, and the real number that one
-# step of them is worth, $\Delta_A \Delta_B$. In the example, with $\Delta_A = 0.5$ and $\Delta_B = 0.1$, the
-# accumulator $-9$ stands for $-9 \cdot 0.05 = -0.45$.
-#
-# Write it with four terms, as hardware does. (The check cannot see which form you choose: both give the same
-# whole numbers.)
+# Now put the terms together. The result is two things: the accumulators, and the real number that one step of them is
+# worth. In the example, with $\Delta_A = 0.5$ and $\Delta_B = 0.1$, the accumulator $-9$ stands for $-9 \cdot 0.05 =
+# -0.45$. Write it with four terms, as hardware does. (The check cannot see which form you choose.)
 #
 # **How large do accumulators get?** Two codes of 8 bits have a product of up to $255^2 = 65025$. A sum of $N$ of them
 # passes $2^{24}$, where `float32` loses its last digit, as soon as $N > 258$. It passes $2^{31}$, the end
-# of `int32`, when $N > 33025$. Grading tries both. Your accumulators must be exact, so compute in `int64`.
+# of `int32`, when $N > 33025$. The checks try both. Your accumulators must be exact, so compute in `int64`.
 
 
 # %% nbgrader={"grade_id": "quantized_matmul", "solution": true}
@@ -379,23 +351,13 @@ with check("quantized_matmul"):
 
     def try_matmul(facts, a_q, a_scale, a_zero, b_q, b_scale, b_zero, expected):
         """One case against its accumulators; then the codes must be what they were."""
-        before = a_q.clone(), b_q.clone()
+        before = state_of(a_q, b_q)
         result = quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero)
-        expect(
-            isinstance(result, tuple) and len(result) == 2,
-            "the result is a tuple (acc, scale)",
-            given=facts,
-            got=result,
-            hint="two results that do not meet: the sums, and what one step of them is worth",
-        )
+        rule, hint = "the result is a tuple (acc, scale)", "the sums, and what one step of them is worth: two results"
+        expect(isinstance(result, tuple) and len(result) == 2, rule, given=facts, got=result, hint=hint)
         acc, scale = result
-        expect(
-            isinstance(acc, torch.Tensor) and acc.dtype == torch.int64,
-            "acc is an int64 tensor",
-            given=facts,
-            got=getattr(acc, "dtype", type(acc).__name__),
-            hint="when do you convert the codes, and does a scale factor come into the sums?",
-        )
+        hint = "when do you convert the codes, and does a scale factor come into the sums?"
+        expect_type(acc, torch.int64, "acc is an int64 tensor", given=facts, hint=hint)
         expect_equal(
             acc,
             expected,
@@ -403,13 +365,8 @@ with check("quantized_matmul"):
             given=facts,
             hint="each zero point goes with the sums of the other matrix; which of the four terms have a minus?",
         )
-        expect(
-            isinstance(scale, float),
-            "scale is a Python float",
-            given=facts,
-            got=type(scale).__name__,
-            hint="both scale factors are Python floats: no tensor is needed",
-        )
+        hint = "both scale factors are Python floats: no tensor is needed"
+        expect_type(scale, float, "scale is a Python float", given=facts, hint=hint)
         expect_close(
             scale,
             a_scale * b_scale,
@@ -418,19 +375,15 @@ with check("quantized_matmul"):
             given=f"{a_scale} and {b_scale}",
             hint="what is one accumulator step worth, if a step of A and a step of B are known?",
         )
-        for codes, old, name in ((a_q, before[0], "a_q"), (b_q, before[1], "b_q")):
-            expect(
-                torch.equal(codes, old),
-                "the codes themselves are not changed",
-                given=f"{name}, {facts}",
-                hint="-= and methods that end in _ write into their tensor",
-            )
+        rule, hint = "the codes themselves are not changed", "-= and methods that end in _ write into their tensor"
+        expect_unchanged(before, state_of(a_q, b_q), rule, hint=hint)
 
     a_q = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     b_q = torch.tensor([[10.0, 0.0], [7.0, 4.0], [1.0, 9.0]])
     try_matmul("the example above, zero points 2 and 5", a_q, 0.5, 2, b_q, 0.1, 5, [[-9, 9], [0, 3]])
     try_matmul("the same codes, zero points 0 and 5", a_q, 0.25, 0, b_q, 0.7, 5, [[-3, 5], [6, -1]])
     try_matmul("the same codes, zero points 2 and 0", a_q, 3.0, 2, b_q, 0.3, 0, [[-9, 9], [45, 48]])
+    try_matmul("other codes of the same shapes", a_q + 1, 0.00123, 2, b_q * 2, 0.0456, 5, [[3, 29], [66, 62]])
     a_q, b_q = torch.tensor([[200], [100]]), torch.tensor([[7, 250]])
     try_matmul("N = 1, int64 codes", a_q, 0.1, 255, b_q, 0.2, 1, [[-330, -13695], [-930, -38595]])
     ### BEGIN HIDDEN TESTS
@@ -479,12 +432,12 @@ with check("quantized_matmul"):
     for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
         try_sums(
             dtypes,
-            f"{dtype}: 100, 120 and 90, 127; zero points 103 and 2",
+            f"{dtype}: 100, 120 and 90, 127; zero points 103 and -200",
             a_q.to(dtype),
             103,
             b_q.to(dtype),
-            2,
-            [[1861]],
+            -200,
+            [[4689]],
         )
     codes = torch.tensor([[-128, 5], [127, -1]], dtype=torch.int8)
     facts = "negative int8 codes, B is A transposed (a view), zero points -128 and 127"
@@ -523,10 +476,8 @@ with check("quantized_matmul"):
 # %% [markdown]
 # ## Explore: the four terms, and what float32 does to them
 #
-# The first picture shows your four terms for a random product with 8-bit codes. The first four squares share one
-# colour scale; the accumulators have one of the same width, around 0. See the stripes: the column term is the same in
-# all rows, the row term in all columns. And the accumulators are small numbers that arise as the difference of large
-# ones.
+# Your four terms for a random product. The first four squares share one colour scale; the accumulators have one of the
+# same width, around 0. See the stripes, and that the accumulators are small differences of large numbers.
 
 # %% tags=["explore"]
 maker = torch.Generator().manual_seed(1)
@@ -562,32 +513,54 @@ plt.show()
 print(f"largest term {high}, largest accumulator {int(acc.abs().max())}, one accumulator step is worth {scale:.3g}")
 
 # %% [markdown]
-# The second picture multiplies codes by `float32` matrix products, as one is tempted to, and shows how far the result
-# is from your exact one. All codes are odd and large here, which is the worst case.
+# The second picture multiplies codes in `float32`, as one is tempted to, in two ways: adding one product after the
+# other, and by torch's matrix product. It shows how far both are from your exact result. All codes and all $N$ are
+# odd, so the sums are odd, and above $2^{24}$ `float32` holds even numbers only. Which of the two does better, and why?
 
 # %% tags=["explore"]
-lengths = list(range(11, 1400, 24))
-worst = []
+lengths = list(range(11, 1400, 24))  # odd
+in_order, at_once = [], []
 for n in lengths:
     a = torch.randint(100, 128, (16, n), generator=maker).float() * 2 + 1
     b = torch.randint(100, 128, (n, 16), generator=maker).float() * 2 + 1
-    worst.append(float((a @ b - quantized_matmul(a, 1.0, 0, b, 1.0, 0)[0].double()).abs().max()))
+    exact = quantized_matmul(a, 1.0, 0, b, 1.0, 0)[0].double()
+    sums = torch.zeros(16, 16)
+    for k in range(n):
+        sums = sums + a[:, k : k + 1] * b[k : k + 1]
+    in_order.append(float((sums - exact).abs().max()))
+    at_once.append(float((a @ b - exact).abs().max()))
 figure, axes = plt.subplots(figsize=(7.5, 3))
-axes.plot(lengths, worst, "o-", color=COLOURS["vermillion"], markersize=3, linewidth=1)
-axes.axvline(2**24 / 255**2, color=COLOURS["black"], linestyle=":", label="258 products of 255²: $2^{24}$ is passed")
-axes.set_xlabel("N, number of products in a sum")
+axes.plot(
+    lengths, in_order, "s-", color=COLOURS["blue"], markersize=3, linewidth=1, label="one product after the other"
+)
+axes.plot(
+    lengths, at_once, "o-", color=COLOURS["vermillion"], markersize=3, linewidth=1, label="torch's a @ b, this machine"
+)
+axes.axvline(
+    2**24 / 255**2, color=COLOURS["black"], linestyle=":", label="more than 258 products of 255²: above $2^{24}$"
+)
+axes.set_xlabel("N, number of products in a sum (odd)")
 axes.set_ylabel("largest error of float32\n(accumulator steps)")
-axes.legend()
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
-print(f"first error at N = {next(n for n, e in zip(lengths, worst, strict=True) if e)}")
+print(f"first error at N = {next(n for n, e in zip(lengths, in_order, strict=True) if e)}")
 print(f"products of 228 and 228 pass 2^24 at N = {2**24 / 228**2:.0f}")
 
 # %% [markdown]
+# The error is far below one step of an 8-bit output, so nobody notices it in an accuracy. But a layer that is tested
+# bit by bit against a chip fails.
+#
+# <details><summary>Answer</summary>
+#
+# `a @ b` does better. A fast matrix product keeps several sums at a time, each of some of the products, and adds them
+# up at the end; while these are below $2^{24}$ nothing is lost. How many there are, and for which $N$ they come out
+# evenly, depends on the processor and the library: so this curve may climb in steps or be a saw, and is another one on
+# another machine. The other curve is the same everywhere.
+#
 # The dotted line is the worst case, products of the largest codes. The codes here lie between 201 and 255, in the
 # middle 228, so the sums pass $2^{24}$ somewhat later, and there the first error is.
 #
-# An error of a few accumulator steps is far below one step of an 8-bit output, so nobody notices it in an accuracy.
-# But a layer that is tested bit by bit against a chip fails its test, and one looks for the reason for days.
+# </details>
 
 # %% [markdown]
 # ## Exercise 3: a real factor as a whole number and a shift
@@ -610,13 +583,13 @@ print(f"products of 228 and 228 pass 2^24 at N = {2**24 / 228**2:.0f}")
 #
 # - **Rounding up to $2^{31}$.** For $m = 1 - 2^{-40}$, $f \cdot 2^{31}$ rounds to $2^{31}$, which has 32 bits. Then
 #   take half of it, $2^{30}$, and a shift that is one less.
-# - **$m \ge 1$.** The thesis quotes an observation that $M$ always lies between 0 and 1. That is experience, not a
-#   law: it says that an output step is larger than an accumulator step. A layer whose output range is very narrow
-#   breaks it. The formula above does not mind: the shift just gets smaller than 31.
+# - **$m \ge 1$.** The thesis quotes an observation that $M$ always lies between 0 and 1. That is no law: a layer whose
+#   output range is very narrow breaks it. The formula does not mind: the shift just gets smaller than 31.
 # - **Very small $m$.** We stop at shift 62 (exercise 4 shows why) and let the multiplier lose bits instead: it is
 #   then $\operatorname{round}(m \cdot 2^{62})$, below $2^{30}$, perhaps 0. That begins below $m = 2^{-32}$, where
 #   $M$ times a 32-bit accumulator is less than half a step anyway.
-# - **No positive number**, or one of $2^{31}$ and more, which would need a shift below 0: a `ValueError`.
+# - **No positive number**, or one of $2^{31}$ and more, or one that rounds to $2^{31}$ with shift 0: it would need a
+#   shift below 0. That is a `ValueError`.
 
 
 # %% nbgrader={"grade_id": "fixed_point_multiplier", "solution": true}
@@ -797,9 +770,15 @@ with check("fixed_point_multiplier"):
 # By hand, $m = 0.3$, so $(1288490189, 32)$: $acc = 7$ gives $2.1$, rounded 2, dropped 2. $acc = -7$ gives $-2.1$,
 # rounded $-2$, dropped $-3$. With $m = 0.5$, $acc = -5$ gives $-2.5$, rounded $-2$, dropped $-3$.
 #
-# **Bits.** $|acc| \le 2^{31}$ times a multiplier below $2^{31}$ stays below $2^{62}$; half of the largest divisor
-# adds $2^{61}$. So `int64` is wide enough for every shift up to 62, and that is why exercise 3 stops there. An
-# `int32` tensor must be converted *before* the product. `float64` is too small: it has 53 bits.
+# `int64` is wide enough for all this, `float64` with its 53 bits is not. An `int32` tensor must be converted *before*
+# the product.
+#
+# <details><summary>For the curious: why shifts stop at 62</summary>
+#
+# $|acc| \le 2^{31}$ times a multiplier below $2^{31}$ stays below $2^{62}$; half of the largest divisor adds $2^{61}$.
+# The sum fits into 63 bits and a sign.
+#
+# </details>
 
 
 # %% nbgrader={"grade_id": "requantize", "solution": true}
@@ -836,21 +815,15 @@ with check("requantize"):
 
     def try_requantize(rule, facts, acc, multiplier, shift, expected, **rounding):
         """One case against its result; then acc must be what it was."""
-        before = acc.clone()
+        before = state_of(acc)
         result = expect_returns(
             lambda: requantize(acc, multiplier, shift, **rounding), rule, given=facts, hint=hints[rule]
         )
-        expect(
-            isinstance(result, torch.Tensor) and result.dtype == torch.int64,
-            "the result is an int64 tensor",
-            given=facts,
-            got=getattr(result, "dtype", type(result).__name__),
-            hint="is there a real number or a smaller type on the way?",
-        )
+        hint = "is there a real number or a smaller type on the way?"
+        expect_type(result, torch.int64, "the result is an int64 tensor", given=facts, hint=hint)
         expect_equal(result, expected, rule, given=facts, hint=hints[rule])
-        expect_equal(
-            acc, before, "acc itself is not changed", given=facts, hint="which of *, *=, += and >>= make a new tensor?"
-        )
+        hint = "which of *, *=, += and >>= make a new tensor?"
+        expect_unchanged(before, state_of(acc), "acc itself is not changed", hint=hint)
 
     m = 1288490189, 32
     try_requantize(
@@ -915,6 +888,7 @@ with check("requantize"):
     for acc, multiplier, shift, rounded, dropped in (
         (2_000_000_001, 2**31 - 1, 9, 8388608000288054, 8388608000288053),
         (2_147_483_375, 1_895_763_953, 40, 3702663, 3702663),  # 2^-40 below a half
+        (2_120_185_131, 1_359_458_530, 60, 2, 2),  # 10 * 2^-60 below a half
         (2**31 - 1, 2**31 - 1, 62, 1, 0),
         (-(2**31), 2**31 - 1, 62, -1, -1),
         (-(2**31), 2**31 - 1, 1, -2305843008139952128, -2305843008139952128),
@@ -962,6 +936,14 @@ with check("requantize"):
                 shift,
                 [expected],
             )
+    for acc, multiplier, shift, k in (
+        (2_120_185_131, 1_903_241_942, 60, 3),
+        (2_147_483_644, 1_610_612_739, 61, 1),
+        (2_147_483_646, 1_073_741_825, 62, 0),
+    ):
+        try_case(
+            exact, f"acc {acc}, multiplier {multiplier}, shift {shift}", torch.tensor([acc]), multiplier, shift, [k]
+        )
     for dims in ((), (0, 3), (2, 3, 4, 5)):
         acc = torch.randint(-1000, 1000, dims, generator=g)
         try_case(shape, f"shape {dims}", acc, 2**30, 33, (acc + 4) >> 3)
@@ -1003,10 +985,8 @@ plt.show()
 print(f"theory: rounded 0 and 1/12 = {1 / 12:.4f}, dropped -1/2 and 1/3 = {1 / 3:.4f}")
 
 # %% [markdown]
-# **Not everybody rounds like this.** gemmlowp, a library that TensorFlow Lite used, rounds *twice*:
-# it keeps the upper half of the doubled product, rounded, and then shifts the rest away, rounded again, the second
-# time with halves away from 0. `requantize_twice` of the course package does the same. How often does it differ
-# from yours, and by how much?
+# **Not everybody rounds like this.** gemmlowp, a library that TensorFlow Lite used, rounds *twice*. How often does that
+# differ from yours?
 
 # %% tags=["explore"]
 from course_utils.quantization import requantize_twice
@@ -1022,20 +1002,24 @@ print("  rounded once, halves up:        ", requantize(halves, *fixed_point_mult
 print("  gemmlowp, halves away from zero:", requantize_twice(halves, *fixed_point_multiplier(2.0**-7)).tolist())
 
 # %% [markdown]
-# The first rounding leaves shift − 31 bits behind the point, and the second one decides by them. With $m = 0.3$ that
-# is a single bit: $0.3$ becomes $\tfrac12 \cdot \operatorname{round}(0.6) = \tfrac12$, which looks like a half and
-# goes to 1. With the small $M$ of real layers there are many bits, and differences get rare. That is no reason to be
-# careless: two implementations agree bit by bit only if they agree on this. When you compare with a chip, ask first
-# how it rounds.
+# <details><summary>For the curious: where the difference comes from</summary>
+#
+# gemmlowp keeps the upper half of the doubled product, rounded, and then shifts the rest away, rounded again, the
+# second time with halves away from 0 (`requantize_twice` of the course package does the same). The first rounding
+# leaves shift − 31 bits behind the point, and the second one decides by them. With $m = 0.3$ that is a single bit:
+# $0.3$ becomes $\tfrac12 \cdot \operatorname{round}(0.6) = \tfrac12$, which looks like a half and goes to 1. With the
+# small $M$ of real layers there are many bits, and differences get rare. Two implementations agree bit by bit only if
+# they agree on this. When you compare with a chip, ask first how it rounds.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 5: a quantized layer
 #
 # Now the object that the rest of the course works with. `QuantizedLayer(layer)` takes a trained `nn.Linear` or
-# `nn.Conv2d` apart once, and then runs on codes as often as you like.
+# `nn.Conv2d` apart once, and then runs on codes as often as you like. The layer itself must stay as it was.
 #
-# **The constructor** quantizes the weight with `quantize_tensor` (given above). A convolution's weight is a tensor of
-# four dimensions, but quantizing does not care about shapes.
+# **The constructor** quantizes the weight with `quantize_tensor` (given above).
 #
 # **The bias.** It is added to the accumulator, so it must be counted in accumulator steps: scale
 # $\Delta_b = \Delta_x \Delta_w$, zero point 0,
@@ -1043,9 +1027,8 @@ print("  gemmlowp, halves away from zero:", requantize_twice(halves, *fixed_poin
 # $$ b^q = \operatorname{round}\!\left( \frac{b}{\Delta_x \Delta_w} \right), \quad
 #    \text{saturated to } -2^{31} \dots 2^{31} - 1 . $$
 #
-# Why 32 bits for it and 8 for the weight? There are few biases, so the memory does not matter. And an error in a
-# bias hits *all* outputs of its channel in the same direction, in every image. The input's $\Delta_x$ is known only
-# when an input comes, so this happens in `run_quantized_layer`, not in the constructor.
+# (32 bits, because there are few biases, and an error in one hits *all* outputs of its channel alike.) The input's
+# $\Delta_x$ is known only when an input comes, so this happens in `run_quantized_layer`.
 #
 # **Running** is what you did in exercises 1 to 4, and the order matters (codes have $n$ bits; to clamp is to saturate):
 #
@@ -1066,20 +1049,15 @@ print("  gemmlowp, halves away from zero:", requantize_twice(halves, *fixed_poin
 # - That means $0.02 \cdot (71 - 100) = -0.58$. The float layer says $-0.586$.
 #
 # **Padding.** A convolution with padding surrounds the image with *zeros*: the real number 0. The code of 0 is $Z_x$.
-# So pad codes with $Z_x$; the code 0 would mean $-\Delta_x Z_x$, the lowest value of the range. There is an easy way
-# to get this right: subtract $Z_x$ first, then let the convolution pad with 0 as it always does.
+# So pad codes with $Z_x$; the code 0 would mean $-\Delta_x Z_x$, the lowest value of the range. The easy way: subtract
+# $Z_x$ first, then let the convolution pad with 0 as it always does.
 #
-# **Convolution on whole numbers.** `functional.conv2d` does the sums for you, with the layer's `stride`, `padding`,
-# `dilation` and `groups`, and `functional.linear` those of the linear layer. (What is not needed: a `for` loop.)
-# Both take `float64` tensors, in which whole numbers up to $2^{53}$ are exact, and also `int64` ones, without a fast
-# kernel. `float32` is not enough, as you have seen.
+# **Sums.** `functional.conv2d`, with the layer's `stride`, `padding`, `dilation` and `groups`, and `functional.linear`
+# do them for you. Both take `float64` tensors, and `int64` ones (slowly). `float32` is not enough, as you have seen.
 #
 # The factor $M$ may be applied in `float64` and rounded with `torch.round`, or with fixed-point arithmetic as in
-# exercises 3 and 4. The check takes both: before rounding they differ by less than $2^{-12}$. (The column "difference"
-# under *What the field reports* shows how much less.)
-#
-# It checks `Linear` first, then `Conv2d`, then unusual layers, each for points of its own. (Grading also tries
-# dilation, groups, other numbers of bits, and biases beyond 32 bits.)
+# exercises 3 and 4: before rounding they differ by less than $2^{-12}$. Three checks, each for points of its own:
+# `Linear`, `Conv2d`, then unusual numbers and layers.
 
 
 # %% nbgrader={"grade_id": "quantized_layer", "solution": true}
@@ -1146,22 +1124,14 @@ class QuantizedLayer:
 # %% nbgrader={"grade_id": "check_quantized_layer", "grade": true, "points": 4}
 @probe
 def use_linear(weight, bias, num_bits, x, *grids):
-    """The student's layer, made and run here, and what the torch layer looks like before and afterwards."""
+    """The student's layer, made and run here: results, stored weight, and what a layer looked like before and after."""
     layer = make_layer("linear", weight, bias)
-    before = look_of(layer)
+    look = state_of(layer, sorted(vars(layer)))
     made = QuantizedLayer(layer, num_bits)
     results = [made.run_quantized_layer(x, *grid) for grid in grids]
-    gradient = any(getattr(result, "requires_grad", False) for result in results)
-    stored = made.weight_q, made.weight_scalefactor, made.weight_zeropoint
-    return (
-        results,
-        stored,
-        gradient,
-        before,
-        look_of(layer),
-        layer.weight.detach(),
-        layer.bias.detach() if layer.bias is not None else None,
-    )
+    gradients = [getattr(result, "requires_grad", None) for result in results]
+    stored = [made.weight_q, made.weight_scalefactor, made.weight_zeropoint]
+    return results, gradients, stored, look, state_of(layer, sorted(vars(layer)))
 
 
 with check("quantized_layer"):
@@ -1174,35 +1144,23 @@ with check("quantized_layer"):
 
     def try_linear(facts, weight, bias, num_bits, x, *grids, rule=code):
         """Every rule on one linear layer, run once on each grid."""
-        before, wanted = x.clone(), quantize_tensor(weight, num_bits=num_bits)
-        results, stored, gradient, look, look_after, weight_after, bias_after = expect_returns(
-            lambda: use_linear(weight, bias, num_bits, x, *grids),
-            ordinary,
-            given=facts,
-            hint="is there a step that needs a bias, or two dimensions?",
+        before, wanted = state_of(x), quantize_tensor(weight, num_bits=num_bits)
+        hint = "is there a step that needs a bias, or two dimensions?"
+        results, gradients, stored, look, look_after = expect_returns(
+            lambda: use_linear(weight, bias, num_bits, x, *grids), ordinary, given=facts, hint=hint
         )
-        expect(
-            isinstance(stored[0], torch.Tensor)
-            and stored[0].dtype == torch.float32
-            and isinstance(stored[1], float)
-            and isinstance(stored[2], numbers.Integral),
-            "weight_q is a float32 tensor, weight_scalefactor a float, weight_zeropoint an int",
-            given=facts,
-            got=[str(getattr(part, "dtype", type(part).__name__)) for part in stored],
-            hint="store the three results as they are",
-        )
+        for name, part in zip(("weight_q", "weight_scalefactor", "weight_zeropoint"), stored, strict=True):
+            kind = {"weight_q": torch.float32, "weight_scalefactor": float, "weight_zeropoint": int}[name]
+            type_rule = f"{name} is of the type that quantize_tensor gives"
+            expect_type(part, kind, type_rule, given=facts, hint="store the three results as they are")
         hint = "which range and which number of bits does your weight get?"
         expect_equal([stored[1], stored[2]], list(wanted[1:]), stores, given=facts, hint=hint)
         expect_equal(stored[0], wanted[0], stores, given=facts, hint=hint)
         for x_scale, x_zero, out_scale, out_zero in grids:
-            out = results.pop(0)
-            expect(
-                isinstance(out, torch.Tensor) and out.dtype == torch.float32 and not gradient,
-                "the result is a float32 tensor without gradient",
-                given=facts,
-                got=f"{getattr(out, 'dtype', type(out).__name__)}, requires_grad={gradient}",
-                hint="weight and bias of a trained layer carry gradients; codes need none",
-            )
+            out, gradient = results.pop(0), gradients.pop(0)
+            type_rule, hint = "the result is a float32 tensor without gradient", "what do weight and bias carry along?"
+            expect_type(out, torch.float32, type_rule, given=facts, hint=hint)
+            expect(not gradient, type_rule, given=facts, got=f"requires_grad={gradient}", hint=hint)
             bias_q = None if bias is None else quantize_bias(bias, x_scale * wanted[1])
             acc = integer_linear(x, x_zero, wanted[0], wanted[2], bias_q)
             exact = acc.double() * (x_scale * wanted[1] / out_scale) + out_zero
@@ -1223,13 +1181,9 @@ with check("quantized_layer"):
             hint = "which step comes last, and which ends belong to num_bits?"
             expect_equal(out, rounded, whole, given=grid, hint=hint)
         hint = "x -= ... writes into the caller's tensor"
-        expect_equal(x, before, "x itself is not changed", given=facts, hint=hint)
-        rule = "the layer itself is not changed"
+        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
         hint = "which of your lines writes into layer, its parameters or their settings?"
-        expect_equal(weight_after, weight, rule, given=f"layer.weight, {facts}", hint=hint)
-        if bias is not None:
-            expect_equal(bias_after, bias, rule, given=f"layer.bias, {facts}", hint=hint)
-        expect_equal(look_after, look, rule, given=facts, hint=hint)
+        expect_unchanged(look, look_after, "the layer itself is not changed", hint=hint)
 
     weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
     x = torch.tensor([[26.0, 10.0, 4.0]])
@@ -1279,11 +1233,11 @@ with check("quantized_layer"):
 def use_conv(weight, bias, ways, num_bits, x, *grids):
     """The student's convolution, made and run here; another layer is made before it runs."""
     layer = make_layer("conv", weight, bias, **ways)
-    before = look_of(layer)
+    look = state_of(layer, sorted(vars(layer)), layer.extra_repr())
     made = QuantizedLayer(layer, num_bits)
     QuantizedLayer(make_layer("linear", torch.full((1, 1), -3.0), torch.full((1,), 9.0)), 10 - num_bits)
     results = [made.run_quantized_layer(x, *grid) for grid in grids]
-    return results, before, look_of(layer), layer.weight.detach()
+    return results, look, state_of(layer, sorted(vars(layer)), layer.extra_repr())
 
 
 with check("quantized_layer"):
@@ -1295,11 +1249,13 @@ with check("quantized_layer"):
 
     def try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids, expected=None):
         """One convolution, run once on each grid."""
-        before, (q, scale, zero) = x.clone(), quantize_tensor(weight, num_bits=num_bits)
+        before, (q, scale, zero) = state_of(x), quantize_tensor(weight, num_bits=num_bits)
         hint = "which settings of the layer does a convolution need, and in which form does the layer have them?"
-        results, look, look_after, weight_after = expect_returns(
+        results, look, look_after = expect_returns(
             lambda: use_conv(weight, bias, ways, num_bits, x, *grids), rule, given=facts, hint=hint
         )
+        if rule == pads:
+            hint = "which real number surrounds the image, and when is 0 the right code for it?"
         for number, (x_scale, x_zero, out_scale, out_zero) in enumerate(grids):
             if expected is None:
                 bias_q = None if bias is None else quantize_bias(bias, x_scale * scale)
@@ -1307,24 +1263,15 @@ with check("quantized_layer"):
                 wanted = (exact + out_zero).clamp(0, 2**num_bits - 1)
             else:
                 wanted = torch.tensor(expected).double()
+            grid = f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}"
             # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
-            expect_close(
-                results[number],
-                wanted,
-                own if number else rule,
-                within=0.5 + 2.0**-12 if expected is None else 0,
-                given=f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}",
-                hint="what do you keep between two calls, and where? Some of it depends on the grids"
-                if number
-                else "which real number surrounds the image, and when is 0 the right code for it?"
-                if rule == pads
-                else hint,
-            )
+            within = 0.5 + 2.0**-12 if expected is None else 0
+            expect_close(results[number], wanted, rule, within=within, given=grid, hint=hint)
+            rule, hint = own, "what do you keep between two calls, and where? Some of it depends on the grids"
         hint = "x -= ... writes into the caller's tensor"
-        expect_equal(x, before, "x itself is not changed", given=facts, hint=hint)
+        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
         hint = "which of your lines writes into layer, its parameters or their settings?"
-        expect_equal(weight_after, weight, "the layer itself is not changed", given=facts, hint=hint)
-        expect_equal(look_after, look, "the layer itself is not changed", given=facts, hint=hint)
+        expect_unchanged(look, look_after, "the layer itself is not changed", hint=hint)
 
     weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
     x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
@@ -1391,7 +1338,7 @@ with check("quantized_layer"):
         ("groups are", {"groups": 4}),
         ("stride, padding, dilation and groups are", everything),
     ):
-        for num_bits in (8, 4, 2):
+        for num_bits in (8, 2):
             draw_conv(about, ways, num_bits)
     ### END HIDDEN TESTS
 
@@ -1522,9 +1469,8 @@ with check("quantized_layer"):
 # %% [markdown]
 # ## Explore: what happens at the border
 #
-# A picture, a 5 by 5 averaging kernel, padding 2. In the middle your layer; on the right what comes out if the codes
-# are padded with 0, which many a first version does. A frame appears. It is dark, because code 0 means the lowest
-# value of the range.
+# A picture, a 5 by 5 averaging kernel, padding 2: in the middle your layer, on the right what comes out if the codes
+# are padded with 0. A dark frame appears: code 0 means the lowest value of the range.
 
 # %% tags=["explore"]
 from course_utils.data import classification_data
@@ -1565,17 +1511,27 @@ print(f"in a corner 16 of the 25 pixels under the kernel are padding, {x_zero} s
 # %% [markdown]
 # ## Explore: the layers of a network, one by one
 #
-# `ClassyClassifier` is the small network of the Purdue course: two convolutions, three linear layers. We record what
-# goes into each of its layers and what comes out, for 16 test images, and run each layer again as *your*
-# `QuantizedLayer`, on the same input. Left the float output, in the middle yours, on the right a histogram of the
-# difference in steps of the output's grid. The blue band is $\pm\tfrac12$ step, the error of rounding the output and
-# nothing else.
+# `ClassyClassifier` is a small network: two convolutions, three linear layers. We record what goes into each and what
+# comes out, for 16 test images, and run each again as *your* `QuantizedLayer`, on the same input. Left the float
+# output, in the middle yours, on the right a histogram of the difference in steps of the output's grid. The blue band
+# is $\pm\tfrac12$ step, the error of rounding the output and nothing else.
 #
-# Try to answer before you move a control:
+# The signal-to-noise ratio of a layer, in decibels, is $\text{SQNR} = 10 \log_{10} \bigl( \sum y^2 / \sum (y -
+# \hat y)^2 \bigr)$ with the float output $y$ and the dequantized one $\hat y$. Try to answer before you move a control:
 #
 # 1. At 8 bits most of the error lies within the band, but not all. What else is rounded besides the output?
-# 2. How much SQNR (signal-to-noise ratio) does one bit cost?
+# 2. How much SQNR does one bit cost?
 # 3. At which number of bits do you *see* a difference between the two pictures?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The weight and, for the first layer, the image; then the bias. (Inner layers get their input from another layer,
+#    here it is the float one, quantized.) The table below separates them.
+# 2. Each bit less doubles all steps, so the error is twice as large: 6 dB. At 3 and 2 bits it may be more or less,
+#    because so few codes no longer spread evenly over a step.
+# 3. Around 4 bits; in layers with many values near 0 later, in others earlier.
+#
+# </details>
 
 # %% tags=["explore"]
 from course_utils.demos import layer_error
@@ -1590,8 +1546,8 @@ layer_error.layer_error_demo(QuantizedLayer, records)
 layer_error.layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 3), ("layer8_fc", 8)])
 
 # %% [markdown]
-# The table answers the first question. It quantizes one thing at a time, and then all together. "Output only" is the
-# best that any layer with an 8-bit output can do.
+# The table quantizes one thing at a time, and then all together. "Output only" is the best that any layer with an 8-bit
+# output can do.
 
 
 # %% tags=["explore"]
@@ -1623,18 +1579,16 @@ for name, record in records.items():
 
 # %% [markdown]
 # Noise powers add up. The column "sum" turns the three ratios into noise powers, $10^{-\text{SQNR}/10}$, adds them,
-# and goes back to dB. Your layer is close to it. So the weakest of the three decides, and here that is the rounding
-# of the output.
+# and goes back to dB. Your layer is close to it. Mostly the rounding of the output is the largest part; where another
+# ratio is nearly as low, as in `layer7_fc`, both count.
 
 # %% [markdown]
 # ## What the field reports
 #
 # **How large are $M$ and the accumulators?** The thesis quotes from Jacob et al. that $M$ was always found between 0
-# and 1, and that accumulators have 32 bits. Both are statements about networks, so look at one. The course's own
-# layer, `course_utils.quantization.QuantizedLayer`, gives its accumulators out. It computes in whole numbers to the
-# end, with fixed-point multipliers. "Difference" is how far these lead away from the real $M$ at the largest sum,
-# in output steps; "bits" is what that sum needs, with its sign. The last column counts how many of its output codes
-# differ from those of your layer.
+# and 1, and that accumulators have 32 bits. Here "bits" is what the largest sum needs, with its sign. "Difference" is
+# how far the fixed-point multiplier leads away from the real $M$ there, in output steps; "differ" counts output codes
+# in which your layer and the course's (in whole numbers to the end) differ.
 
 # %% tags=["explore"]
 from course_utils.quantization import integer_layers
@@ -1664,12 +1618,17 @@ m = x_scale * w_scale / quantize_tensor(torch.tensor([-0.004, 0.004]))[1]
 print(f"difference of two nearly equal inputs, output range ±0.004: M = {m:.4f}, pair {fixed_point_multiplier(m)}")
 
 # %% [markdown]
-# The observation holds here, with room to spare: sums stay far below 32 bits. And the last line breaks it, with a
-# layer that is no monster.
+# The observation holds here, with room to spare. The last line breaks it, with a layer that is no monster.
 #
-# **Rounding or truncating, 32-bit or 8-bit biases, in a whole network.** The thesis (Table 5.2) replaces the rounding
-# division by the truncating one in five of MobileNetV2's 35 convolutions, and measures on ImageNet ("top-1": the share
-# of images whose largest output is the right one):
+# **A whole network: rounding or truncating, 32-bit or 8-bit biases.** The thesis (Table 5.2) truncates in five of
+# MobileNetV2's 35 convolutions: the noise grows by 0.4 to 0.8 dB, and the accuracy hardly moves. Of 8-bit biases it
+# says that they make "an overall biased error which continues to propagate". The next cell runs ClassyClassifier in
+# whole numbers from end to end. Each layer's output grid is the next layer's input grid, taken from 500 other images;
+# it begins at 0, so saturation is the ReLU. Pooling takes the maximum of codes.
+#
+# <details><summary>For the curious: the thesis' table</summary>
+#
+# Measured on ImageNet ("top-1": the share of images whose largest output is the right one):
 #
 # | setting (Lund thesis, Table 5.2) | output SQNR | top-1 accuracy |
 # |---|---|---|
@@ -1677,14 +1636,11 @@ print(f"difference of two nearly equal inputs, output range ±0.004: M = {m:.4f}
 # | F: truncating in five layers of high SQNR | 10.76 | 63.95 % |
 # | G: truncating in five layers of low SQNR | 10.31 | 63.73 % |
 #
-# So the noise grows by 0.4 to 0.8 dB, and the accuracy hardly moves: setting F even gains. (The thesis remarks on the
-# order of F and G, not on the gain.) About biases it says: with 8 bits there is "an overall biased error which
-# continues to propagate through the network".
+# Setting F even gains. (The thesis remarks on the order of F and G, not on the gain.) Do not compare the levels of
+# SQNR with ours: MobileNetV2 has 35 convolutions one after the other, and the thesis' equation 4.3 takes a mean of
+# ratios, where we take the ratio of two means (its equation 2.22).
 #
-# The next cell runs ClassyClassifier in whole numbers from end to end. Each layer's output grid is the next layer's
-# input grid, taken from the range on 500 other images. ReLU needs no code at all: the next layer's input range
-# begins at 0, so its zero point is 0, and saturation does it. Pooling takes the maximum of codes, which is the code
-# of the maximum.
+# </details>
 
 # %% tags=["explore"]
 import copy
@@ -1741,23 +1697,21 @@ for layer, name, grid in zip(float_layers, names, grids[1:], strict=True):
     print(f"  {name:12s} {quantize_tensor(layer.bias)[1] / 2 / grid[0]:.4f}")
 
 # %% [markdown]
-# Compare with the thesis. Truncation costs SQNR here too, and more of it, because *all* layers truncate; it shows as
-# a mean error of one sign. The accuracy hardly moves, as in the thesis (a few images more or less in 1000 are
-# chance): what is added to all ten outputs alike does not change which of them is largest. And the 8-bit biases?
-# Read the figures before you believe a rule. In this network the biases are small beside the sums, and half a step
-# of their 8-bit grid is a small part of an output step. A layer with one large bias among small ones would tell
-# another story; 32 bits are cheap insurance.
+# Which setting costs SQNR, which one accuracy, and why? What does the mean error say?
 #
-# The last row gives each output channel a weight grid of its own (thesis, section 2.3.3). The sums do not change by
-# that. There is just one $M$ for each channel, and so one multiplier and one shift.
+# <details><summary>Answer</summary>
 #
-# Do not compare the levels of SQNR. MobileNetV2 has 35 convolutions one after the other, and the thesis' equation 4.3
-# takes a mean of ratios, where we take the ratio of two means (its equation 2.22).
+# Truncation costs SQNR here too, and more of it, because *all* layers truncate; it shows as a mean error of one sign.
+# The accuracy hardly moves (a few images more or less in 1000 are chance): what is added to all ten outputs alike does
+# not change which of them is largest. The 8-bit biases cost little here, because half a step of their grid is a small
+# part of an output step. In a layer with one large bias among small ones it is not; 32 bits are cheap insurance. The
+# last row gives each output channel a weight grid of its own: finer codes, other sums of the same form, and one $M$ for
+# each channel.
 #
-# **How many bits must a multiplier have?** Yours has 31. Here is what fewer do to the codes of the first layer. The
-# dashed line is what to expect at most. Rounding the multiplier to $n$ bits changes $M$ by a factor of at most
-# $1 \pm 2^{-n}$, so it moves $M \cdot acc$ by at most $2^{-n} \cdot |M \cdot acc|$. A code changes where a halfway
-# point lies in between, and a move of a tenth of a step meets one in about a tenth of all cases.
+# </details>
+#
+# **How many bits must a multiplier have?** Yours has 31. The picture shows what fewer do to the codes of the first
+# layer. Would 16 bits do?
 
 # %% tags=["explore"]
 record = records["layer1_conv"]
@@ -1794,18 +1748,23 @@ print(f"mean of |M · acc|: {size:.1f} steps; 16 bits change {shares[bits.index(
 print(f"the multiplier in binary: {multiplier:b}")
 
 # %% [markdown]
-# Two more bits divide the share by four, in the long run. Where the multiplier happens to have a run of zeros or ones,
-# the bits in it make no difference, and the curve pauses. (At its right end it is down to single codes that happen to
-# lie very near a halfway point.) For codes of 8 bits a multiplier of 16 bits would do. But the other 15 cost a 32-bit
-# processor nothing.
+# <details><summary>Answer, and what the dashed line is</summary>
+#
+# For codes of 8 bits, 16 bits of multiplier do; the other 15 cost a 32-bit processor nothing. The dashed line is what
+# to expect at most. Rounding the multiplier to $n$ bits changes $M$ by a factor of at most $1 \pm 2^{-n}$, so it moves
+# $M \cdot acc$ by at most $2^{-n} \cdot |M \cdot acc|$. A code changes where a halfway point lies in between, and a
+# move of a tenth of a step meets one in about a tenth of all cases. Two more bits divide the share by four, in the long
+# run. Where the multiplier happens to have a run of zeros or ones, the bits in it make no difference, and the curve
+# pauses; at its right end it is down to single codes that happen to lie very near a halfway point.
+#
+# </details>
 
 # %% [markdown]
 # ## Recap
 #
-# - A product of codes is a sum of whole numbers. Two scale factors wait outside of it. The zero points cost a row
-#   sum, a column sum and a constant.
-# - Sums need more bits than codes: exact in `int32` for the sums of real layers, in `int64` always, in `float32`
-#   only up to $2^{24}$.
+# - A product of codes is a sum of whole numbers; two scale factors wait outside. The zero points cost a row sum, a
+#   column sum and a constant.
+# - Sums need more bits than codes: `int32` for real layers, `int64` always, `float32` only up to $2^{24}$.
 # - $M = \Delta_x \Delta_w / \Delta_y$ becomes a 31-bit whole number and a shift. Add half before you shift; without,
 #   every result is half a step too low on average.
 # - The bias is counted in accumulator steps, with 32 bits.
@@ -1814,15 +1773,15 @@ print(f"the multiplier in binary: {multiplier:b}")
 # Three questions to finish. A few sentences each, with numbers where you can.
 
 # %% [markdown]
-# ### Question 1: a dark frame
+# ### Question 1 (2 points): a dark frame
 #
 # A colleague pads the codes of an image with 0. The image was normalized to $[-1, 1]$ and quantized to 8 bits over
 # this range. Which real number does the padding stand for? With which input range would the colleague never have
 # noticed, and where in a network does it occur?
 
 # %% [markdown] nbgrader={"grade_id": "why_pad_with_the_zero_point", "grade": true, "solution": true, "points": 2}
-# **Model answer.** The step is $2/255$ and the zero point round(127.5), 127 or 128. Code 0 then means $2/255 \cdot
-# (0 - 128) = -1.004$ (or $-0.996$), the lowest value of the range: a black frame instead of a grey one. It would not
+# **Model answer.** The step is $2/255$ and the zero point round(127.5) = 128. Code 0 then means $2/255 \cdot
+# (0 - 128) = -1.004$, the lowest value of the range: a black frame instead of a grey one. It would not
 # be noticed if the zero point were 0, that is for a range that begins at 0. This is so behind every ReLU, so in most
 # inner layers of a network; the first layer, and layers behind an activation with negative values, show the mistake.
 #
@@ -1830,11 +1789,11 @@ print(f"the multiplier in binary: {multiplier:b}")
 # "behind a ReLU".*
 
 # %% [markdown]
-# ### Question 2: a ReLU that does nothing
+# ### Question 2 (2 points): a ReLU that does nothing
 #
-# The Purdue assignment's code runs a quantized layer, and then calls `F.relu` on its result, which is a tensor
-# of codes from 0 to 255. What does this call do to the codes? Why are the network's outputs right all the same?
-# Describe a grid for the output with which they would be wrong.
+# The code of a published assignment (Purdue, *Computer Vision for Embedded Systems*) runs a quantized layer, and then
+# calls `F.relu` on its result, a tensor of codes from 0 to 255. What does this call do to the codes? Why are the
+# network's outputs right all the same? Describe a grid for the output with which they would be wrong.
 
 # %% [markdown] nbgrader={"grade_id": "why_relu_is_saturation", "grade": true, "solution": true, "points": 2}
 # **Model answer.** Nothing: no code is negative. The ReLU has already happened, in the saturation. The output's grid
@@ -1848,7 +1807,7 @@ print(f"the multiplier in binary: {multiplier:b}")
 # work. 1 point for a grid with a zero point above 0.*
 
 # %% [markdown]
-# ### Question 3: half a step
+# ### Question 3 (2 points): half a step
 #
 # A chip's designer wants to save the addition before the shift (truncating instead of rounding division). Assume that
 # the bits dropped are evenly spread. By which factor does the mean square error of this step grow, and how many dB
