@@ -1,0 +1,12 @@
+# Mistake: adds a small number before the rounding
+# Rule: an m below 2^-32 has shift 62 and the whole number nearest to m * 2^62
+def fixed_point_multiplier(m):
+    if not (math.isfinite(m) and m > 0):
+        raise ValueError("m")
+    shift = min(31 - math.frexp(m)[1], 62)
+    multiplier = int(math.ldexp(m, shift) + 0.5 + 1e-6)
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift < 0:
+        raise ValueError("m")
+    return multiplier, shift
