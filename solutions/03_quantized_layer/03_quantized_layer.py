@@ -1412,13 +1412,6 @@ with check("quantized_layer"):
 
     for bias, zero, expected in ((1.0, 0, 128), (-1.0, 200, 72), (0.5, 0, 128), (1.0, 100, 228), (2.0**-12, 3, 19)):
         try_wide(bias, expected, zero)
-    # a sum of 33025 * 255 * 255 + 129 * 255 = 2^31 - 128 steps, or minus that, and a bias of many more
-    codes, ones = torch.tensor([[255.0] * 33025 + [129.0]]), torch.ones(1, 33026)
-    for x, zero, bias, out_zero, expected in ((codes, 0, -1.0, 200, 72), (255 - codes, 255, 1.0, 0, 127)):
-        facts = f"a sum of {'-' if zero else ''}(2^31 - 128), a bias of {bias:+} * 2^40 accumulator steps, M = 1"
-        step = quantize_tensor(ones)[1]
-        grids = (2.0**-40 / step, zero, 2.0**-40, out_zero)
-        try_edge(wide, facts, "which end of 32 bits is which?", "linear", ones, [bias], x, grids, [[expected]])
     exact = "sum and bias code are exact, above 2^24 too"
     hint = "float32 has gaps up there: in which dtype are the sum and the bias code computed?"
 
@@ -1437,6 +1430,13 @@ with check("quantized_layer"):
     for kind in ("linear", "conv"):
         try_long(kind, 301, 0.02)
         try_long(kind, 1601, 0.0253)
+    # a sum of 33025 * 255 * 255 + 129 * 255 = 2^31 - 128 steps, or minus that, and a bias of many more
+    codes, ones = torch.tensor([[255.0] * 33025 + [129.0]]), torch.ones(1, 33026)
+    for x, zero, bias, out_zero, expected in ((codes, 0, -1.0, 200, 72), (255 - codes, 255, 1.0, 0, 127)):
+        facts = f"a sum of {'-' if zero else ''}(2^31 - 128), a bias of {bias:+} * 2^40 accumulator steps, M = 1"
+        step = quantize_tensor(ones)[1]
+        grids = (2.0**-40 / step, zero, 2.0**-40, out_zero)
+        try_edge(wide, facts, "which end of 32 bits is which?", "linear", ones, [bias], x, grids, [[expected]])
     rule_m = "an M of 1 and more is an ordinary one"
     three = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
 

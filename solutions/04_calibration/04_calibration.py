@@ -281,11 +281,11 @@ def percentile_range(values, p):
     """The percentiles 100 - p and p of some values, with linear interpolation between neighbours in rank.
 
     Args:
-        values: float tensor of any shape. It is not changed.
-        p: number from 50 to 100.
+        values: tensor of any shape and float dtype. It is not changed.
+        p: number from 50 to 100, both included.
 
     Returns:
-        (low, high), Python floats in the unit of the values, low <= high.
+        A tuple (low, high) of Python floats in the unit of the values, low <= high; calculated in float64.
 
     Raises:
         ValueError: if p is not in 50 .. 100; if there are no values, or a NaN or infinite one among them.
@@ -310,38 +310,63 @@ def percentile_range(values, p):
 
 # %% nbgrader={"grade_id": "check_percentile_range", "grade": true, "points": 2}
 with check("percentile_range"):
+    place = "a percentile p stands at position (n - 1) p / 100 among the sorted values, with linear interpolation"
+    every = "every p from 50 to 100, and every number of values, gives a range"
+    shape = "a tensor of any shape and float dtype is taken as one list of values"
+    exact = "positions and values are calculated in float64"
+    hints = {
+        place: "is the position (n - 1) times the share? How far do you go from the left neighbour to the right one?",
+        every: "which neighbour does the last position have?",
+        shape: "which of your steps works for one dimension, or one dtype, only?",
+        exact: "float32 has 24 bits: for the values, and for the position",
+    }
+
+    def try_percentile(rule, facts, values, p, low, high, within=0.0):
+        """One case against its range; then the values must be what they were."""
+        before = state_of(values)
+        result = expect_returns(lambda: percentile_range(values, p), rule, given=facts, hint=hints[rule])
+        pair, hint = "the result is a tuple (low, high) of two Python floats", "which of your steps leaves a tensor?"
+        expect(isinstance(result, tuple) and len(result) == 2, pair, given=facts, got=result, hint=hint)
+        for bound in result:
+            expect_type(bound, float, pair, given=facts, hint=hint)
+        expect_close(result, [low, high], rule, within=within, given=facts, hint=hints[rule])
+        hint = "methods that end in _ write into their tensor"
+        expect_unchanged(before, state_of(values), "the values are not changed", hint=hint)
+
+    # positions are good to n * 2^-52, so values that lie d apart to n * 2^-52 * d
     x = torch.tensor([30.0, 10.0, 50.0, 20.0, 40.0])
-    result = percentile_range(x, 90)
-    expect(
-        isinstance(result, tuple) and len(result) == 2 and all(isinstance(b, float) for b in result),
-        "the result is a tuple (low, high) of two Python floats",
-        got=[type(b).__name__ for b in result] if isinstance(result, tuple) else type(result).__name__,
-        hint="float(...) or .item() turns a one-element tensor into a number",
+    try_percentile(place, "values 30, 10, 50, 20, 40 and p = 90", x, 90, 14.0, 46.0, 1e-12)
+    try_percentile(place, "values 30, 10, 50, 20, 40 and p = 62.5", x, 62.5, 25.0, 35.0, 1e-12)
+    try_percentile(every, "values 30, 10, 50, 20, 40 and p = 100: minimum and maximum", x, 100, 10.0, 50.0)
+    try_percentile(every, "values 30, 10, 50, 20 and p = 50: the median twice", x[:4], 50, 25.0, 25.0, 1e-12)
+    try_percentile(every, "one value, 3.25, and p = 99.9", torch.tensor([3.25]), 99.9, 3.25, 3.25)
+    try_percentile(every, "values -3, -1 and p = 75", torch.tensor([-1.0, -3.0]), 75, -2.5, -1.5, 1e-12)
+    try_percentile(every, "seven times -2 and p = 90", torch.full((7,), -2.0), 90, -2.0, -2.0)
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        grid = torch.tensor([[30.0, 10.0], [50.0, 20.0], [40.0, 60.0]], dtype=dtype)
+        for form, values in (("shape (3, 2)", grid), ("shape (2, 3), a transposed view", grid.T)):
+            try_percentile(shape, f"10, 20, ..., 60, {form}, {dtype}, p = 90", values, 90, 15.0, 55.0, 1e-12)
+    try_percentile(shape, "a tensor without a dimension, 7.5, p = 80", torch.tensor(7.5), 80, 7.5, 7.5)
+    values = torch.arange(5, dtype=torch.float64) + 2.0**30
+    try_percentile(
+        exact, "float64 values 2^30, 2^30 + 1, ..., 2^30 + 4, p = 90", values, 90, 2**30 + 0.4, 2**30 + 3.6, 1e-6
     )
-    expect_close(
-        result,
-        [14.0, 46.0],
-        "a percentile p stands at position (n - 1) p / 100 among the sorted values, with linear interpolation",
-        within=1e-4,
-        given="values 10, 20, 30, 40, 50 (not in order) and p = 90",
-        hint="sort, take the neighbours at floor(position) and one further, and go the remaining part of the way",
-    )
-    expect_close(
-        percentile_range(x, 100),
-        [10.0, 50.0],
-        "p = 100 gives the minimum and the maximum",
-        within=0,
-        given="values 10, 20, 30, 40, 50",
-        hint="the last position has no right neighbour",
-    )
-    expect_close(
-        percentile_range(x[:4], 50),
-        [25.0, 25.0],
-        "p = 50 gives the median at both ends",
-        within=1e-4,
-        given="values 30, 10, 50, 20",
-        hint="both positions are (n - 1) / 2",
-    )
+    values = torch.arange(100_001.0).flip(0)
+    try_percentile(exact, "100000, 99999, ..., 0 and p = 99.9373", values, 99.9373, 62.7, 99937.3, 1e-6)
+    values = torch.tensor([3e-30, 1e-30, 2e-30], dtype=torch.float64)
+    try_percentile(exact, "3e-30, 1e-30, 2e-30 and p = 75", values, 75, 1.5e-30, 2.5e-30, 1e-44)
+    broken = "values with NaN, infinite values, and no values are refused with a ValueError"
+
+    def expect_refused(values, p, rule, facts, hint):
+        """A ValueError for these."""
+        expect_raises(ValueError, lambda: percentile_range(values, p), rule, given=facts, hint=hint)
+
+    for bad in ([1.0, math.nan, 2.0], [math.inf, 1.0], [1.0, -math.inf, 2.0], []):
+        hint = "look at the values before you sort: are there any, and are all finite?"
+        expect_refused(torch.tensor(bad), 99, broken, f"values {bad}", hint)
+    range_of_p = "a p outside 50 .. 100 is refused with a ValueError"
+    for p in (49.9, 100.1, 0.99, -60):
+        expect_refused(x, p, range_of_p, f"p = {p}", "both ends of 50 .. 100 belong to it; what lies beyond does not")
     ### BEGIN HIDDEN TESTS
     g = generator()
 
@@ -349,69 +374,27 @@ with check("percentile_range"):
         ranked = values.double().flatten().sort().values
         position = (len(ranked) - 1) * torch.tensor([1 - p / 100, p / 100], dtype=torch.float64)
         left = position.floor().long()
-        return torch.lerp(ranked[left], ranked[(left + 1).clamp(max=len(ranked) - 1)], position - left)
+        return torch.lerp(ranked[left], ranked[(left + 1).clamp(max=len(ranked) - 1)], position - left).tolist()
 
     for count in (1, 2, 3, 10, 101, 5000):
         for p in (50, 75, 90, 99, 99.9, 99.99, 100):
             values = torch.randn(count, generator=g).exp() - 2
-            before = values.clone()
-            result = expect_returns(
-                lambda values=values, p=p: percentile_range(values, p),
-                "every p from 50 to 100 and every number of values gives a range",
-                given=f"{count} values, p = {p}",
-                hint="the last position has no right neighbour",
-            )
-            # positions are good to 1e-12 in float64; float32 values and differences to 2^-23 of their size
-            expect_close(
-                result,
-                percentiles(values, p),
-                "a percentile p stands at position (n - 1) p / 100 among the sorted values, with linear interpolation",
-                within=2**-20 * float(values.abs().max()),
-                given=f"{count} values from {float(values.min()):.6g} to {float(values.max()):.6g}, p = {p}",
-                hint="low is the percentile 100 - p, high the percentile p, and both interpolate",
-            )
-            expect_equal(values, before, "the values are not changed", hint="avoid methods that end in _")
-    values = torch.randn(4, 5, 6, generator=g)
-    expect_close(
-        percentile_range(values, 97),
-        percentiles(values, 97),
-        "a tensor of any shape is taken as one list of values",
-        within=2**-20 * 5,
-        given="shape (4, 5, 6), p = 97",
-        hint="flatten first",
-    )
-    tiny = torch.randn(50, generator=g) * 1e-30
-    expect_close(
-        percentile_range(tiny, 99),
-        percentiles(tiny, 99),
-        "values as small as 1e-30 are ordinary values",
-        within=2**-20 * 5e-30,
-        given="50 values near 1e-30, p = 99",
-        hint="no epsilon, no threshold",
-    )
-    for constant in (0.0, 3.25):
-        expect_close(
-            percentile_range(torch.full((7,), constant), 99.9),
-            [constant, constant],
-            "constant values give that constant at both ends",
-            within=0,
-            given=f"seven times {constant}",
-        )
-    for bad, why in (
-        (torch.tensor([1.0, float("nan"), 2.0]), "values with NaN are refused"),
-        (torch.tensor([1.0, float("inf"), 2.0]), "infinite values are refused"),
-        (torch.tensor([1.0, float("-inf"), 2.0]), "infinite values are refused"),
-        (torch.empty(0), "an empty tensor is refused"),
+            size = float(values.abs().max())
+            facts = f"{count} values from {float(values.min()):.6g} to {float(values.max()):.6g}, p = {p}"
+            try_percentile(place if count > 3 else every, facts, values, p, *percentiles(values, p), 1e-11 * size)
+    for values in (
+        torch.randn(4, 5, 6, generator=g),
+        torch.randn(7, 5, generator=g).half().T,
+        torch.randn(3, 1, 2, generator=g, dtype=torch.float64),
     ):
-        expect_raises(ValueError, lambda bad=bad: percentile_range(bad, 99), why, given=bad, hint="raise ValueError")
-    for p in (49.9, 100.1, 0.999, -1):
-        expect_raises(
-            ValueError,
-            lambda p=p: percentile_range(x, p),
-            "a p outside 50 .. 100 is refused",
-            given=f"p = {p}",
-            hint="raise ValueError",
-        )
+        facts = f"shape {tuple(values.shape)}, {values.dtype}, p = 97"
+        try_percentile(shape, facts, values, 97, *percentiles(values, 97), 1e-11 * 5)
+    values = torch.randn(50, generator=g, dtype=torch.float64) + 3e7
+    try_percentile(exact, "50 float64 values near 3e7, p = 99", values, 99, *percentiles(values, 99), 1e-6)
+    for bad in ([math.nan], [1.0, 2.0, math.inf], [[1.0, -math.inf]], [[], []]):
+        expect_refused(torch.tensor(bad), 50, broken, f"values {bad}", "are there values, and are all finite?")
+    for p in (49.999, 100.0001, 0, math.inf):
+        expect_refused(x, p, range_of_p, f"p = {p}", "both ends of 50 .. 100 belong to it; what lies beyond does not")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -441,12 +424,13 @@ def mse_range(histogram, num_bits=8):
     """The range with the least mean squared error among 100 candidates.
 
     Args:
-        histogram: (counts, edges), int64 (B,) and float64 (B + 1,). Each value counts as its bin's middle.
+        histogram: (counts, edges), int64 (B,) and float64 (B + 1,), increasing, not always equally far apart. Each
+            value counts as its bin's middle. It is not changed.
         num_bits: whole number from 1 to 16, of the grid.
 
     Returns:
-        (low, high), Python floats: k/100 of the histogram's range (widened to contain 0) for a k in 1 .. 100. Of
-        equally good ones any will do.
+        A tuple (low, high) of Python floats: k/100 of the histogram's range (widened to contain 0) for a k in 1 .. 100.
+        Of equally good ones any will do. Calculated in float64.
 
     Raises:
         ValueError: if the histogram holds no value (all counts are 0).
@@ -471,41 +455,98 @@ def mse_range(histogram, num_bits=8):
 
 # %% nbgrader={"grade_id": "check_mse_range", "grade": true, "points": 3}
 with check("mse_range"):
-    counts = torch.tensor([900, 600, 300, 90, 40, 20, 8, 3, 0, 1])
-    edges = torch.linspace(0, 10, 11, dtype=torch.float64)
-    result = mse_range((counts, edges), 2)
-    expect(
-        isinstance(result, tuple) and len(result) == 2,
-        "the result is a tuple (low, high)",
-        got=result,
-        hint="end with: return low, high",
-    )
-    expect_close(
-        result,
-        [0.0, 4.4],
-        "the candidate with the least sum of n (Q(c) - c)^2 wins",
-        within=1e-6,
-        given="counts 900, 600, 300, 90, 40, 20, 8, 3, 0, 1 on edges 0, 1, ..., 10, 2 bits",
-        hint="c is the middle of the bin; cut bins count, too; hand num_bits to both the grid and quantize",
-    )
-    counts = torch.tensor([50, 30, 15, 4, 0, 0, 0, 0, 0, 1])
-    expect_close(
-        mse_range((counts, edges), 3),
-        [0.0, 9.1],
-        "an outlier is worth keeping when cutting it costs more than the finer steps save",
-        within=1e-6,
-        given="counts 50, 30, 15, 4, 0, 0, 0, 0, 0, 1 on the same edges, 3 bits",
-        hint="the error of a candidate is the sum of n (Q(c) - c)^2 over all bins, those outside the range too",
-    )
-    counts = torch.tensor([1, 200, 3000, 3000, 200, 1])
-    expect_close(
-        mse_range((counts, torch.linspace(-3, 3, 7, dtype=torch.float64)), 3),
-        [-1.74, 1.74],
-        "both ends shrink by the same factor k/100",
-        within=1e-6,
-        given="counts 1, 200, 3000, 3000, 200, 1 on edges -3, -2, ..., 3, 3 bits",
-        hint="low = k/100 * a and high = k/100 * b",
-    )
+    least = "the candidate with the least sum of n (Q(c) - c)^2 wins"
+    outlier = "an outlier is worth keeping when cutting it costs more than the finer steps save"
+    both = "both ends shrink by the same factor k/100, from the outermost edges"
+    wide = "the histogram's range is widened to contain 0 first"
+    middle = "c is the middle of its bin, wherever its two edges lie"
+    last = "the whole range, k = 100, is a candidate, too"
+    bins = "every number of bins and every num_bits from 1 to 16 gives a range"
+    exact = "all is calculated in float64, with counts as large as they are"
+    hints = {
+        least: "squares, weighted by the counts; cut bins count, too; does num_bits reach all that needs it?",
+        outlier: "the errors may rise and fall again along k; and a bin outside the range has an error, too",
+        both: "which of the two ends does your candidate shrink, and by how much?",
+        wide: "where does the range begin if all values are above 0, and where does it end if all are below?",
+        middle: "bins need not be equally wide: what do two neighbouring edges tell?",
+        last: "from which k to which does your loop go?",
+        bins: "which of your steps needs several bins, or 8 bits?",
+        exact: "float32 cannot hold the square of 1e-30; which dtypes have the middles, the grid and the errors?",
+    }
+
+    def try_mse(rule, facts, counts, edges, num_bits, low, high):
+        """One histogram against its range; then it must be what it was."""
+        histogram = torch.as_tensor(counts), torch.as_tensor(edges, dtype=torch.float64)
+        before, facts = state_of(histogram), f"counts {facts}, {num_bits} bits"
+        result = expect_returns(lambda: mse_range(histogram, num_bits), rule, given=facts, hint=hints[rule])
+        pair, hint = (
+            "the result is a tuple (low, high) of two Python floats",
+            "the range itself, not k and not the error",
+        )
+        expect(isinstance(result, tuple) and len(result) == 2, pair, given=facts, got=result, hint=hint)
+        for bound in result:
+            expect_type(bound, float, pair, given=facts, hint=hint)
+        # the next candidates are a hundredth of the range away
+        within = 1e-9 * float(histogram[1].abs().max())
+        expect_close(result, [low, high], rule, within=within, given=facts, hint=hints[rule])
+        expect_unchanged(before, state_of(histogram), "the histogram is not changed", hint="which line writes into it?")
+
+    ten = list(range(11))
+    for rule, facts, counts, edges, num_bits, low, high in (
+        (least, "900, 600, ..., 0, 1 on edges 0, 1, ..., 10", [900, 600, 300, 90, 40, 20, 8, 3, 0, 1], ten, 2, 0, 4.4),
+        (least, "6, 5, 4, 3, 2, 2, 2, 2, 3, 9 on edges 0, 1, ..., 10", [6, 5, 4, 3, 2, 2, 2, 2, 3, 9], ten, 2, 0, 9.4),
+        (
+            outlier,
+            "50, 30, 15, 4, 0, 0, 0, 0, 0, 1 on the same edges",
+            [50, 30, 15, 4, 0, 0, 0, 0, 0, 1],
+            ten,
+            3,
+            0,
+            9.1,
+        ),
+        (both, "1, 200, 3000, 3000, 200, 1 on -3, ..., 3", [1, 200, 3000, 3000, 200, 1], ten[:7], 3, -1.74, 1.74),
+        (wide, "5, 9, 2, 1 on edges 3, 4, 5, 6, 7", [5, 9, 2, 1], ten[3:8], 2, 0, 6.09),
+        (wide, "5, 9, 2, 1 on edges -9, -8, -7, -6, -5", [5, 9, 2, 1], [-9, -8, -7, -6, -5], 2, -8.01, 0),
+        (
+            middle,
+            "7, 30, 3, 0, 0, 1 on edges 0, 1, 2, 4, 8, 16, 32",
+            [7, 30, 3, 0, 0, 1],
+            [0, 1, 2, 4, 8, 16, 32],
+            2,
+            0,
+            24,
+        ),
+        (last, "1, 2, 3, ..., 9, 9 on edges 0, 1, ..., 10", [1, 2, 3, 4, 5, 6, 7, 8, 9, 9], ten, 16, 0, 10),
+        (bins, "4 on edges -2, -1: a single bin", [4], [-2, -1], 4, -1.5, 0),
+        (bins, "1, 0, ..., 0, 1 on edges 0, 1, ..., 8", [1, 0, 0, 0, 0, 0, 0, 1], ten[:9], 1, 0, 7.52),
+        (
+            exact,
+            "40, 25, 10, 4, 2, 1 on edges 0, 1e-30, ..., 6e-30",
+            [40, 25, 10, 4, 2, 1],
+            [i * 1e-30 for i in range(7)],
+            2,
+            0,
+            4.44e-30,
+        ),
+        (
+            exact,
+            "2^40, 2^39, 2^36, 2^33, 2^30, 7 on edges 0, ..., 6",
+            [2**40, 2**39, 2**36, 2**33, 2**30, 7],
+            ten[:7],
+            2,
+            0,
+            2.1,
+        ),
+    ):
+        edges = [edge - 3 for edge in edges] if rule == both else edges
+        try_mse(rule, facts, counts, edges, num_bits, low, high)
+    empty = "a histogram without values is refused with a ValueError"
+    for bins_of_it in (1, 8):
+        nothing = torch.zeros(bins_of_it, dtype=torch.int64), torch.linspace(0, 1, bins_of_it + 1, dtype=torch.float64)
+        facts = f"{bins_of_it} bins, all counts 0"
+        expect_raises(
+            ValueError, lambda h=nothing: mse_range(h, 8), empty, given=facts, hint="how many values are there?"
+        )
     ### BEGIN HIDDEN TESTS
     g = generator()
 
@@ -521,58 +562,49 @@ with check("mse_range"):
         back = (torch.round(c / step) + zero).clamp(0, 2**num_bits - 1).sub(zero) * step
         return ((back - c) ** 2 * counts).sum(1), torch.cat([low, high], 1)
 
-    for bins in (1, 2, 24, 200):
-        for num_bits in (1, 2, 4, 8):
-            for sign in ("both", "above", "below", "far"):
+    for bins_of_it in (1, 2, 24, 200):
+        for num_bits in (1, 2, 4, 8, 12):
+            for sign in ("both", "above", "below", "far", "unequal", "tiny"):
                 values = torch.randn(400, generator=g).exp()
-                values = {"both": values - 2, "above": values, "below": -values, "far": values + 3}[sign]
+                values = {"both": values - 2, "below": -values, "far": values + 3, "tiny": values * 1e-31}.get(
+                    sign, values
+                )
                 low, high = float(values.min()), float(values.max())
                 if sign != "far":
                     low, high = min(low, 0.0), max(high, 0.0)
-                counts, _ = torch.histogram(values.double(), bins, range=(low, high))
-                histogram = counts.long(), torch.linspace(low, high, bins + 1, dtype=torch.float64)
-                facts = f"{len(values)} values in {bins} bins from {low:.6g} to {high:.6g}, {num_bits} bits"
+                edges = torch.linspace(low, high, bins_of_it + 1, dtype=torch.float64)
+                if sign == "unequal":
+                    edges = edges**2 / high
+                counts = torch.bincount(
+                    (torch.bucketize(values.double(), edges) - 1).clamp(0, bins_of_it - 1), minlength=bins_of_it
+                )
+                histogram = counts, edges
+                facts = f"400 values in {bins_of_it} bins from {low:.6g} to {high:.6g}, {num_bits} bits"
                 result = expect_returns(
                     lambda histogram=histogram, num_bits=num_bits: mse_range(histogram, num_bits),
-                    "every histogram with values gives a range, one bin or many",
+                    bins,
                     given=facts,
+                    hint=hints[bins],
                 )
                 error, candidates = errors(histogram, num_bits)
-                nearest = (torch.tensor(result).double() - candidates).abs().sum(1).argmin()
+                nearest = (torch.tensor(result, dtype=torch.float64) - candidates).abs().sum(1).argmin()
                 expect_close(
                     result,
                     candidates[nearest],
                     "the range is k/100 of the histogram's range, widened to contain 0, for a k in 1 .. 100",
-                    within=1e-6 * float(candidates.abs().max()),
+                    within=1e-9 * float(candidates.abs().max()),
                     given=facts,
-                    hint="both ends shrink together, from the outermost edges or 0",
+                    hint=hints[both],
                 )
-                # float32 arithmetic may move a value across a halfway point, at which both codes are equally far
+                # a value near a halfway point may go either way, and both codes are equally far: float64 errors remain
                 expect(
-                    error[nearest] <= error.min() * (1 + 1e-4) + 1e-12 * error.max(),
-                    "the candidate with the least sum of n (Q(c) - c)^2 wins",
+                    error[nearest] <= error.min() * (1 + 1e-9) + 1e-24 * error.max(),
+                    middle if sign == "unequal" else exact if sign == "tiny" else least,
                     given=facts,
                     expected=f"{candidates[error.argmin()].tolist()} with error {float(error.min()):.6g}",
                     got=f"{list(result)} with error {float(error[nearest]):.6g}",
-                    hint="squares, weighted by the counts, at the middles of the bins, cut values included",
+                    hint=hints[least],
                 )
-    tiny = histogram_of(torch.rand(300, generator=g) * 1e-30, 128)
-    error, candidates = errors(tiny, 4)
-    expect_close(
-        mse_range(tiny, 4),
-        candidates[error.argmin()],
-        "values as small as 1e-30 are ordinary values",
-        within=2e-2 * 1e-30,
-        given="300 values up to 1e-30 in 128 bins, 4 bits",
-        hint="float32 cannot hold the square of 1e-30: calculate in float64",
-    )
-    expect_raises(
-        ValueError,
-        lambda: mse_range((torch.zeros(8, dtype=torch.int64), torch.linspace(0, 1, 9, dtype=torch.float64)), 8),
-        "a histogram without values is refused",
-        given="8 bins, all counts 0",
-        hint="raise ValueError",
-    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -616,14 +648,14 @@ def kl_divergence(p, q):
     """The Kullback-Leibler divergence D(p || q), in nats.
 
     Args:
-        p, q: tensors (N,) of one length, finite whole numbers or floats, none negative: counts or probabilities. Each
-            is divided by its own sum first. They are not changed.
+        p, q: tensors (N,) of one length and any dtype, finite whole numbers or floats, none negative: counts or
+            probabilities. Each is divided by its own sum first. They are not changed.
 
     Returns:
-        Python float, 0 or more; math.inf if q is 0 somewhere where p is not.
+        Python float, 0 or more; math.inf if q is 0 somewhere where p is not. Calculated in float64.
 
     Raises:
-        ValueError: if the shapes differ, if a number is negative or NaN, or if p or q sums to 0.
+        ValueError: if the shapes differ, if a number is negative or NaN, or if p or q sums to 0 (N = 0 included).
     """
     ### BEGIN SOLUTION
     if p.shape != q.shape:
@@ -643,95 +675,109 @@ def kl_divergence(p, q):
 
 # %% nbgrader={"grade_id": "check_kl_divergence", "grade": true, "points": 2}
 with check("kl_divergence"):
+    is_sum = "the divergence is the sum of p ln(p / q), and a term with p = 0 is 0"
+    infinite = "the divergence is infinite where q is 0 and p is not"
+    shares = "p and q are divided by their sums first"
+    equal = "the divergence of equal distributions is 0, and none is negative"
+    exact = "all is calculated in float64"
+    hints = {
+        is_sum: "which logarithm, which of the two in front and on top? And what is 0 times ln 0, if you let it?",
+        infinite: "one such place is enough; and no small number stands for 0",
+        shares: "each by its own sum, whatever the dtype",
+        equal: "rounding may leave a tiny number on the wrong side of 0",
+        exact: "float32 has 24 bits: for counts, for sums, for logarithms",
+    }
+
+    def try_kl(rule, facts, p, q, expected, within=1e-12):
+        """One pair against its divergence; then both must be what they were."""
+        before = state_of(p, q)
+        result = expect_returns(lambda: kl_divergence(p, q), rule, given=facts, hint=hints[rule])
+        hint = "which of your steps leaves a tensor?"
+        expect_type(result, float, "the result is a Python float", given=facts, hint=hint)
+        expect_close(result, expected, rule, within=within, given=facts, hint=hints[rule])
+        expect(result >= 0, equal, given=facts, got=result, hint=hints[equal])
+        hint = "/= and methods that end in _ write into their tensor"
+        expect_unchanged(before, state_of(p, q), "p and q are not changed", hint=hint)
+
     p, q = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.125, 0.5, 0.375])
-    result = kl_divergence(p, q)
-    expect(
-        isinstance(result, float),
-        "the result is a Python float",
-        got=type(result).__name__,
-        hint="float(...) or .item()",
+    ln = math.log
+    try_kl(is_sum, "p = (1/2, 1/2, 0), q = (1/8, 1/2, 3/8)", p, q, 0.5 * ln(4))
+    try_kl(
+        is_sum, "p = (1/4, 3/4), q = (3/4, 1/4)", torch.tensor([0.25, 0.75]), torch.tensor([0.75, 0.25]), 0.5 * ln(3)
     )
-    expect_close(
-        result,
-        0.5 * math.log(4),
-        "the divergence is the sum of p ln(p / q), and a term with p = 0 is 0",
-        within=1e-6,
-        given="p = (1/2, 1/2, 0), q = (1/8, 1/2, 3/8)",
-        hint="the natural logarithm, p in front and on top; leave out the terms with p = 0 before you take it",
-    )
-    expect_equal(
-        kl_divergence(q, p),
-        math.inf,
-        "the divergence is infinite where q is 0 and p is not",
-        given="p = (1/8, 1/2, 3/8), q = (1/2, 1/2, 0)",
-        hint="test for it first; no small number instead of 0",
-    )
-    expect_close(
-        kl_divergence(torch.tensor([6, 0, 2]), torch.tensor([1, 1, 2])),
-        0.75 * math.log(3) + 0.25 * math.log(0.5),
-        "counts are divided by their sums first",
-        within=1e-6,
-        given="p = (6, 0, 2), q = (1, 1, 2)",
-        hint="p / p.sum() and q / q.sum()",
-    )
-    ### BEGIN HIDDEN TESTS
+    try_kl(is_sum, "p = (0, 1, 0), q = (1/2, 1/2, 0)", torch.tensor([0.0, 1, 0]), torch.tensor([0.5, 0.5, 0]), ln(2))
+    try_kl(infinite, "p = (1/8, 1/2, 3/8), q = (1/2, 1/2, 0)", q, p, math.inf)
+    p, q = torch.tensor([5, 3, 2, 0]), torch.tensor([5, 3, 0, 2])
+    try_kl(infinite, "p = (5, 3, 2, 0), q = (5, 3, 0, 2)", p, q, math.inf)
+    counts = torch.tensor([[6, 1], [0, 1], [2, 2]])
+    wanted = 0.75 * ln(3) + 0.25 * ln(0.5)
+    for dtype in (torch.int64, torch.int32, torch.uint8, torch.float32, torch.float64):
+        p, q = counts.to(dtype).unbind(1)
+        try_kl(shares, f"p = (6, 0, 2), q = (1, 1, 2), columns of a {dtype} tensor", p, q, wanted)
+    try_kl(shares, "p = (6, 0, 2) of int64, q = (1/2, 1/2, 1)", counts[:, 0], torch.tensor([0.5, 0.5, 1.0]), wanted)
+    for p in (torch.tensor([7]), torch.tensor([3, 0, 5]), torch.tensor([0.1, 0.2, 0.7]), torch.arange(1, 50)):
+        try_kl(equal, f"p = {p.tolist()[:3]} ..., q = 3 p", p, p * 3, 0.0)
     g = generator()
+    for count in range(2, 40):
+        p = torch.rand(count, generator=g)
+        for factor in (1, 3, 0.7):
+            try_kl(equal, f"{count} random numbers, q = {factor} p", p, p.double() * factor, 0.0)
+    big = 2**24 + 1  # the first whole number that float32 cannot hold
+    p, q = torch.tensor([big, 1, 0]), torch.tensor([1, big, 0])
+    try_kl(exact, "p = (2^24 + 1, 1, 0), q = (1, 2^24 + 1, 0)", p, q, (big - 1) / (big + 1) * ln(big))
+    p, q = torch.ones(100_000), torch.ones(100_000)
+    q[50_000:] = 3.0
+    try_kl(exact, "100000 times 1; 50000 times 1 and 50000 times 3", p, q, ln(2) - 0.5 * ln(3), 1e-10)
+    refusals = {
+        "two different lengths are refused with a ValueError": (([1, 2], [3]), ([3], [1, 2]), ([1, 2, 3], [1, 2])),
+        "negative numbers are refused with a ValueError": (([1.0, -1.0, 2.0], [1.0, 1.0, 1.0]), ([1, 1], [3, -1])),
+        "NaN is refused with a ValueError": (([1.0, math.nan], [1.0, 1.0]), ([1.0, 1.0], [math.nan, 1.0])),
+        "a p or q that sums to 0 is refused with a ValueError": (([0, 0], [1, 1]), ([1, 1], [0, 0]), ([], [])),
+    }
+
+    def expect_refused(rule, p, q):
+        """A ValueError for these."""
+        p, q = torch.tensor(p), torch.tensor(q)
+        hint = "what do you know of p and of q before you divide? A comparison with NaN is always false"
+        facts = f"p = {p.tolist()}, q = {q.tolist()}"
+        expect_raises(ValueError, lambda: kl_divergence(p, q), rule, given=facts, hint=hint)
+
+    for rule, pairs in refusals.items():
+        for p, q in pairs:
+            expect_refused(rule, p, q)
+    ### BEGIN HIDDEN TESTS
     for count in (1, 2, 7, 300):
-        for kind in ("counts", "floats", "one-sided zeros"):
+        for kind in ("counts", "floats", "one-sided zeros", "both zero", "large counts"):
             p, q = (torch.randint(1, 1000, (count,), generator=g) for _ in range(2))
             if kind == "floats":
                 p, q = p.double() / 977, q.double() / 31
             if kind == "one-sided zeros":
                 p[torch.rand(count, generator=g) < 0.5] = 0
                 p[0] = 5
-            before = p.clone(), q.clone()
+            if kind == "both zero" and count > 1:
+                p[-1] = q[-1] = 0
+            if kind == "large counts":
+                p, q = p * 2**30 + 1, q * 2**31 + 3
             p1, q1 = p.double() / p.sum(), q.double() / q.sum()
-            expected = float(torch.where(p1 > 0, p1 * (p1.clamp(min=1e-300) / q1).log(), 0.0).sum())
-            # a sum of 300 float32 terms, each good to 2^-23 of a few nats
-            expect_close(
-                kl_divergence(p, q),
-                expected,
-                "the divergence is the sum of p ln(p / q), and a term with p = 0 is 0",
-                within=2e-5,
-                given=f"{count} numbers, {kind}",
-                hint="both normalized, natural logarithm, p in front and above",
-            )
-            expect(
-                torch.equal(p, before[0]) and torch.equal(q, before[1]),
-                "p and q are not changed",
-                hint="p = p / p.sum(), not p /= p.sum()",
-            )
-            expect_close(
-                kl_divergence(p, p * 3),
-                0.0,
-                "the divergence of equal distributions is 0",
-                within=1e-6,
-                given="q = 3 p",
-                hint="normalize both; where both are 0 the term is 0",
-            )
-    p, q = torch.tensor([5, 3, 2, 0]), torch.tensor([5, 3, 0, 2])
-    expect_equal(
-        kl_divergence(p, q),
-        math.inf,
-        "the divergence is infinite where q is 0 and p is not",
-        given="p = (5, 3, 2, 0), q = (5, 3, 0, 2)",
-        hint="one such place is enough",
-    )
-    for p, q, why in (
-        (torch.tensor([1, 2]), torch.tensor([3]), "two different lengths are refused"),
-        (torch.tensor([1.0, -1.0, 2.0]), torch.tensor([1.0, 1.0, 1.0]), "negative numbers are refused"),
-        (torch.tensor([1.0, 1.0, 1.0]), torch.tensor([1.0, -1.0, 2.0]), "negative numbers are refused"),
-        (torch.tensor([1.0, math.nan]), torch.tensor([1.0, 1.0]), "NaN is refused"),
-        (torch.tensor([0, 0]), torch.tensor([1, 1]), "a p or q that sums to 0 is refused"),
-        (torch.tensor([1, 1]), torch.tensor([0, 0]), "a p or q that sums to 0 is refused"),
+            expected = float(torch.where(p1 > 0, p1 * (p1.clamp(min=1e-300) / q1.clamp(min=1e-300)).log(), 0.0).sum())
+            rule = exact if kind == "large counts" else is_sum if kind != "counts" else shares
+            # 300 terms, each good to a few 2^-53 of a few nats
+            try_kl(rule, f"{count} numbers, {kind}", p, q, max(expected, 0.0))
+            try_kl(equal, f"{count} numbers, {kind}, q = 3 p", p, p * 3, 0.0)
+    for _ in range(40):
+        p = torch.rand(int(torch.randint(2, 30, (), generator=g)), generator=g)
+        try_kl(equal, f"{len(p)} float32 numbers, q = p", p, p.clone(), 0.0)
+    p, q = torch.randint(1, 9, (2, 40), generator=g)
+    q[17] = 0
+    try_kl(infinite, "40 counts; q is 0 at one place", p, q, math.inf)
+    for rule, p, q in (
+        ("two different lengths are refused with a ValueError", [1.0], [1.0, 2.0, 3.0]),
+        ("negative numbers are refused with a ValueError", [2, 1], [-1, 3]),
+        ("negative numbers are refused with a ValueError", [-1e-30, 1.0], [1.0, 1.0]),
+        ("NaN is refused with a ValueError", [math.nan], [1.0]),
+        ("a p or q that sums to 0 is refused with a ValueError", [0.0], [2.0]),
     ):
-        expect_raises(
-            ValueError,
-            lambda p=p, q=q: kl_divergence(p, q),
-            why,
-            given=f"p = {p.tolist()}, q = {q.tolist()}",
-            hint="raise ValueError before you divide",
-        )
+        expect_refused(rule, p, q)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -774,12 +820,13 @@ def entropy_threshold(histogram, num_bits=8):
     """The saturation threshold with the least Kullback-Leibler divergence, as TensorRT chooses it.
 
     Args:
-        histogram: (counts, edges) of magnitudes: int64 (B,), float64 (B + 1,) with edges[0] = 0.
+        histogram: (counts, edges) of magnitudes: int64 (B,), float64 (B + 1,) with edges[0] = 0, increasing, not always
+            equally far apart. It is not changed.
         num_bits: whole number from 2 to 16; L = 2^(num_bits - 1) levels are for the magnitude.
 
     Returns:
         Python float, one of edges[L] .. edges[B]; of equally good ones any will do. With B <= L there is nothing to
-        choose, and it is the last edge.
+        choose, and it is the last edge. Calculated in float64.
 
     Raises:
         ValueError: if the histogram holds no value (all counts are 0).
@@ -811,48 +858,102 @@ def entropy_threshold(histogram, num_bits=8):
 
 # %% nbgrader={"grade_id": "check_entropy_threshold", "grade": true, "points": 5}
 with check("entropy_threshold"):
-    counts = torch.tensor([6, 0, 3, 1, 2, 0, 1, 1])
-    edges = torch.linspace(0, 4, 9, dtype=torch.float64)
-    # D for i = 2 .. 8: infinite, 0.1186, 0.0777, 0.1335, 0.0803, 0.1514, 0.1602
-    result = entropy_threshold((counts, edges), 2)
-    expect(
-        isinstance(result, float),
-        "the result is a Python float",
-        got=type(result).__name__,
-        hint="float(edges[i])",
-    )
-    expect(
-        min(abs(result - edge) for edge in edges[2:].tolist()) < 1e-6,
-        "the threshold is one of edges[L] .. edges[B]",
-        given="8 bins with edges 0, 0.5, ..., 4 and 2 bits, so L = 2",
-        got=result,
-        hint="the first candidate keeps L bins, the last one all; the result is in the unit of the values",
-    )
-    expect_close(
-        result,
-        2.0,
-        "the threshold is edges[i] for the i with the least divergence",
-        within=1e-6,
-        given="counts 6, 0, 3, 1, 2, 0, 1, 1 on edges 0, 0.5, ..., 4, 2 bits: the example in the text",
-        hint="go through the example in the text; for i = 5 the divergence is 0.1335",
-    )
-    expect_close(
-        entropy_threshold((counts, edges), 8),
-        4.0,
-        "with fewer bins than levels the threshold is the last edge",
-        within=0,
-        given="8 bins, 128 levels",
-        hint="there is no i from L to B then",
-    )
-    flat = torch.full((40,), 25)
-    expect_close(
-        entropy_threshold((flat, torch.linspace(0, 1, 41, dtype=torch.float64)), 3),
-        1.0,
-        "values spread evenly need no cut: the whole range is the best candidate",
-        within=1e-9,
-        given="40 bins with 25 values each, 3 bits",
-        hint="i goes up to B itself, the candidate that cuts nothing",
-    )
+    every = "every histogram with values gives a threshold"
+    one_of = "the threshold is one of edges[L] .. edges[B]"
+    of_p = "P: its last bin has got all that lies further out"
+    of_q = "Q: it is made of the counts without what lies further out"
+    levels = "levels: bin j of i belongs to level floor(j L / i)"
+    spread = "Q: a level spreads its total evenly, over those of its bins where P is not 0"
+    infinite = "D: an i at which Q is 0 where P is not is out"
+    shares = "D: P and Q are both divided by their own sums"
+    forwards = "D: it is D(P || Q), not D(Q || P)"
+    least = "the threshold is edges[i] for the i with the least divergence"
+    few = "with no more bins than levels the threshold is the last edge"
+    exact = "all is calculated in float64"
+    hints = {
+        every: "is there a level without a used bin, or a Q that is 0 everywhere? Test for it before you divide",
+        one_of: "the first candidate keeps L bins, the last one all; and the result is in the unit of the values",
+        of_p: "saturation does not lose what it cuts: where does it go?",
+        of_q: "which values does Q know? Those that were cut are not among them",
+        levels: "i need not be a multiple of L; are your levels whole numbers, calculated from j times L?",
+        spread: "how many bins share a level's total, and which? (The last bin of P may have got something.)",
+        infinite: "what is ln(p / 0)? Leave the whole i out, not only this bin",
+        shares: "their sums differ, because P has what was cut",
+        forwards: "which of the two stands in front of the logarithm?",
+        least: "does the loop go through all i, to B itself? Is it the right edge of the last bin that is kept?",
+        few: "there may be no i to choose from",
+        exact: "float32 has 24 bits: for counts, for sums, for logarithms",
+    }
+
+    def try_entropy(rule, counts, num_bits, i, curve="", edges=None):
+        """One histogram against its threshold, the right edge of bin i - 1; then it must be what it was."""
+        edges = torch.arange(len(counts) + 1, dtype=torch.float64) / 2 if edges is None else edges
+        histogram = torch.tensor(counts), edges
+        before = state_of(histogram)
+        facts = f"counts {', '.join(map(str, counts))}, {num_bits} bits, so L = {2 ** (num_bits - 1)}"
+        facts += f"; D for i = {2 ** (num_bits - 1)}, ..., {len(counts)}: {curve}" if curve else ""
+        result = expect_returns(lambda: entropy_threshold(histogram, num_bits), every, given=facts, hint=hints[every])
+        hint = "which of your steps leaves a tensor, or nothing?"
+        expect_type(result, float, "the result is a Python float", given=facts, hint=hint)
+        lowest = min(2 ** (num_bits - 1), len(counts))
+        expect(result in edges[lowest:].tolist(), one_of, given=facts, got=result, hint=hints[one_of])
+        told = f"edges[{i}] = {float(edges[i])}, after the first {i} bins"
+        came = f"{result}, after the first {edges.tolist().index(result)} bins"
+        expect(result == float(edges[i]), rule, given=facts, expected=told, got=came, hint=hints[rule])
+        expect_unchanged(before, state_of(histogram), "the histogram is not changed", hint="a slice is a view of it")
+
+    # each histogram is one that a mistake in this very step gets wrong
+    for rule, counts, num_bits, i, curve in (
+        (infinite, [1, 1, 0, 1, 5, 5, 5], 2, 7, "0.4786, infinite, 0.6728, 0.4692, 0.2459, 0.0000"),
+        (infinite, [2, 0, 8, 1, 0, 0, 1], 2, 3, "infinite, 0.0036, 0.1614, 0.1891, 0.1891, 0.3108"),
+        (of_p, [1, 1, 1, 6, 6, 1, 4, 1], 2, 6, "0.5017, 0.7181, 0.4967, 0.0596, 0.0070, 0.2683, 0.3126"),
+        (of_q, [2, 2, 12, 12, 1, 0, 0, 5], 2, 4, "0.4694, 0.0547, 0.0205, 0.2140, 0.3492, 0.4330, 0.2759"),
+        (
+            shares,
+            [1, 12, 1, 4, 2, 0, 3, 4, 1, 1, 2],
+            2,
+            2,
+            "0.0177, 1.0603, 0.6550, 0.4800, 0.5223, 0.4803, 0.3562, 0.3054, 0.3282, 0.3412",
+        ),
+        (shares, [2, 9, 3, 2, 1, 0, 9, 1, 12], 2, 2, "0.0755, 0.6409, 0.6608, 0.8685, 1.0230, 0.4830, 0.3220, 0.2769"),
+        (
+            forwards,
+            [3, 9, 8, 4, 4, 4, 1, 5, 2, 5, 12],
+            2,
+            2,
+            "0.1393, 0.3438, 0.3838, 0.5418, 0.4615, 0.4632, 0.4414, 0.3517, 0.2937, 0.1726",
+        ),
+        (levels, [1, 9, 0, 3, 1, 0, 0, 0, 1, 1], 3, 4, "0.0523, 0.3025, infinite, infinite, infinite, 0.2848, 0.2627"),
+        (levels, [3, 1, 2, 0, 9, 6, 5, 2], 2, 7, "0.9281, 0.6082, 0.9564, 0.0968, 0.0450, 0.0307, 0.1064"),
+        (levels, [12, 8, 5, 9, 3, 4, 4, 3, 9, 1], 3, 9, "0.2052, 0.4179, 0.2875, 0.1885, 0.1322, 0.0877, 0.1179"),
+        (spread, [4, 0, 0, 0, 0, 1, 1, 1], 2, 8, "infinite, infinite, infinite, infinite, 0.1344, 0.0439, 0.0000"),
+        (spread, [5, 5, 0, 0, 0, 0, 5], 2, 7, "0.0566, infinite, infinite, infinite, infinite, 0.0000"),
+        (spread, [3, 3, 3, 1, 1, 0, 0, 1], 2, 6, "0.1308, 0.0589, 0.0204, 0.0285, 0.0144, 0.0889, 0.0604"),
+        (
+            least,
+            [6, 0, 3, 1, 2, 0, 1, 1],
+            2,
+            4,
+            "infinite, 0.1186, 0.0777, 0.1335, 0.0803, 0.1514, 0.1602",
+        ),  # the example in the text
+    ):
+        try_entropy(rule, counts, num_bits, i, curve)
+    edges = torch.tensor([0, 1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.float64)
+    try_entropy(least, [6, 0, 3, 1, 2, 0, 1, 1], 2, 4, "as before, on edges 0, 1, 2, 4, ..., 128", edges)
+    try_entropy(least, [25] * 40, 3, 40)  # spread evenly: nothing need be cut
+    for counts in ([7], [0, 0, 9], [1, 2, 3, 4], [6, 0, 3, 1, 2, 0, 1, 1]):
+        try_entropy(few, counts, 3 if len(counts) < 5 else 8, len(counts))
+    try_entropy(infinite, [0] * 9 + [4], 3, 10)  # Q is 0 everywhere but for i = 10
+    try_entropy(infinite, [9, 0, 0, 0, 0, 0, 0, 0, 1], 3, 9)
+    tiny = torch.linspace(0, 1e-30, 9, dtype=torch.float64)
+    try_entropy(exact, [6, 0, 3, 1, 2, 0, 1, 1], 2, 4, "as before, on edges from 0 to 1e-30", tiny)
+    counts = [38397476, 22037825, 29069373, 40886773, 32341194, 45668156, 54879519, 15352236, 4525539]
+    try_entropy(exact, counts, 2, 8, "for i = 7 and 8 they differ by 1.5e-8")
+    empty = "a histogram without values is refused with a ValueError"
+    for bins in (3, 300):
+        nothing = torch.zeros(bins, dtype=torch.int64), torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+        facts = f"{bins} bins, all counts 0, 8 bits"
+        expect_raises(ValueError, lambda h=nothing: entropy_threshold(h, 8), empty, given=facts, hint="sum the counts")
     ### BEGIN HIDDEN TESTS
     from course_utils.quantization import entropy_curve  # the same by prefix sums; its tests compare it to a plain loop
 
@@ -882,53 +983,25 @@ with check("entropy_threshold"):
         thresholds, divergence = (torch.from_numpy(a) for a in entropy_curve(histogram, num_bits))
         result = expect_returns(
             lambda histogram=histogram, num_bits=num_bits: entropy_threshold(histogram, num_bits),
-            "every histogram with values gives a threshold",
+            every,
             given=facts,
-            hint="a level without any used bin divides by 0; a divergence may be infinite",
+            hint=hints[every],
         )
         nearest = int((thresholds - float(result)).abs().argmin())
-        expect_close(
-            result,
-            thresholds[nearest],
-            "the threshold is one of edges[L] .. edges[B]",
-            within=1e-6 * float(thresholds[-1]),
-            given=facts,
-            hint="the right edge of the last bin that is kept, in the unit of the values",
-        )
-        # float32 sums of up to 2048 terms are good to about 1e-5 nats
+        expect_equal(result, thresholds[nearest], one_of, given=facts, hint=hints[one_of])
+        # float64 sums of up to 2048 terms are good to 1e-12 nats
         expect(
-            divergence[nearest] <= divergence.min() + 2e-5,
-            "the threshold is edges[i] for the i with the least divergence",
+            divergence[nearest] <= divergence.min() + 1e-11,
+            least,
             given=facts,
             expected=f"{float(thresholds[divergence.argmin()]):.6g} with {float(divergence.min()):.6g} nats",
             got=f"{float(result):.6g} with {float(divergence[nearest]):.6g} nats",
             hint="cut values count in P only; bin j belongs to level floor(j L / i); spread only where P > 0",
         )
-    few = "with fewer bins than levels the threshold is the last edge"
-    empty = "a candidate whose last level is empty while values were cut has an infinite divergence"
-    for counts, rule in (([7], few), ([0, 0, 9], few), ([0] * 9 + [4], empty), ([9, 0, 0, 0, 0, 0, 0, 0, 1], empty)):
-        histogram = torch.tensor(counts), torch.linspace(0, 1e-30, len(counts) + 1, dtype=torch.float64)
-        result = expect_returns(
-            lambda histogram=histogram: entropy_threshold(histogram, 3),
-            "every histogram with values gives a threshold",
-            given=f"counts {counts}, 3 bits",
-            hint="a level without any used bin divides by 0; a divergence may be infinite",
-        )
-        expect_close(
-            result,
-            1e-30,
-            rule,
-            within=1e-36,
-            given=f"counts {counts} on edges from 0 to 1e-30, 3 bits",
-            hint="where q = 0 and p > 0, this i is out",
-        )
-    expect_raises(
-        ValueError,
-        lambda: entropy_threshold((torch.zeros(300, dtype=torch.int64), torch.linspace(0, 1, 301).double()), 8),
-        "a histogram without values is refused",
-        given="300 bins, all counts 0",
-        hint="raise ValueError",
-    )
+    counts = [31104442, 17520880, 32932296, 21674630, 8158524, 51714825, 16710367, 44380066, 10053209]
+    try_entropy(exact, counts, 2, 9)
+    for counts, num_bits in (([5], 2), ([0, 3], 2), ([1, 1, 1, 1, 1, 1, 1, 9], 4), ([0] * 12 + [3], 4)):
+        try_entropy(few if len(counts) <= 8 else infinite, counts, num_bits, len(counts))
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1110,7 +1183,7 @@ class QuantizerForClassyClassifier:
     """ClassyClassifier in 8 bits, with ranges of activations chosen by running the float network on examples.
 
     Args:
-        model: a ClassyClassifier. It is not changed.
+        model: a ClassyClassifier. It is not changed (parameters, mode, hooks).
 
     Attributes:
         calibration_input_stats: dict with an entry for each of the eight LAYERS and for "output". An entry is a dict:
@@ -1133,7 +1206,7 @@ class QuantizerForClassyClassifier:
         """Runs the float network on batches and fills calibration_input_stats. A second call starts anew.
 
         Args:
-            batches: iterable of float tensors (B, 3, 32, 32), to be gone through once. B may differ.
+            batches: iterable of float tensors (B, 3, 32, 32), to be gone through once. B may differ. None is changed.
 
         Raises:
             ValueError: if there is no batch, or if a batch contains NaN or infinity.
@@ -1172,7 +1245,7 @@ class QuantizerForClassyClassifier:
         layers with weights and of "output"), so that another method's ranges can be written there.
 
         Args:
-            x: float32 tensor (B, 3, 32, 32). It is not changed.
+            x: float32 tensor (B, 3, 32, 32), contiguous or not. It is not changed.
 
         Returns:
             float32 tensor (B, 10): the logits, dequantized.
@@ -1196,18 +1269,54 @@ class QuantizerForClassyClassifier:
 
 # %% nbgrader={"grade_id": "check_calibrate", "grade": true, "points": 4}
 @probe
-def calibrated(weights, first, second=None):
-    network = ClassyClassifier().eval()
+def calibrated(weights, *lists_of_batches):
+    """The statistics after calibrate was called with each list; those of another quantizer; the network."""
+    network = ClassyClassifier()
     network.load_state_dict(weights)
-    quantizer = QuantizerForClassyClassifier(network)
-    for list_of_batches in (first, second):
-        if list_of_batches is not None:
-            quantizer.calibrate(iter(list_of_batches))
-    same = all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
-    return quantizer.calibration_input_stats, same
+    before = state_of(network)
+    quantizer, other = QuantizerForClassyClassifier(network), QuantizerForClassyClassifier(network)
+    for list_of_batches in lists_of_batches:
+        quantizer.calibrate(batch for batch in list_of_batches)
+    return quantizer.calibration_input_stats, other.calibration_input_stats, before, state_of(network)
 
 
 with check("quantizer_for_classy_classifier"):
+    keys = "calibration_input_stats has an entry for each of the eight layers and for the output"
+    parts = "every entry has min, max, avg_min, avg_max, input_scalefactor and input_zeropoint"
+    lists = "min and max are lists with one number for each batch"
+    numbers_ = "the numbers are Python floats, and input_zeropoint an int"
+    inputs_of = "what is recorded for a layer is its input: what the layers before it give, after ReLU"
+    as_it_is = "the output of the last layer is recorded as it is, without ReLU"
+    means = "avg_min and avg_max are the means of the batches' minima and maxima"
+    grid_of = "input_scalefactor and input_zeropoint are the 8-bit grid for [avg_min, avg_max]"
+    anew = "a second call of calibrate starts anew"
+    refused = (
+        "calibration without any batch, or with a batch that contains NaN or infinity, is refused with a ValueError"
+    )
+    hints = {
+        inputs_of: "when do you record, before or after the layer, before or after ReLU?",
+        as_it_is: "does RELU_AFTER name layer8_fc?",
+        means: "every batch counts the same, however many images it has",
+        grid_of: "one of the given functions does it; which two numbers does it get?",
+    }
+
+    def expect_numbers(stats):
+        """All entries are there, with numbers of the right types."""
+        hint = "a dict of dicts; the names stand in the docstring"
+        expect(isinstance(stats, dict), keys, got=type(stats).__name__, hint=hint)
+        expect(set(stats) == {*LAYERS, "output"}, keys, expected=[*LAYERS, "output"], got=list(stats), hint=hint)
+        names = ("avg_min", "avg_max", "input_scalefactor", "input_zeropoint")
+        for name, entry in stats.items():
+            held = isinstance(entry, dict) and {"min", "max", *names} <= set(entry)
+            expect(held, parts, given=name, got=list(entry) if isinstance(entry, dict) else entry, hint=hint)
+            for key in ("min", "max"):
+                expect_type(entry[key], list, lists, given=f"{key} of {name}", hint="append to a list")
+            for value in (*entry["min"], *entry["max"], *(entry[key] for key in names[:3])):
+                expect_type(value, float, numbers_, given=name, hint="which of your steps leaves a tensor?")
+            expect_type(
+                entry["input_zeropoint"], int, numbers_, given=name, hint="leave it as scale_and_zeropoint gives it"
+            )
+
     # a network that one can follow by hand: all weights are 0, so a layer's output is its bias
     network = ClassyClassifier()
     with torch.no_grad():
@@ -1216,64 +1325,96 @@ with check("quantizer_for_classy_classifier"):
             if parameter_name.endswith("bias"):
                 parameter.copy_(torch.linspace(-1 - number, 2 + number, len(parameter)))
     weights = {key: value.detach() for key, value in network.state_dict().items()}
-    examples = [torch.linspace(-low, high, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32) for low, high in ((1, 1), (2, 4))]
-    stats, _ = calibrated(weights, examples)
-    expect(
-        isinstance(stats, dict) and set(stats) == {*LAYERS, "output"},
-        "calibration_input_stats has an entry for each of the eight layers and for the output",
-        expected=[*LAYERS, "output"],
-        got=list(stats) if isinstance(stats, dict) else stats,
-        hint="self.calibration_input_stats is a dict of dicts",
-    )
-    expect(
-        all(
-            {"min", "max", "avg_min", "avg_max", "input_scalefactor", "input_zeropoint"} <= set(e)
-            for e in stats.values()
-        ),
-        "every entry has min, max, avg_min, avg_max, input_scalefactor and input_zeropoint",
-        got={name: list(entry) for name, entry in stats.items()},
-    )
+    examples = [
+        torch.linspace(-low, high, count * 3 * 32 * 32).reshape(count, 3, 32, 32)
+        for low, high, count in ((1, 1, 2), (2, 4, 1), (6, 1, 3))
+    ]
+    before = state_of(examples)
+    stats, other, look, look_after = calibrated(weights, examples)
+    expect_numbers(stats)
     expect_close(
         [stats["layer1_conv"]["min"], stats["layer1_conv"]["max"]],
-        [[-1.0, -2.0], [1.0, 4.0]],
-        "min and max are lists with one number for each batch",
+        [[-1.0, -2.0, -6.0], [1.0, 4.0, 1.0]],
+        lists,
         within=1e-6,
-        given="two batches, with values from -1 to 1 and from -2 to 4",
+        given="three batches, with values from -1 to 1, -2 to 4 and -6 to 1",
         hint="the input of the first layer is the batch itself",
     )
-    for name, low, high in (("layer2_pool", 0, 3), ("layer3_conv", 0, 3), ("layer6_fc", 0, 5), ("layer8_fc", 0, 9)):
+    for name, low, high in (
+        ("layer2_pool", 0, 3),
+        ("layer3_conv", 0, 3),
+        ("layer4_pool", 0, 5),
+        ("layer5_flat", 0, 5),
+        ("layer6_fc", 0, 5),
+        ("layer7_fc", 0, 7),
+        ("layer8_fc", 0, 9),
+    ):
         expect_close(
             [stats[name]["min"], stats[name]["max"]],
-            [[low] * 2, [high] * 2],
-            "what is recorded for a layer is its input: what the layers before it give, after ReLU",
+            [[low] * 3, [high] * 3],
+            inputs_of,
             within=1e-5,
             given=f"{name}, weights 0, biases of the layer with weights before it from {-high + 1} to {high}",
-            hint="record first, then run the layer, then apply ReLU where RELU_AFTER says so",
+            hint=hints[inputs_of],
         )
     expect_close(
         [stats["output"]["min"], stats["output"]["max"]],
-        [[-10.0] * 2, [11.0] * 2],
-        "the output of the last layer is recorded as it is, without ReLU",
+        [[-10.0] * 3, [11.0] * 3],
+        as_it_is,
         within=1e-5,
         given="weights 0, biases of layer8_fc from -10 to 11",
-        hint="no ReLU follows layer8_fc",
+        hint=hints[as_it_is],
     )
     expect_close(
         [stats["layer1_conv"]["avg_min"], stats["layer1_conv"]["avg_max"]],
-        [-1.5, 2.5],
-        "avg_min and avg_max are the means of the batches' minima and maxima",
+        [-3.0, 2.0],
+        means,
         within=1e-6,
-        given="minima -1 and -2, maxima 1 and 4",
-        hint="not the least minimum and the largest maximum",
+        given="minima -1, -2, -6 and maxima 1, 4, 1, of batches with 2, 1 and 3 images",
+        hint=hints[means],
     )
     expect_close(
         [stats["layer1_conv"]["input_scalefactor"], stats["layer1_conv"]["input_zeropoint"]],
-        [4 / 255, 96],
-        "input_scalefactor and input_zeropoint are the 8-bit grid for [avg_min, avg_max]",
+        [5 / 255, 153],
+        grid_of,
         within=1e-6,
-        given="avg_min -1.5, avg_max 2.5",
-        hint="scale_and_zeropoint(avg_min, avg_max)",
+        given="avg_min -3, avg_max 2",
+        hint=hints[grid_of],
     )
+    expect_equal(
+        other, {}, "each quantizer has statistics of its own, empty before calibrate", given="another one beside it"
+    )
+    hint = "which of your lines writes into the model, switches its mode, or leaves something on it?"
+    expect_unchanged(look, look_after, "the model is not changed", hint=hint)
+    hint = "methods that end in _ write into their tensor"
+    expect_unchanged(before, state_of(examples), "the batches are not changed", hint=hint)
+    again = calibrated(weights, examples, examples[:2])[0]
+    expect_equal(
+        [len(again[name]["max"]) for name in again],
+        [2] * 9,
+        anew,
+        given="three batches, then two",
+        hint="where are the lists made?",
+    )
+    expect_close(
+        [again["layer1_conv"]["avg_min"], again["layer1_conv"]["avg_max"]],
+        [-1.5, 2.5],
+        anew,
+        within=1e-6,
+        given="minima -1 and -2, maxima 1 and 4 in the second call",
+        hint="what is left of the first call?",
+    )
+
+    def expect_refused(facts, *batches):
+        """A ValueError for these batches."""
+        hint = "what do you know of a batch before it runs, and of the lists at the end?"
+        expect_raises(ValueError, lambda: calibrated(weights, batches), refused, given=facts, hint=hint)
+
+    expect_refused("no batch")
+    for value in (math.nan, math.inf, -math.inf):
+        broken = examples[0].clone()
+        broken[1, 2, 5, 5] = value
+        expect_refused(f"one {value} in the second batch", examples[0], broken)
     ### BEGIN HIDDEN TESTS
     g = generator()
     torch.manual_seed(int(torch.randint(2**31, (1,), generator=g)))
@@ -1295,75 +1436,44 @@ with check("quantizer_for_classy_classifier"):
         torch.randn(count, 3, 32, 32, generator=g) * size for count, size in ((1, 3.0), (4, 0.5), (2, 1.0), (5, 1.0))
     ]
     for chosen in (examples[:1], examples):
-        stats, unchanged = calibrated(weights, chosen)
+        stats, _, look, look_after = calibrated(weights, chosen)
+        expect_numbers(stats)
         seen = [inputs(x) for x in chosen]
         for name in (*LAYERS, "output"):
             entry = stats[name]
             lows, highs = [float(s[name].min()) for s in seen], [float(s[name].max()) for s in seen]
             # float32 sums of up to 800 products, in another order perhaps: 800 * 2^-24 of the sum's size at most
             near = 1e-4 * max(abs(v) for v in lows + highs)
-            expect(
-                all(isinstance(v, float) for key in ("min", "max") for v in entry[key])
-                and isinstance(entry["avg_min"], float)
-                and isinstance(entry["input_scalefactor"], float),
-                "the numbers are Python floats",
-                given=name,
-                got={key: str(value)[:60] for key, value in entry.items()},
-                hint="float(x.min()) or x.min().item()",
-            )
+            rule = inputs_of if name != "output" else as_it_is
+            facts = f"{name}, batches of {[len(x) for x in chosen]} images"
+            expect_close([entry["min"], entry["max"]], [lows, highs], rule, within=near, given=facts, hint=hints[rule])
+            averages = [sum(lows) / len(lows), sum(highs) / len(highs)]
             expect_close(
-                [entry["min"], entry["max"]],
-                [lows, highs],
-                "what is recorded for a layer is its input: what the layers before it give, after ReLU"
-                if name != "output"
-                else "the output of the last layer is recorded as it is, without ReLU",
-                within=near,
-                given=f"{name}, {len(chosen)} batches",
-                hint="record first, then run the layer, then apply ReLU where RELU_AFTER says so",
-            )
-            expect_close(
-                [entry["avg_min"], entry["avg_max"]],
-                [sum(lows) / len(lows), sum(highs) / len(highs)],
-                "avg_min and avg_max are the means of the batches' minima and maxima",
-                within=near,
-                given=f"{name}, batches of {[len(x) for x in chosen]} images",
-                hint="every batch counts the same, however many images it has",
+                [entry["avg_min"], entry["avg_max"]], averages, means, within=near, given=facts, hint=hints[means]
             )
             grid = scale_and_zeropoint(entry["avg_min"], entry["avg_max"])
             expect_close(
                 [entry["input_scalefactor"], entry["input_zeropoint"]],
                 grid,
-                "input_scalefactor and input_zeropoint are the 8-bit grid for [avg_min, avg_max]",
+                grid_of,
                 within=1e-6 * grid[0],
                 given=f"{name}, [{entry['avg_min']:.6g}, {entry['avg_max']:.6g}]",
-                hint="scale_and_zeropoint(avg_min, avg_max)",
+                hint=hints[grid_of],
             )
-        expect(unchanged, "the model is not changed", hint="run it under torch.no_grad() and change no parameter")
-    again, _ = calibrated(weights, examples, examples[1:3])
+        hint = "which of your lines writes into the model, switches its mode, or leaves something on it?"
+        expect_unchanged(look, look_after, "the model is not changed", hint=hint)
+    again = calibrated(weights, examples, examples[1:3])[0]
     expect_equal(
         [len(again[name]["max"]) for name in again],
         [2] * 9,
-        "a second call of calibrate starts anew",
-        given="calibrate with four batches, then with two",
-        hint="make the lists inside calibrate",
-    )
-    expect_raises(
-        ValueError,
-        lambda: calibrated(weights, []),
-        "calibration without any batch is refused",
-        given="an empty list",
-        hint="raise ValueError",
+        anew,
+        given="four batches, then two",
+        hint="where are the lists made?",
     )
     for value in (math.nan, math.inf, -math.inf):
         broken = examples[1].clone()
         broken[0, 0, 5, 5] = value
-        expect_raises(
-            ValueError,
-            lambda broken=broken: calibrated(weights, [examples[0], broken]),
-            "a batch with NaN or infinity is refused",
-            given=f"one {value} in the second batch",
-            hint="x.isfinite().all()",
-        )
+        expect_refused(f"one {value} in the first batch", broken, examples[0])
     ### END HIDDEN TESTS
 
 
@@ -1379,6 +1489,11 @@ def run_on_grids(weights, x, *lists_of_grids):
             name: {"input_scalefactor": scalefactor, "input_zeropoint": zeropoint}
             for name, (scalefactor, zeropoint) in grids.items()
         }
+        other = QuantizerForClassyClassifier(network)  # another one beside it, on other grids
+        other.calibration_input_stats = {
+            name: {"input_scalefactor": 0.5, "input_zeropoint": 7} for name in quantizer.calibration_input_stats
+        }
+        other.run_calibrated_quantized(x[:1])
         results.append(quantizer.run_calibrated_quantized(x))
     return results
 
@@ -1410,6 +1525,12 @@ with check("quantizer_for_classy_classifier"):
         given="weights 0, biases of layer8_fc -4.5, -3.5, ..., 4.5, output grid 1/16 with zero point 64",
         hint="scalefactor and zero point of the entry named output, for run_quantized_layer and for dequantize",
     )
+    rule = "the grids are read from calibration_input_stats at every call"
+    hint = "what is kept from an earlier call, and where?"
+    finer = run_on_grids(weights, x, grids, grids | {"output": (1 / 32, 200)})[1]
+    expected = torch.tensor([-4.5, -3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 55 / 32, 55 / 32, 55 / 32])
+    facts = "the same network; before the second call another grid is written for output, 1/32 with zero point 200"
+    expect_close(finer[0], expected, rule, within=1e-5, given=facts, hint=hint)
     # and a random network: near to the float network, when the grids fit
     torch.manual_seed(4)
     network = ClassyClassifier().eval()
@@ -1428,6 +1549,24 @@ with check("quantizer_for_classy_classifier"):
         given="a network with random weights",
         hint="was a layer left out, or given the grid of another one? Is there a ReLU after layers 1, 3, 6 and 7?",
     )
+    rule = "an image is quantized on the grid of layer1_conv, whatever its own range or that of its neighbours"
+    hint = "calibration has chosen the grid beforehand: what do you still take from x?"
+    before, bright = state_of(x), torch.cat([x[:1], 3 * x[1:2], 0.1 * x[2:]])
+    together = run_on_grids(weights, bright, grids)[0]
+    for place in range(3):
+        alone = run_on_grids(weights, bright[place : place + 1], grids)[0]
+        facts = f"three images of ranges 1, 3 and 0.1, number {place}, together and alone"
+        expect_close(together[place : place + 1], alone, rule, within=1e-6, given=facts, hint=hint)
+    cut = run_on_grids(weights, bright.clamp(-1, 1), grids)[0]
+    rule = "values outside a range saturate, the image's too"
+    facts = "images that leave the range [-1, 1] of layer1_conv, and the same ones cut to it"
+    expect_close(together, cut, rule, within=1e-6, given=facts, hint="which of the given functions saturates?")
+    backwards = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    results = [run_on_grids(weights, images_, grids)[0] for images_ in (x, backwards)]
+    rule, hint = "how the images are stored does not matter", "which of your steps needs contiguous tensors?"
+    expect_close(*results, rule, within=1e-6, given="colours last in memory (not contiguous)", hint=hint)
+    hint = "methods that end in _ write into their tensor"
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
     astray = dict.fromkeys(("layer2_pool", "layer4_pool", "layer5_flat"), (0.37, 11))
     expect_close(
         run_on_grids(weights, x, grids | astray)[0],
