@@ -4,7 +4,7 @@ def kl_divergence(p, q):
         raise ValueError("lengths")
     p, q = p.to(torch.float64), q.to(torch.float64)
     for v in (p, q):
-        if torch.isnan(v).any() or v.min() < 0 or v.sum() == 0:
+        if len(v) == 0 or torch.isnan(v).any() or v.min() < 0 or v.sum() == 0:
             raise ValueError("neither counts nor probabilities")
     p, q = p / p.sum(), q / q.sum()
     if torch.any((p > 0) & (q == 0)):

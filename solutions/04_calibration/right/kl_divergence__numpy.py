@@ -5,4 +5,4 @@ def kl_divergence(p, q):
         raise ValueError("p and q must be distributions over the same places")
     p, q = p[p > 0] / p.sum(), q[p > 0] / q.sum()
     with np.errstate(divide="ignore"):
-        return float(np.sum(p * np.log(p / q)))
+        return max(0.0, float(np.sum(p * np.log(p / q))))

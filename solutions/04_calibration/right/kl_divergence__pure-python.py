@@ -13,4 +13,4 @@ def kl_divergence(p, q):
         if b == 0:
             return math.inf
         terms.append(a / total_p * (math.log(a) - math.log(total_p) - math.log(b) + math.log(total_q)))
-    return math.fsum(terms)
+    return max(math.fsum(terms), 0.0)
