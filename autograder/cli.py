@@ -98,7 +98,7 @@ for command in (
     *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
     *(records.status, records.gradebook, records.report, records.similar, records.mark),
     *(records.feedback, records.export, records.undo),
-    *(author.new, author.gates, author.mutants, author.site),
+    *(author.new, author.gates, author.mutants, author.demo, author.site),
 ):
     main.add_command(command)
 

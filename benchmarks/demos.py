@@ -8,25 +8,21 @@ last column is the median as a multiple of that.
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import ipywidgets
 import matplotlib
-import numpy as np
 import torch
 from formats import machine, table  # the benchmark beside this one
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 
+from autograder.authoring.demo import controls, seconds
 from autograder.labs.pages import DEMOS, Page
 from course_utils.demos.base import image_tag
-
-CHANGES = 12
 
 
 def demos() -> Iterator[tuple[str, ipywidgets.Box]]:
@@ -42,45 +38,6 @@ def demos() -> Iterator[tuple[str, ipywidgets.Box]]:
         ran.raise_error()
         if isinstance(ran.result, ipywidgets.Box):
             yield heading, ran.result
-
-
-def controls(demo: ipywidgets.Box) -> dict[str, list[tuple[ipywidgets.Widget, Callable[[], None]]]]:
-    """By name, a demo's controls, and changes to try one after another. All its buttons count as one control."""
-    found = {}
-    for widget in leaves(demo):
-        if isinstance(widget, ipywidgets.Button):
-            found.setdefault("buttons", []).append((widget, widget.click))
-        elif values := settings(widget):
-            found[widget.description] = [(widget, lambda w=widget, v=v: setattr(w, "value", v)) for v in values]
-    return found
-
-
-def leaves(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
-    if isinstance(widget, ipywidgets.Box):
-        for child in widget.children:
-            yield from leaves(child)
-    else:
-        yield widget
-
-
-def settings(control: ipywidgets.Widget) -> list:
-    """A dozen values, each another than the one before, the first another than the present one."""
-    if isinstance(control, ipywidgets.Dropdown):
-        values = [value for _, value in control._options_full]
-    elif isinstance(control, ipywidgets.IntSlider):
-        values = list(range(control.min, control.max + 1, control.step))
-    elif isinstance(control, ipywidgets.FloatSlider):
-        values = np.linspace(control.min, control.max, CHANGES).tolist()
-    else:
-        return []
-    start = values.index(control.value) + 1 if control.value in values else 0
-    return list(itertools.islice(itertools.cycle(values), start, start + CHANGES))
-
-
-def seconds(call: Callable[[], object]) -> float:
-    started = time.process_time()
-    call()
-    return time.process_time() - started
 
 
 def empty_picture() -> None:

@@ -126,6 +126,37 @@ def _print_source(sources: dict[str, str], name: str) -> None:
 
 
 @click.command()
+@click.argument("name")
+@click.pass_obj
+def demo(root: Path, name: str) -> None:
+    """Try the demo NAME of solutions/demos.py without a browser: `staircase` for staircase_demo(...).
+
+    Moves every control, takes the time, and writes the pictures to build/demos: look at them. Exits with 1 if
+    something is amiss: a control without a label, or one that moves nothing or takes too long; a picture without a
+    text alternative that changes with it; no still picture.
+    """
+    import matplotlib
+    import torch
+
+    from autograder.authoring.demo import try_demo
+
+    matplotlib.use("agg")
+    torch.set_num_threads(1)
+    moved, written = try_demo(root, name)
+    for each in moved:
+        mark = "[green]✓[/]" if not each.faults else "[bold red]✗[/]"
+        console.print(
+            f"{mark} {each.control:<20} {1000 * each.median:5.0f} ms  {'; '.join(each.faults)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for path in written:
+        console.print(str(path), soft_wrap=True, highlight=False)
+    if any(each.faults for each in moved):
+        raise SystemExit(1)
+
+
+@click.command()
 @click.pass_obj
 def site(root: Path) -> None:
     """Make the static site: labs without answers, guides, reference. Writes build/site/index.html.
