@@ -63,3 +63,14 @@ def test_what_is_installed_is_what_constraints_say():
     installed = {canonical(p["name"]): p["version"] for p in json.loads(listing)}
     differing = {n: (v, installed[n]) for n, v in frozen.items() if n in installed and installed[n] != v}
     assert not differing, f"constraints.txt and the environment differ: {differing}"
+
+
+def test_every_variant_and_every_excuse_fits_today_s_labs():
+    """What no longer applies to a reference answer is named; here, because it is quick, and the gates are not."""
+    from autograder.authoring.mutants import excuses, mutants_of
+    from autograder.labs.lab import Lab, lab_names
+
+    for lab in map(Lab, lab_names()):
+        assert lab.variants(right=True) and lab.variants(right=False)
+        for exercise in lab.exercises:
+            assert excuses(lab, exercise).keys() <= {mutant.name for mutant in mutants_of(exercise)}, exercise.id
