@@ -58,7 +58,8 @@ def new_lab(root: Path, name: str, title: str, exercises: Sequence[str]) -> Path
         path.write_text(environment.get_template(template).render(about), encoding="utf-8", newline="\n")
 
     source = folder / f"{name}.py"
-    write(source, "new_lab.py.jinja", title=" ".join(title.split()), exercises=exercises)
+    shared = (folder.parent / "shared" / "how_to_work.md").is_file()
+    write(source, "new_lab.py.jinja", title=" ".join(title.split()), exercises=exercises, shared=shared)
     write(folder / "hints.toml", "new_hints.toml.jinja", exercises=exercises)
     for exercise in exercises:
         for number in range(1, MIN_RIGHT + 1):

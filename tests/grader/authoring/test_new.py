@@ -18,7 +18,10 @@ ANSWER = 'raise RuntimeError("TODO: write the reference answer of prune")'
 
 
 def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path, grader: Grader) -> None:
+    (tmp_path / "solutions" / "shared").mkdir(parents=True)
+    (tmp_path / "solutions" / "shared" / "how_to_work.md").write_text("How to work: as everywhere.\n")
     source = new.new_lab(tmp_path, "07_pruning", 'Pruning: "less" is more', ["prune"])
+    assert "How to work: as everywhere." in Lab("07_pruning", tmp_path).cells[0].source
     lab = Lab("07_pruning", tmp_path)
     assert lab.source == source and lab.settings["title"] == 'Pruning: "less" is more'
     assert build(lab)
