@@ -164,8 +164,7 @@ class Examiner:
         except CandidateGone as error:
             return result("crashed", f"{exercise}: {error}")
         except expectations.CheckFailed as error:
-            hidden = self._line_in(cell, error) in cell.hidden_lines()
-            told, public = str(error), error.public if hidden else str(error)
+            told, public = str(error), error.public if self._on_hidden_line(cell, error) else str(error)
             if not self.candidate.may_overwrite:
                 told, public = (
                     f"{text}\n  note      it writes into its input; write into a copy" for text in (told, public)
@@ -222,9 +221,10 @@ class Examiner:
         return self.job.answers.get(exercise, "").strip() == self.job.stubs[exercise].strip()
 
     @staticmethod
-    def _line_in(cell: Cell, error: BaseException) -> int:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == f"<{cell.id}>"]
-        return frames[-1].lineno or 0 if frames else 0
+    def _on_hidden_line(cell: Cell, error: BaseException) -> bool:
+        """Whether an error comes from the hidden part of a check, or from a shown function that this part called."""
+        frames = traceback.extract_tb(error.__traceback__)
+        return any(f.filename == f"<{cell.id}>" and f.lineno in cell.hidden_lines() for f in frames)
 
     def _explain(self, exercise: str, error: CandidateError) -> str:
         where = f" ({'; '.join(error.lines)})" if error.lines else ""

@@ -191,12 +191,12 @@ def draw(outcome: Outcome, axes: Sequence[Any], seen: dict[tuple[int, int], floa
         for artist in [*ax.lines, *ax.collections, *ax.patches]:
             artist.remove()
     size = 1.08 * float(np.abs(outcome.weights).max() or 1.0)
-    plots.grid_histogram(left, outcome.weights, outcome.quantized, np.linspace(-size, size, 81))
+    plots.grid_histogram(left, outcome.weights, outcome.quantized, np.linspace(-size, size, 81), step=outcome.step)
     left.set_xlim(-size, size)
     left.set_ylim(0, 1.08 * max(_tops(left)))
     left.locator_params(nbins=5)  # every tick takes a millisecond of the demo's tenth of a second
     left.set_xlabel(f"weight of {outcome.layer}")
-    left.set_ylabel("share of the weights (%)")
+    left.set_ylabel("weights (% a step)")
     left.set_title(f"{outcome.weight_bits} bit weights, step {outcome.step:.3g}", y=1.0)
     left.legend(loc="upper left", fontsize=8)
 

@@ -112,7 +112,7 @@ def draw_staircase(staircase: Staircase, axes: Sequence[Any]) -> None:
     top.set_ylabel("dequantized")
     top.set_title(f"{s.num_bits} bits, range [{s.min_val:g}, {s.max_val:g}]")
     plots.error_band(middle, s.grid, s.stairs - s.grid, s.scalefactor)
-    plots.grid_histogram(bottom, s.values, s.dequantized, np.linspace(s.grid[0], s.grid[-1], 61))
+    plots.grid_histogram(bottom, s.values, s.dequantized, np.linspace(s.grid[0], s.grid[-1], 61), step=s.scalefactor)
     for ax in (top, middle, bottom):
         for edge in (min(s.min_val, 0), max(s.max_val, 0)):
             ax.axvline(edge, color=plots.COLOURS["black"], linewidth=0.9, linestyle=":")

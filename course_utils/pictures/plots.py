@@ -126,22 +126,26 @@ def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float,
     axes.set_ylabel("dequantized - x" + unit)
 
 
-def grid_histogram(axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins: np.ndarray) -> None:
+def grid_histogram(
+    axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins: np.ndarray, *, step: float
+) -> None:
     """Where the values lie, and on which grid points quantization puts them.
 
     Args:
         values, dequantized: of one shape.
         bins: edges of the histogram of the values. The grid points' shares are shown as stems of their own.
+        step: of the grid. Both heights are shares for the width of one step: those of bins and of codes would have
+            different units.
     """
     counts, _ = np.histogram(values, bins=bins)
-    heights = 100 * counts / max(np.size(values), 1)
+    heights = 100 * counts / max(np.size(values), 1) * step / np.diff(bins)
     axes.stairs(heights, bins, fill=True, color=COLOURS["sky"], alpha=0.6, label="values")
     points, counts = np.unique(np.ravel(dequantized), return_counts=True)
     shares = 100 * counts / max(np.size(dequantized), 1)
     axes.vlines(points, 0, shares, color=COLOURS["vermillion"], linewidth=1.5, label="after quantization")
     axes.plot(points, shares, "o", color=COLOURS["vermillion"], markersize=3)
     axes.set_xlabel("x")
-    axes.set_ylabel("share of the values (%)")
+    axes.set_ylabel("values (% a step)")
 
 
 def channel_ranges(axes: Axes, weight: torch.Tensor, *, axis: int = 0) -> None:

@@ -11,6 +11,7 @@ def fold_batch_norms(graph_module, fuse):
         and isinstance(layers[n.args[0].target], nn.Conv2d)
         and list(n.args[0].users) == [n]
         and sum(m.target == n.args[0].target for m in module_nodes) == 1
+        and not any(str(m.target).startswith(n.args[0].target + ".") for m in new.graph.nodes if m.op == "get_attr")
     ]
     for conv, norm in pairs:
         parent, _, name = conv.target.rpartition(".")

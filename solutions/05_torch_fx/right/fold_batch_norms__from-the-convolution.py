@@ -6,7 +6,7 @@ def fold_batch_norms(graph_module, fuse):
         if conv.op != "call_module" or targets.count(conv.target) != 1 or len(conv.users) != 1:
             continue
         (norm,) = conv.users
-        if norm.op != "call_module":
+        if norm.op != "call_module" or {f"{conv.target}.weight", f"{conv.target}.bias"} & set(map(str, targets)):
             continue
         first, second = result.get_submodule(conv.target), result.get_submodule(norm.target)
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):

@@ -24,5 +24,5 @@ def fuse_conv_bn(conv, bn):
         bias = bias + conv.bias.detach() / deviation
     if bn.affine:
         weight, bias = weight * bn.weight.detach()[:, None, None, None], bias * bn.weight.detach() + bn.bias.detach()
-    new.weight.data, new.bias.data = weight, bias
+    new.weight.data, new.bias.data = weight.to(conv.weight.dtype), bias.to(conv.weight.dtype)
     return new.eval()

@@ -2,7 +2,7 @@
 def quantized_forward(layer, x, low, high, num_bits, fake_quantize):
     if num_bits not in range(2, 9) or low > high:
         raise ValueError(f"{num_bits} bits over [{low}, {high}] is no grid")
-    if type(layer) not in (nn.Linear, nn.Conv2d):
+    if not issubclass(type(layer), (nn.Linear, nn.Conv2d)):
         raise TypeError("Linear or Conv2d")
     top = 2 ** (num_bits - 1) - 1
     size = float(layer.weight.detach().abs().max())

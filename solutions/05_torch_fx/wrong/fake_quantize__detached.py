@@ -1,5 +1,5 @@
 # Mistake: rounds in no_grad, so that no gradient comes back at all
-# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+# Rule: where the code saturates the gradient is 0
 class FakeQuantize:
     @staticmethod
     @torch.no_grad()

@@ -1,5 +1,5 @@
 # Mistake: passes the gradient outside, too
-# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+# Rule: where the code saturates the gradient is 0
 class FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, quant_min, quant_max):

@@ -1,5 +1,5 @@
 # Mistake: multiplies the gradient by the step
-# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+# Rule: where the code does not saturate, the first and last code included, the gradient passes unchanged
 class FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, quant_min, quant_max):

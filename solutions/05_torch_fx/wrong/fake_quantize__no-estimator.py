@@ -1,5 +1,5 @@
 # Mistake: leaves the gradient to torch, which knows that a staircase is flat
-# Rule: the gradient passes unchanged inside the range of codes and is 0 outside
+# Rule: where the code does not saturate, the first and last code included, the gradient passes unchanged
 class FakeQuantize:
     @staticmethod
     def apply(x, scale, zero_point, quant_min, quant_max):

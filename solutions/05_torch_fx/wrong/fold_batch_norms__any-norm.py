@@ -1,5 +1,5 @@
 # Mistake: takes every norm out, whatever stands before it
-# Rule: a network with other calls can be folded
+# Rule: a norm that is not folded stays
 def fold_batch_norms(graph_module, fuse):
     folded = copy.deepcopy(graph_module)
 

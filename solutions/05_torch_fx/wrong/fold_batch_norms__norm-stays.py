@@ -1,5 +1,5 @@
 # Mistake: puts the fused layer in, but leaves the norm's node
-# Rule: a batch norm right after a convolution is folded into it
+# Rule: the absorbed norms' nodes are gone
 def fold_batch_norms(graph_module, fuse):
     folded = copy.deepcopy(graph_module)
     calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")

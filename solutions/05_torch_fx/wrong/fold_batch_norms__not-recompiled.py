@@ -1,5 +1,5 @@
 # Mistake: forgets to generate the program anew
-# Rule: a batch norm right after a convolution is folded into it
+# Rule: a norm right after a convolution is folded into it
 def fold_batch_norms(graph_module, fuse):
     folded = copy.deepcopy(graph_module)
     calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")

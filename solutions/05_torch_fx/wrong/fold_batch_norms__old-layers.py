@@ -1,5 +1,5 @@
 # Mistake: hands fuse the layers of the original
-# Rule: fuse is given the layers of the copy
+# Rule: the graph module that comes in is not changed, nor are its layers, whatever fuse does with its arguments
 def fold_batch_norms(graph_module, fuse):
     folded = copy.deepcopy(graph_module)
     calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")

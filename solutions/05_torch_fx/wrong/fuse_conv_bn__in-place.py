@@ -1,5 +1,5 @@
 # Mistake: changes the convolution that comes in
-# Rule: conv and bn are not changed, and share no tensor with the result
+# Rule: the result is a new nn.Conv2d with a bias
 def fuse_conv_bn(conv, bn):
     if bn.training or bn.running_mean is None:
         raise ValueError("only a batch norm in eval mode, with running statistics, is a fixed linear map")

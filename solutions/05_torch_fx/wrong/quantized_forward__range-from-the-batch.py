@@ -1,5 +1,5 @@
 # Mistake: takes the range from x instead of low and high
-# Rule: the input's range is widened to contain 0 and divided into 2^n - 1 steps
+# Rule: the input's zero point is the whole number nearest to -low / scale
 def quantized_forward(layer, x, low, high, num_bits, fake_quantize):
     if not 2 <= num_bits <= 8:
         raise ValueError(f"num_bits is 2 to 8, not {num_bits}")

@@ -1,5 +1,5 @@
 # Mistake: runs the convolution with default settings
-# Rule: the layer computes with what fake_quantize returned, with all of its settings
+# Rule: the layer computes with what fake_quantize returned, with its own bias and all of its settings
 def quantized_forward(layer, x, low, high, num_bits, fake_quantize):
     if not 2 <= num_bits <= 8:
         raise ValueError(f"num_bits is 2 to 8, not {num_bits}")

@@ -12,8 +12,9 @@ from mini_course import DOUBLE, MINI, write_mini
 from autograder.authoring.gates import reference_answers
 from autograder.grading.grader import Grader, Submission
 from autograder.grading.submission import Answers
+from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
-from autograder.processes.examiner import time_limit
+from autograder.processes.examiner import Examiner, time_limit
 
 
 def test_right_answers_pass(grade):
@@ -122,6 +123,16 @@ def test_expected_values_of_hidden_checks_are_not_public(grade):
     assert "doubling works on tensors" in hidden.public
     visible = grade(double="def double(x):\n    return 7")["check_double"]
     assert visible.public == visible.message
+
+
+def test_a_shown_function_that_hidden_lines_call_does_not_tell_expected_values():
+    source = "def look(x):\n    1 / x\nlook(1)\n### BEGIN HIDDEN TESTS\nlook(0)\n### END HIDDEN TESTS\nlook(0)"
+    check = Cell("check_look", "check", source, is_code=True)
+    for is_hidden in (True, False):
+        code = source if is_hidden else source.replace("look(0)\n### END", "look(2)\n### END")
+        with pytest.raises(ZeroDivisionError) as error:
+            exec(compile(code, "<check_look>", "exec"), {})
+        assert Examiner._on_hidden_line(check, error.value) is is_hidden
 
 
 def test_hidden_inputs_differ_between_submissions_and_stay_when_graded_again(grade):

@@ -41,10 +41,12 @@ def test_error_band_is_one_step_high(axes):
     assert axes.get_xlabel() and axes.get_ylabel()
 
 
-def test_histogram_heights_are_percent(axes):
+def test_histogram_heights_are_percent_a_step_for_values_and_for_codes(axes):
     values = np.array([0.1, 0.2, 0.9, 0.8])
-    plots.grid_histogram(axes, values, np.round(values), np.linspace(0, 1, 3))
-    assert axes.patches[0].get_data().values.tolist() == [50, 50]
+    plots.grid_histogram(axes, values, np.round(values), np.linspace(0, 1, 5), step=1.0)
+    # half of the values in each of two bins whose width is a quarter of a step
+    assert axes.patches[0].get_data().values.tolist() == [200, 0, 0, 200]
+    assert axes.lines[0].get_ydata().tolist() == [50, 50]
     assert "%" in axes.get_ylabel()
 
 
