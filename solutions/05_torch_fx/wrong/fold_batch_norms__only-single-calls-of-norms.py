@@ -1,5 +1,5 @@
 # Mistake: deletes a norm's layer at its first call
-# Rule: a norm that is called twice can be folded into two convolutions
+# Rule: a convolution whose weight is read elsewhere is not folded
 def fold_batch_norms(graph_module, fuse):
     folded = copy.deepcopy(graph_module)
     calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")

@@ -1,5 +1,5 @@
 # Mistake: looks at the first hundred numbers only
-# Rule: convert gets (data, word_length, e) and measure gets (converted, data)
+# Rule: the result is the number of exponent bits with the least difference
 def search(data, word_length, convert=None, measure=None):
     convert, measure = convert or symbolic_convert, measure or difference
     if not 3 <= word_length <= 16:

@@ -1,4 +1,5 @@
-# Way: by torch's own padding and resizing
+# Mistake: leaves the resizing to interpolate, whose quotient is rounded
+# Rule: row i of the result is row floor(i * side / size) of the square
 def letterbox(image, size):
     if not (image.dtype == torch.uint8 and image.dim() == 3 and image.shape[-1] == 3 and len(image) and image.shape[1]):
         raise ValueError("not a picture")
