@@ -126,9 +126,7 @@ def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float,
     axes.set_ylabel("dequantized - x" + unit)
 
 
-def grid_histogram(
-    axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins: np.ndarray, *, step: float
-) -> None:
+def grid_histogram(axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins: np.ndarray, *, step: float) -> None:
     """Where the values lie, and on which grid points quantization puts them.
 
     Args:
