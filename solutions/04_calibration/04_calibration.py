@@ -243,10 +243,14 @@ for label, cut, published in (
     print(f"{'':10s} ACIQ    " + "".join(f"{p:7.2f}" for p in published))
 
 # %% [markdown]
+# <details><summary>For the curious: why some measured points lie above the curve</summary>
+#
 # (With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
 # longer spread evenly within a cell, which $\Delta^2/12$ takes for granted. And a value beyond the threshold is not
 # sent to the threshold, as the formula has it, but to the middle of the last cell, half a cell further in. With 5 bits
 # the cells are narrow, and neither matters.)
+#
+# </details>
 #
 # The table puts the minimum of these two formulas beside the figures that the authors published: they agree to 0.01.
 # More bits move the best threshold outwards: when the steps are fine anyway, cutting costs more than it saves. Real
@@ -809,7 +813,8 @@ with check("kl_divergence"):
 # Note the trick: what is cut appears in $P$ and not in $Q$, so $Q$ pays for each value that was cut. And the coarser
 # the levels, the less $Q$ looks like $P$ within a level. If the last level has no counts of its own while values were
 # cut, $D$ is infinite, and this $i$ is out. So it is if none of the first $i$ bins holds a value: then $Q$ is 0
-# everywhere, and no distribution at all.
+# everywhere, and no distribution at all. Test for this *before* you calculate $D$: your `kl_divergence` refuses such a
+# $Q$ with a `ValueError`.
 #
 # You may call your `kl_divergence`, or write its sum again, faster. With 2048 bins there are 1,921 thresholds to try,
 # so a loop over $i$ is fine, but leave the loops inside it to torch.
@@ -1070,11 +1075,15 @@ for name in WEIGHTED:
         print(f"    {way:18s} [{low:6.2f}, {high:6.2f}]   mse {error:.2e}   x {error / min(found.values()):.1f}")
 
 # %% [markdown]
+# <details><summary>For the curious: the input image</summary>
+#
 # The input image is a curious case. Its pixels come from 256 levels, so one would expect that 8 bits keep them
 # exactly. But the range $[-1, 1]$ has its 0 in the middle *between* two of these levels, and a code must mean exactly
 # 0: so the whole grid is shifted by half a step, and every pixel is off by just that. A slightly different step does
 # better. (The table takes each value for the middle of its bin, as `mse_range` does, so its figure is not exactly the
 # square of half a step.)
+#
+# </details>
 #
 # Now look at `entropy` behind a ReLU. It cuts the activations at a small part of their range, and its squared error is
 # far beyond the least one: see the last column. This is no bug in your code, it is what the rule says. The demo shows
@@ -1083,9 +1092,13 @@ for name in WEIGHTED:
 # choices at 8 bits. Where the blue curve is interrupted the divergence is infinite: the last level holds no values of
 # its own, while further out there are some.
 #
+# <details><summary>For the curious: why entropy's thresholds are such round numbers</summary>
+#
 # (Why are entropy's thresholds such round numbers? The observer's bins are as wide as a power of two, so that it can
 # fold two of them into one when larger values arrive; between 1,024 and 2,048 of them are in use. The lowest threshold
 # is the end of bin number 128.)
+#
+# </details>
 
 # %% tags=["explore"]
 from course_utils.demos import threshold_demo, threshold_still
@@ -1106,11 +1119,15 @@ display(threshold_still({name: layers[name] for name in ("layer3_conv", "layer8_
 # $i = 128$, the lowest threshold, this bin has a level to itself, so $Q$ gets it right. From $i = 129$ on it shares
 # its level with a second bin, and the level spreads its count *evenly*: a spike beside an ordinary bin becomes two bins
 # of middle height. Above $i = 256$ it shares with a third bin, which makes another stair, and so on. Along a stair the
-# divergence falls, because less is cut, but each step up costs more than is won, so the least divergence stands at the
-# end of one of the first stairs. So entropy calibration protects the *shape* of the histogram around zero, where the
+# divergence falls, because less is cut, but each step up costs, mostly more than is won. Where the least divergence
+# stands depends on the layer; often it is at the end of one of the first stairs.
+#
+# So entropy calibration protects the *shape* of the histogram around zero, where the
 # network needs no help: the code for 0 is exact anyway.
 #
-# The squared error does not care: it weighs a value by how far it moves, and values in the spike do not move.
+# The squared error does not care: it weighs a value by how far it moves, and exact zeros do not move, because 0 has a
+# code of its own. (The histogram does not know that they are exactly 0: it counts them at the middle of their bin, and
+# that is a part of the printed errors.)
 #
 # There is a simple remedy, and you have seen its result in the table above as "entropy, no spike": give the first bin
 # as many values as the second has, then search. (NVIDIA's own toolkit for PyTorch, `pytorch-quantization`, does that in
@@ -1804,9 +1821,23 @@ plt.show()
 # Read the picture from the right, where there is room, to the left, where there is none. Which methods hold up best at
 # 3 bits? Which order do they have at 8?
 #
+# <details><summary>Answer</summary>
+#
+# With few bits the methods that cut on purpose hold up best, for a wide range leaves too few steps where the values
+# are. At 8 bits all but plain entropy lie within chance of each other: there is no order to read.
+#
+# </details>
+#
 # **How many images are enough?** More images mean more outliers. The picture follows four choices for one layer as
 # batches come in. The largest value can only grow, in jumps, whenever a stranger image comes. Do the others settle, and
 # after how many batches?
+#
+# <details><summary>Answer</summary>
+#
+# Yes: an average, a percentile and a least sum hardly move after ten batches or so, because no single image has much
+# weight in them. The largest value never settles.
+#
+# </details>
 
 # %% tags=["explore"]
 name = "layer7_fc"
@@ -1838,7 +1869,8 @@ plt.show()
 #
 # **Purdue.** The assignment reports 0.687 for its float `ClassyClassifier` and 0.689 for the pseudo-quantized one
 # (whose codes are held in floats, as yours), on the 10,000 test images of CIFAR-10. Your figures are above; here they
-# are side by side. The networks were trained differently, so the levels differ; compare the *change*. A change of 0.002
+# are side by side. The networks were trained differently, and with generated images the data differ, too: compare the
+# *change*. A change of 0.002
 # means a net 20 images of 10,000: more than those fell on the other side of a border, in both directions. Nobody should
 # read it as "quantization improves accuracy".
 
@@ -1898,12 +1930,18 @@ for method, row in rows.items():
     print()
 
 # %% [markdown]
+# More batches help no network reliably: 5 are about as good as 50. Plain entropy on your network is another matter.
+#
+# <details><summary>For the curious: why NVIDIA did not see this</summary>
+#
 # TensorRT's largest loss is GoogLeNet's, under half a per cent, and more batches help no network reliably: 5 batches
 # are about as good as 50. (A batch of yours has 50 images; the lecture does not say how many one of NVIDIA's had.)
 # Yours should show the same for two of the methods: differences of a few standard errors at most, in either direction.
 # Plain entropy on your network is another matter. Why did NVIDIA not see this? We can only guess: their published table
 # shows results of a product, not of the pseudocode in the talk, and networks differ in how many zeros ReLU leaves. (At
 # the start of this lab you printed the share of zeros for each of your layers.)
+#
+# </details>
 #
 # **onnxruntime.** "Entropy calibration" is not one method. onnxruntime's version looks at signed values, spreads a
 # level's count over *all* its bins, whole counts only, and adds a little to empty bins; by default it uses 128 bins
@@ -1940,7 +1978,7 @@ for name in WEIGHTED:
 # Three questions to finish. A few sentences each, with numbers where you can.
 
 # %% [markdown]
-# ### Question 1: averaging minima and maxima
+# ### Question 1 (2 points): averaging minima and maxima
 #
 # `calibrate` averages the batches' maxima. What happens to `avg_max` if the same images are cut into batches of 500
 # instead of 50, and into batches of 1? Which of the two errors, rounding or cutting, grows in each case? Name one
@@ -1959,7 +1997,7 @@ for name in WEIGHTED:
 # sorted batches, many bits).*
 
 # %% [markdown]
-# ### Question 2: the spike
+# ### Question 2 (2 points): the spike
 #
 # Explain to a colleague, in three sentences and without formulas, why TensorRT's rule chooses a far too low threshold
 # for the input of `layer7_fc`. Then say why setting the first bin to the height of the second helps, and why the
@@ -1978,7 +2016,7 @@ for name in WEIGHTED:
 # (or: for squared error the spike costs nothing).*
 
 # %% [markdown]
-# ### Question 3: ReLU on codes
+# ### Question 3 (2 points): ReLU on codes
 #
 # The assignment applies `F.relu` to codes between 0 and 255 and still gets the right accuracy. Which property of its
 # calibration saves it? Give an example of an activation function, or of a place in a network, where the same line
