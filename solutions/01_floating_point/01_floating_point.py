@@ -92,12 +92,15 @@ plt.show()
 #
 # Mind the subnormals. Their leading digit is 0, and their power is $2^{-126}$, **not** $2^{-127}$. So they continue
 # the normal numbers with the same step, evenly down to zero. The largest subnormal is $(1 - 2^{-23}) \cdot 2^{-126}$,
-# and the next number is the smallest normal one, $1 \cdot 2^{-126}$.
+# and the next number is the smallest normal one, $1 \cdot 2^{-126}$. Without them the smallest normal number would be
+# followed by 0, across a gap $2^{23}$ times as wide as the step above it, and the difference of two different small
+# numbers could be 0.
 #
 # **Steps.** Between one power of two and the next there are $2^{23}$ float32 numbers, evenly spaced. Then the power
 # doubles, and so does the step. Small numbers lie close together, large ones far apart, and the *relative* step of
 # normal numbers is about the same everywhere: $2^{-23}$ just at a power of two, and nearly $2^{-24}$ just below the
-# next one. This is the one idea of floating point. The rest of the lab makes it small enough to look at.
+# next one. The leading 1 and the fraction together are called the **significant bits**: float32 has 24.
+# This is the one idea of floating point. The rest of the lab makes it small enough to look at.
 
 # %% [markdown]
 # ## Exercise 1: from a number to its bits
@@ -394,6 +397,17 @@ with check("float32_value"):
 # 4. Go to 0 and press `code + 1` a few times. By how much does the value grow each time, and where does this change?
 #
 # Buttons take the Tab key and the space bar, sliders the arrow keys.
+#
+# <details><summary>Answers</summary>
+#
+# 1. The last bit of the exponent: the field 124 becomes 125. The first bit changes the sign, the last bit of the
+#    fraction changes the value least.
+# 2. Infinity; with a fraction bit, NaN.
+# 3. float16 is nearest to 0.1, it has the most fraction bits of the three. e4m3 ends first (at 240), then float16 (at
+#    65504).
+# 4. By $2^{-149}$, through all subnormal numbers and the first normal binade. The step doubles at the exponent field 2.
+#
+# </details>
 
 # %% tags=["explore"]
 bit_toggler.bit_toggler_demo(float32_value)
@@ -1008,6 +1022,16 @@ with check("minifloat_values"):
 # 4. Move the point (`fraction bits`): what does fixed point trade for what?
 #
 # The sliders work with the mouse and with the arrow keys.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Floats on the logarithmic scale, fixed point on the linear one.
+# 2. Range, to both sides; the steps in each binade become twice as wide. There are more stairs, and each is higher.
+# 3. Evenly spaced, with the step of the first normal binade. So the first step of the stairs spans the subnormal values
+#    as well as that binade.
+# 4. Range for precision: one bit more behind the point halves the step and the range.
+#
+# </details>
 
 # %% tags=["explore"]
 number_line.number_line_demo(minifloat_values)
@@ -1026,7 +1050,8 @@ number_line.number_line_still(((3, 4), (5, 2)), values=minifloat_values)
 # format are evenly spaced, and you know the step:
 #
 # 1. **Binade.** Find the power of two $2^k \le |x| < 2^{k+1}$. Below the smallest normal value the spacing stays what
-#    it is, so $k$ is at least $1 - \text{bias}$. Above the largest power of the format, $k$ is that power.
+#    it is, so $k$ is at least $1 - \text{bias}$. Above the largest power of the format, $k$ is that power. (With one
+#    exponent bit there are only subnormal values: $k$ is always $1 - \text{bias} = 1$.)
 # 2. **Step.** In this binade neighbours are $2^{k-m}$ apart.
 # 3. **Round** $x / \text{step}$ to a whole number, ties to even (`torch.round` does this), and multiply by the step
 #    again. Both scalings are exact, as the step is a power of two: only the rounding rounds.
@@ -1444,7 +1469,7 @@ with check("to_fixed"):
 #
 # "If a larger type is available", says the lecture's source, the library "will use the accurate and fast scaled math
 # version". This is that version: 32-bit codes, products in 64 bits. What does not fit into 32 bits at the end
-# saturates. Do not compute in floats: products have up to 62 bits, float64 carries 53.
+# saturates. Do not compute in floats: products need up to 63 bits, float64 carries 53.
 
 
 # %% nbgrader={"grade_id": "fixed_multiply", "solution": true}
@@ -1858,7 +1883,7 @@ for (name, reported), value, deviation in zip(names, mean, spread, strict=True):
 # Three questions to finish. A few sentences each, with numbers where you can.
 
 # %% [markdown]
-# ### Question 1: a counter that stops
+# ### Question 1 (2 points): a counter that stops
 #
 # A program counts events in a float32 number, adding 1.0 for each. At which count does it stop growing, and why
 # exactly there? What would happen in bfloat16 (7 fraction bits)? Name two ways out.
@@ -1874,7 +1899,7 @@ for (name, reported), value, deviation in zip(names, mean, spread, strict=True):
 # workable ways out. An answer that says 2^24 + 1 or "when the step exceeds 1" counts as right.*
 
 # %% [markdown]
-# ### Question 2: what are subnormals for?
+# ### Question 2 (2 points): what are subnormals for?
 #
 # Some chips treat subnormal numbers as zero ("flush to zero"). For e3m4, how many of the positive values would be
 # lost, and what would then be the distance from 0 to the smallest positive value, compared with the next step after
@@ -1892,22 +1917,21 @@ for (name, reported), value, deviation in zip(names, mean, spread, strict=True):
 # what becomes of small differences or small numbers.*
 
 # %% [markdown]
-# ### Question 3: float or fixed?
+# ### Question 3 (2 points): float or fixed?
 #
-# You have 8 bits per number. Which of e4m3, e5m2 and fixed point would you take for (a) image pixels between 0 and 1
-# whose absolute error counts, (b) gradients whose sizes vary from $10^{-5}$ to 10, (c) a layer's weights, half of
-# which are smaller than a twentieth of the largest? Give a reason with a number for each.
+# You have 8 bits per number. Which of e4m3, e5m2 and fixed point meets the demand? Give the number that decides. (a)
+# Image pixels between 0 and 0.99: the largest *absolute* error must be at most 0.005. (b) Gradients whose sizes vary
+# from $10^{-4}$ to 10: the *relative* error of each must be at most 1/8, without a scale factor. (c) A layer's
+# weights, scaled so that the largest just fits, half of which are smaller than a twentieth of it: the *relative* error
+# must be at most 1/16 for all weights down to a hundredth of the largest.
 
 # %% [markdown] nbgrader={"grade_id": "why_float_or_fixed", "grade": true, "solution": true, "points": 2}
-# **Model answer.** (a) Fixed point: with the range $[-1, 1)$ it has a step of $2^{-7}$ everywhere, an error of at
-# most 0.004 (half of that without a sign bit); e4m3 has steps of $2^{-4}$ just below 1. (b) e5m2: the sizes span a
-# factor of $10^6$, about 20 powers of two; e5m2 has 30 normal ones (smallest $2^{-14} = 6 \cdot 10^{-5}$, subnormals
-# down to $1.5 \cdot 10^{-5}$), e4m3 only 14, from $2^{-6}$, so small gradients become zero. (A common scale factor
-# helps further: $10^{-5}$ is just below the smallest subnormal.) (c) e4m3 is a good choice: its 14 normal powers
-# cover everything from the largest weight down by a factor of 16,000, with a relative error of at most $2^{-4}$.
-# Fixed point with its range at the largest weight has 127 steps, so a weight at a twentieth is known to half a step
-# of about 6, 8 %, and smaller ones worse; it comes close, and wins if only the absolute error counts. A scale factor
-# may be needed for either.
+# **Model answer.** (a) Fixed point: with the range $[-1, 1)$ it has a step of $2^{-7}$ everywhere, an error of at most
+# half a step, 0.0039. e4m3 has steps of $2^{-4}$ just below 1, an error of up to 0.03; e5m2 of 0.06. (b) e5m2: its
+# normal values begin at $2^{-14} = 6 \cdot 10^{-5}$ and have a relative error of at most $2^{-3} = 1/8$. e4m3 is
+# normal only from $2^{-6} = 0.016$, and fixed point has one step for all. (c) e4m3: its 14 normal powers cover a
+# factor of 16,000 with a relative error of at most $2^{-4} = 1/16$. e5m2 has 1/8. Fixed point has 127 steps up to the
+# largest weight, so a weight at a twentieth of it is 6.35 steps: half a step is 8 %, and at a hundredth it is 39 %.
 #
-# *Marking: 1 point for fixed in (a) and e5m2 in (b), each with a number. 1 point for (c) with a sound argument about
-# relative error or range; both e4m3 and fixed point can be right there.*
+# *Marking: 1 point for fixed in (a) and e5m2 in (b), each with its number. 1 point for e4m3 in (c) with 1/16 against
+# the error of fixed point at a small weight.*
