@@ -55,7 +55,12 @@ def main(arguments):
     if not os.path.exists(PYTHON) or read(READY) != wanted:
         install()
         write(READY, wanted)
-    return subprocess.call([PYTHON, "-m", "autograder.cli", "--root", HERE] + command, env=environment())
+    process = subprocess.Popen([PYTHON, "-m", "autograder.cli", "--root", HERE] + command, env=environment())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the course got it, too, and ends in its own way
+            pass
 
 
 def course_command(arguments):
