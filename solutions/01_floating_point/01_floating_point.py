@@ -28,9 +28,13 @@
 #
 # Refused here: number formats from `course_utils`, `gfloat` and `ml_dtypes`, and torch's fake quantization.
 #
+# <details><summary>The sources</summary>
+#
 # **Sources.** "The Purdue lecture" is Yung-Hsiang Lu's on static quantization in *Computer Vision for Embedded Systems*
 # (Purdue University). "The ECE 209 report" is a students' project on the network YOLOv3 in small number formats
 # (B. Bednarski and M. Nicholas, course *AI on Chip*, 2020). Where one of them slips, the lab says so.
+#
+# </details>
 
 # %%
 import math
@@ -413,9 +417,13 @@ with check("float32_value"):
 bit_toggler.bit_toggler_demo(float32_value)
 
 # %% [markdown]
+# <details><summary>No buttons to be seen (on paper, in a viewer)?</summary>
+#
 # No buttons to be seen (on paper, in a viewer)? Here are four settings. From top to bottom: 0.1, which float32 can
 # only come near to; the smallest subnormal number of float16; 100000 in bfloat16, which keeps the range of float32
 # and only 7 bits of fraction; and 100000 in float16, which is infinite.
+#
+# </details>
 
 # %% tags=["explore"]
 bit_toggler.bit_toggler_still([(0.1, "float32"), (2.0**-24, "float16"), (1e5, "bfloat16"), (1e5, "float16")])
@@ -854,9 +862,13 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>And before it stops, it goes wrong</summary>
+#
 # And before it stops, it goes wrong. Between 16 and 32 the numbers of float16 lie $2^{-6} \approx 0.0156$ apart. 0.01
 # is more than half of this step, so each addition is rounded up to a whole one, and the line climbs too fast. From 32
 # on the step is twice as large, 0.01 is less than half of it, and nothing is added at all.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 4: all values of a minifloat
@@ -876,9 +888,13 @@ plt.show()
 #
 # The same for e3m4: bias 3, largest field in use 6, so the largest value is $(1 + 15/16) \cdot 2^{6-3} = 15.5$.
 #
+# <details><summary>For the curious: a slip in the ECE 209 report</summary>
+#
 # (The ECE 209 report says that the bias "is equal to half of the max representation of that number of bits". For three
 # bits that would be $7 / 2 = 3.5$. It is the half rounded down, 3. And only with that does the format end at 15.5, as
 # the report itself says later.)
+#
+# </details>
 
 
 # %% nbgrader={"grade_id": "minifloat_values", "solution": true}
@@ -1074,9 +1090,13 @@ number_line.number_line_still(((3, 4), (5, 2)), values=minifloat_values)
 # in $[0.5, 1)$); `torch.floor(torch.log2(x.abs()))` is another way; `2.0 ** k` works for a tensor `k` (`2 ** k` gives 0
 # where whole numbers `k` are negative). Ask yourself what each of them makes of $x = 0$.
 #
+# <details><summary>For the curious: slips in the ECE 209 report</summary>
+#
 # The ECE 209 report takes the logarithm of its input as it is (its algorithm 1, line 4). For a negative number that is
 # NaN, so take the size first. (Its line 7 also multiplies *the exponent* by each mantissa; meant is the power,
 # $2^k (1 + i/2^m)$. And its exponent has no lower end, so there are no subnormals.)
+#
+# </details>
 
 
 # %% nbgrader={"grade_id": "round_to_minifloat", "solution": true}
@@ -1778,12 +1798,16 @@ for n in (8, 6):
     print()
 
 # %% [markdown]
+# <details><summary>What to see in the table</summary>
+#
 # The best signal-to-noise ratio belongs to the splits whose normal range covers the bulk of the histogram with the most
 # mantissa bits. Too few exponent bits: the weights sit among the subnormals, on a coarse even grid. (That is why e1m6
 # and e2m5 agree: below 1 both are the same grid of steps 1/32.) Too many: powers that no weight needs, paid for with
 # digits that all of them need. Fixed point does well where its range ends near the largest weight: half the range is
 # half the step, and with each bit of range that no weight needs about 6 dB are lost. The share of correct answers
 # follows only roughly. The network forgives a lot, and among 1000 images differences of about one percent are chance.
+#
+# </details>
 
 # %% [markdown]
 # ## What the field reports
@@ -1819,6 +1843,8 @@ for name, e, m, dtype in (
     )
 
 # %% [markdown]
+# <details><summary>Why one line differs, and the report's accuracy test, for the curious</summary>
+#
 # One line differs, and for a reason. Torch's 8-bit type is called `float8_e4m3fn`: "fn" stands for *finite, with
 # NaN*. Its makers (P. Micikevicius and others, *FP8 Formats for Deep Learning*, 2022) gave up infinities and all NaNs
 # but one: with only four exponent bits, a whole exponent for them costs too much range. So the field 15 holds numbers
@@ -1829,6 +1855,8 @@ for name, e, m, dtype in (
 # bits with 3 exponent bits, and takes the mean squared error: 0.01191 with its own function, and 0.00494 with a
 # built-in function of TensorFlow. (It does not say which random distribution; an even one fits.) You have all the
 # parts to repeat it. The cell adds a variant whose mantissa is not allowed to carry into the next power of two.
+#
+# </details>
 
 
 # %% tags=["explore"]
@@ -1861,12 +1889,16 @@ for (name, reported), value, deviation in zip(names, mean, spread, strict=True):
     print(f"{name:44s} {reported:>9s}    {value:.5f} ± {deviation:.5f}")
 
 # %% [markdown]
+# <details><summary>Three lessons</summary>
+#
 # Three lessons. The published 0.01191 is worse than true rounding to nearest, by many times what chance would do (the
 # figure after ± is the standard deviation of one draw). It fits a function that lost the carry, like 3.97 → 3.875 in
 # exercise 5. The built-in function's 0.00494 is what an even grid over *twice* the range gives; over the range itself
 # an even grid such as fixed 5.3 is about four times better. And the report's finding that its minifloat is the worse
 # of the two holds for *these* data: numbers spread evenly up to the largest value are the best case for an even grid
 # and the worst for a float. You have just seen that the weights of a network look quite different.
+#
+# </details>
 
 # %% [markdown]
 # ## Recap
