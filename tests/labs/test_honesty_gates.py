@@ -10,8 +10,11 @@ from autograder.labs.lab import Lab, lab_names
 
 LABS = {name: Lab(name) for name in lab_names()}
 
-NOT_YET = [(lab, gate) for lab in LABS for gate in (shown_checks_catch, mutants_are_caught)]
-"""Gates that a lab is being mended for. `course gates` prints them all the same."""
+NOT_YET = {
+    shown_checks_catch: ["03_quantized_layer", "05_torch_fx", "06_yolo_minifloat"],
+    mutants_are_caught: lab_names(),
+}
+"""Labs that are being mended for a gate. `course gates` prints it all the same."""
 
 
 def test_there_are_labs():
@@ -22,7 +25,7 @@ def test_there_are_labs():
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
 @pytest.mark.parametrize("lab", LABS.values(), ids=LABS.keys())
 def test_gate(lab: Lab, gate, grader: Grader):
-    if (lab.name, gate) in NOT_YET:
+    if lab.name in NOT_YET.get(gate, ()):
         pytest.skip(f"{lab.name} does not hold {gate.__name__} yet")
     verdicts = list(gate(lab, grader))
     assert verdicts, "a gate that looked at nothing holds nothing"
