@@ -1,5 +1,5 @@
-# Mistake: looks at a only
-# Rule: infinities and NaN are refused with a ValueError
+# Mistake: looks at a only, and halves an infinite b for ever
+# Rule: no result within
 def add_float32(a, b):
     if not (math.isfinite(a)):
         raise ValueError(f"only finite numbers can be added here, not {a} and {b}")
