@@ -29,6 +29,9 @@ LEAST_LINES = 6
 LONGEST = 200_000
 """Letters of an answer that is compared: ten of the largest modules of `course_utils` have fewer."""
 
+SHOWN = 8
+"""Of the shared lines, how many are told."""
+
 MOSTLY = 0.75
 """The part of an answer's lines from which on it is named. Pastes have 78% to 100% (benchmarks/pasted.py)."""
 
@@ -51,6 +54,12 @@ class Copied:
 
     def __str__(self) -> str:
         return f"{self.exercise}: {self.share:.0%} of its lines stand in course_utils/{self.source}"
+
+    @property
+    def with_lines(self) -> str:
+        """The same with the first of the lines, as the report shows it."""
+        more = f" | ... {len(self.lines) - SHOWN} more" if len(self.lines) > SHOWN else ""
+        return f"{self}: {' | '.join(self.lines[:SHOWN])}{more}"
 
 
 def copied(lab: Lab, answers: Mapping[str, str], least: float = MOSTLY) -> list[Copied]:

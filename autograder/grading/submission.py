@@ -87,7 +87,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         if source is not None:
             answers.sources[wanted.id] = source
     answers.notes += _oddities(lab, cells, released)
-    answers.notes += [str(copy) for copy in copied(lab, answers.sources)]
+    answers.notes += [copy.with_lines for copy in copied(lab, answers.sources)]
     return answers
 
 

@@ -33,6 +33,7 @@ def test_a_paste_is_named_with_its_file_whatever_it_was_made_to_look_like(lab: L
     assert found.source == "numerics/rounding.py"
     assert "round_stochastic" in str(found) and found.share > 0.75
     assert len(found.lines) > 6
+    assert found.lines[0] in found.with_lines and found.with_lines.startswith(str(found))
 
 
 @pytest.mark.parametrize("name", lab_names())
