@@ -1188,7 +1188,7 @@ def coarse(value, word_length, exponent_bits):
 def quantize_network(model, images, convert=None, choose=None):
     """A copy of a network whose convolutions compute with minifloats.
 
-    For every nn.Conv2d of the copy, in blocks too:
+    For every nn.Conv2d of the copy, in blocks too, and derived classes count:
     weight: replaced by convert(weight, 8, e), with e = choose(weight, 8);
     bias, where there is one: replaced by convert(bias, 16, e), with e = choose(bias, 16);
     input: at every run, the tensor x that enters the convolution is replaced by convert(x, 8, e). This e is chosen
@@ -1409,20 +1409,20 @@ with check("quantize_network"):
         """Strided, grouped and nested convolutions, and layers that must stay. Converted tensors are twos."""
         torch.manual_seed(0)
         model = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2),
+            type("Mine", (nn.Conv2d,), {})(3, 6, 3, stride=2),  # a class of one's own, derived from nn.Conv2d
             nn.Sequential(nn.Sequential(nn.Conv2d(6, 6, 3, groups=6, padding=1)), nn.ReLU()),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(6, 2),
         )
         model = model.double().eval()
-        images, hooks = torch.rand(2, 3, 9, 9, dtype=torch.float64), []
+        images = torch.rand(2, 3, 9, 9, dtype=torch.float64)
 
         def convert(value, word_length, exponent_bits):
             return value * 0 + 2.0 if value.dim() > 1 else value
 
         network, formats = quantize_network(model, images, convert, lambda data, word_length: 3)
-        hooks = sum(len(m._forward_hooks) for m in network.modules())
+        hooks = max(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
         output = network(images)
         kept = [p.detach() for p in (*model[4].parameters(), model[1][0][0].bias)]
         return list(formats), output.detach(), kept, hooks
@@ -1460,6 +1460,12 @@ with check("quantize_network"):
         within=1e-9,
         given="a network with a grouped convolution and a linear layer, and a convert that answers 2.0",
         hint="what is done to the linear layer?",
+    )
+    expect(
+        hooks <= 1,
+        "no hook is left that only recorded",
+        got=f"{hooks} hooks on one layer of the result; converting an input needs one",
+        hint="what do the handles that you keep offer?",
     )
     made, ran = expect_returns(conversions_of_a_run, works)
     expect_equal(

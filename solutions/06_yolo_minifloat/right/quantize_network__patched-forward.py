@@ -2,7 +2,7 @@
 def quantize_network(model, images, convert=None, choose=None):
     convert, choose = convert or symbolic_convert, choose or search
     network = copy.deepcopy(model)
-    convolutions = [(n, m) for n, m in network.named_modules() if type(m) is nn.Conv2d]
+    convolutions = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     if network.training or not convolutions:
         raise ValueError("wants a model in eval mode, with convolutions")
     entered = {name: [] for name, _ in convolutions}
