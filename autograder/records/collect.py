@@ -260,7 +260,12 @@ def _folders(source: Source) -> tuple[str, ...]:
 def _people_start(notebooks: list[Source], lab: Lab, stem: str) -> tuple[int, list[str]]:
     """How many folders stand around those of the people; and if that is doubtful, what the person may be called."""
     paths = {_folders(source) for source in notebooks}
-    start = 0
+    levels = enumerate(zip(*paths, strict=False))
+    around = next((n for n, names in levels if len(set(names)) > 1), min(map(len, paths), default=0))
+    names = {path[around] for path in paths if path[around:]}
+    several = len([name for name in names if not _is_work(name, lab)]) > 1
+    # several people below the folders around all notebooks, if these hold none themselves
+    start = around if several and all(path[around:] for path in paths) else 0
     while paths and len({path[start] for path in paths if path[start:]}) == 1:  # one folder around all
         below = {path[start + 1] for path in paths if path[start + 1 :] and not _is_work(path[start + 1], lab)}
         if len(below) < 2:  # one person: which of the folders bears the name?

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Format:
         system: what writes such names.
         part: where they stand: a "folder" of the path, the "file", or the "path" of folders with / behind each.
         pattern: a regular expression for all of that part (of a path: for its beginning) with the fields ``name`` and
-            ``number`` (who), ``file`` (its own name), ``upload`` (later ones are larger), ``time`` and ``late``.
+            ``number`` (who), ``file`` (its own name), ``upload`` (later ones are larger), ``time`` (in UTC, if there
+            is a field ``utc``) and ``late``.
             A name that is written ``.+?`` may end at several places.
         times: how ``time`` is written, for strptime; without a zone, for none stands there.
         example: such a name, and what its fields are.
@@ -33,7 +34,7 @@ class Format:
 
 
 _MOODLE = r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)"
-_BRIGHTSPACE = r"(?P<number>\d+)-\d+ - (?P<name>.+?) - (?P<time>(?:(?! - ).)*\b\d{4}\b(?:(?! - ).)*)"  # in any language
+_BRIGHTSPACE = r"(?P<number>\d+)-\d+ - (?P<name>.+?) ?- (?P<time>(?:(?! - ).)*\b\d{4}\b(?:(?! - ).)*)"  # any language
 _BRIGHTSPACE_TIMES = ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M", "%b %d, %Y %H%M")
 _NUMBER = r"[1-9]\d*"  # as databases count
 
@@ -116,6 +117,17 @@ FORMATS = (
         r"submission_(?P<number>\d+)",
         example=("submission_271828", {"number": "271828"}),
     ),
+    Format(  # the folder "inbound" of an exchange, a folder for every time that somebody submits
+        "nbgrader",
+        "folder",
+        r"(?P<name>[^+]+)\+[^+]+\+(?P<time>\d{4}-\d\d-\d\d \d\d[:_]\d\d[:_]\d\d)(?:\.\d+)?"
+        r"(?: (?:(?P<utc>UTC)|[^+]+))?(?:\+.+)?",
+        ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H_%M_%S"),
+        example=(
+            "ada+02_lab+2026-10-05 12:00:00.000000 UTC+Zm9v",
+            {"name": "ada", "time": "2026-10-05 12:00:00", "utc": "UTC"},
+        ),
+    ),
     Format(  # the files of a class's folder in Google Drive; only where the file is the lab's, or the name is known
         "Google Classroom",
         "file",
@@ -134,7 +146,7 @@ class Reading:
     number: str = ""
     file: str = ""
     upload: int = 0
-    time: datetime | None = None  # without a zone
+    time: datetime | None = None  # without a zone, or in UTC
     late: bool = False
 
     @property
@@ -166,6 +178,8 @@ def _reading(form: Format, match: re.Match) -> Reading:
     fields["upload"] = int(fields.get("upload", 0))
     fields["late"] = "late" in fields
     fields["time"] = next(filter(None, (_time(fields.get("time"), written) for written in form.times)), None)
+    if fields.pop("utc", None) and fields["time"]:
+        fields["time"] = fields["time"].replace(tzinfo=UTC)
     return Reading(form, **fields)
 
 

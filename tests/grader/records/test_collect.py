@@ -8,7 +8,7 @@ import stat
 import struct
 import unicodedata
 import zipfile
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -94,6 +94,7 @@ def test_each_format_reads_its_example(form):
     assert said.upload == int(fields.get("upload", 0))
     assert said.late == ("late" in fields)
     assert (said.time is not None) == ("time" in fields)
+    assert (said.time is not None and said.time.tzinfo is UTC) == ("utc" in fields)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,25 @@ def test_times_in_names(text, part, time):
 # --- whole archives: what lies in them, and who is taken with which notebook
 
 ARCHIVES = {
+    "nbgrader, the folder inbound of an exchange": (
+        {
+            "inbound/ada+00_mini+2026-10-05 09:00:00.000000 UTC+Zm9v/00_mini.ipynb": "older",
+            "inbound/ada+00_mini+2026-10-12 08:00:00.000000 UTC+YmFy/00_mini.ipynb": "newer",
+            "inbound/bob+00_mini+2026-10-05 09_00_00.000000 UTC/00_mini.ipynb": "b",
+        },
+        {"ada": "newer", "bob": "b"},
+    ),
+    "two folders around those of the people": (
+        {f"OneDrive/Lab 2/{who}/00_mini.ipynb": who for who in ("ada", "bob", "cy")},
+        {"ada": "ada", "bob": "bob", "cy": "cy"},
+    ),
+    "Brightspace, without a space behind the name": (
+        {
+            "1-2 - Alan Turing- 5 October, 2026 1123/lab.ipynb": "older",
+            "1-2 - Alan Turing- 12 October, 2026 923/lab.ipynb": "newer",
+        },
+        {"Alan Turing_1": "newer"},
+    ),
     "Canvas": (
         {
             "lovelaceada_4711_999_00_mini.ipynb": "older",
