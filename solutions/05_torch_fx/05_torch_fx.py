@@ -369,11 +369,12 @@ def replace_layers(graph_module, kinds, make):
     """A copy of a traced network with some of its layers replaced.
 
     Args:
-        graph_module: torch.fx.GraphModule. It is not changed, nor are its layers.
+        graph_module: torch.fx.GraphModule, as symbolic_trace returns it: each layer has one target in it. It is not
+            changed, nor are its layers.
         kinds: a class of layers, or a tuple of classes; subclasses count.
-        make: function that takes a layer (of the copy) and returns the nn.Module that is to be called instead. It is
-            called once for each layer of these kinds that the graph calls, however often the graph calls it, in the
-            order of the first calls; never for what it returned itself.
+        make: function that takes a layer (of the copy) and returns the nn.Module that is to be called instead, as it
+            is, in its own mode. It is called once for each layer of these kinds that the graph calls, however often the
+            graph calls it, in the order of the first calls; never for what it returned itself.
 
     Returns:
         A new torch.fx.GraphModule, which shares no layer and no tensor with graph_module. Layers of other kinds stay
@@ -397,25 +398,29 @@ with check("replace_layers"):
     def replaced(name, seed, kinds, x):
         """Doubles what the layers of some kinds return, and tells what came of it."""
         graph = symbolic_trace(filled(NETWORKS[name](), seed))
-        expected, order = graph(x).detach(), []
+        expected, order, made = graph(x).detach(), [], []
         before = state_of(graph.train())
 
         def make(layer):
             order.append([type(layer).__name__, float(layer.weight.detach().sum())])
-            return Doubled(layer)
+            made.append(Doubled(layer))
+            made[-1].training = len(made) % 2 == 0  # in eval mode and in training mode by turns
+            return made[-1]
 
         new = replace_layers(graph, KINDS[kinds], make)
         states = before, state_of(graph)
-        graph.eval()
         is_graph = isinstance(new, torch.fx.GraphModule) and new is not graph
         calls = [node.target for node in new.graph.nodes if node.op == "call_module"] if is_graph else []
         layers = [type(new.get_submodule(target)).__name__ for target in calls]
+        modes = [layer.training for layer in made], [i % 2 == 1 for i in range(len(made))]
+        stays = all(new.get_submodule(t).training for t in calls if not isinstance(new.get_submodule(t), Doubled))
+        graph.eval()
         after = new.eval()(x).detach()
         with torch.no_grad():
             for p in new.parameters():
                 p.zero_()
         zeroed = new(x).detach()
-        return is_graph, layers, order, [expected, after, zeroed, graph(x).detach()], states
+        return is_graph, layers, order, [expected, after, zeroed, graph(x).detach()], states, (*modes, stays)
 
     @probe
     def replaced_by_its_kind(name, seed, x):
@@ -436,7 +441,7 @@ with check("replace_layers"):
         given = f"{name}, kinds={kinds}, make=Doubled"
         rule = "every called layer of the kinds is replaced by make(layer), in blocks too; the others stay"
         hint = "a node's target is the path of its layer: get_submodule and set_submodule take it"
-        is_graph, layers, order, outputs, states = expect_returns(
+        is_graph, layers, order, outputs, states, modes = expect_returns(
             lambda: replaced(name, seed, kinds, x), rule, given=given, hint=hint
         )
         expect(is_graph, "the result is a new GraphModule", given=given, hint="change a copy, and return it")
@@ -451,6 +456,14 @@ with check("replace_layers"):
             given=given,
             hint="does your comparison of types take a class, a tuple, and subclasses?" if kinds == "any" else hint,
         )
+        expect_equal(
+            modes[0],
+            modes[1],
+            "what make returns is called as it is, in its own mode",
+            given=f"{given}; a network in training mode; what make returns is in eval and training mode by turns",
+            hint="who changes the mode of a layer?",
+        )
+        expect(modes[2], "layers of other kinds stay as they are", given=given, got="one is in another mode")
         expect_unchanged(
             *states, "the graph module that comes in is not changed", hint="which of its objects does the copy share?"
         )
@@ -742,6 +755,13 @@ with check("fuse_conv_bn"):
         x = torch.randn(2, 4, 9, 9, generator=g, dtype=torch.float64)
         look(settings, drawn(settings, bias, affine, g), x, (0.001, 0.3)[number % 2])
 
+    # a norm that changes nothing: the numbers are the old ones, the tensors must be new
+    ones, zeros = torch.ones(3).double(), torch.zeros(3).double()
+    nothing = {"mean": zeros, "var": ones, "gamma": ones, "beta": zeros}
+    for bias in (False, True):
+        settings = {"in_channels": 2, "out_channels": 3, "kernel_size": 1, "bias": bias}
+        look(settings, drawn(settings, bias, True, g) | nothing, torch.ones(1, 2, 2, 2).double(), 0.0)
+
     @probe
     def fuse_of(training, statistics, channels):
         bn = nn.BatchNorm2d(channels, track_running_stats=statistics).train(training)
@@ -809,7 +829,8 @@ def fold_batch_norms(graph_module, fuse):
     elsewhere. All others stay.
 
     Args:
-        graph_module: torch.fx.GraphModule in eval mode. It is not changed, nor are its layers.
+        graph_module: torch.fx.GraphModule in eval mode, as symbolic_trace returns it: each layer has one target in it.
+            Its norms are called with their input as in norm(x). It is not changed, nor are its layers.
         fuse: function that takes an nn.Conv2d and an nn.BatchNorm2d and returns the layer that replaces both.
 
     Returns:
@@ -862,7 +883,7 @@ with check("fold_batch_norms"):
         class Network(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.conv, self.other, self.third = (nn.Conv2d(3, 3, 1) for _ in range(3))
+                self.conv, self.other, self.third, self.conv2 = (nn.Conv2d(3, 3, 1) for _ in range(4))
                 self.norm, self.norm2 = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
                 self.block = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))
                 self.deep = nn.Sequential(nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))))
@@ -967,6 +988,8 @@ with check("fold_batch_norms"):
         ("(lambda y: (norm(y), y))(conv(x))", [], elsewhere, "the output is a user, too", ["norm"]),
         ("norm(conv(x)) * conv.weight", [], "a convolution whose weight is read elsewhere is not folded",
          "a get_attr node's target begins with the layer's path and a dot", ["norm"]),
+        ("norm(conv(x)) * conv2.weight.mean()", ["conv"], "only who reads its own weight or bias keeps a convolution",
+         "compare whole names, up to the dot", []),
         ("norm(other(norm(conv(x)).abs()))", ["conv", "other"], both, "erase nodes; layers go at the end", []),
         ("norm(other(norm(x)))", ["other"], both, "the norm's other call stays", ["norm"]),
         ("Tangle", ["stem.0", "last"], right_after, "stem.0 and stem.1; last and last_norm",
@@ -1058,7 +1081,7 @@ def quantize_with_fx(model, batches):
 
     Args:
         model: nn.Module that can be traced, in eval mode. It is not changed; its layers get no new attributes.
-        batches: list of input tensors to calibrate with, at least one; all of them are used.
+        batches: list of input tensors to calibrate with, at least one, of one size of images; all of them are used.
 
     Returns:
         The quantized network, a torch.fx.GraphModule. It takes and returns float tensors.
@@ -1174,6 +1197,7 @@ with check("quantize_with_fx"):
         ([down, middle, up], "three batches, the smallest values in the first, the largest in the last"),
         ([middle, down, up], "three batches, the smallest values in the second, the largest in the last"),
         ([up, down, middle], "three batches, the largest values in the first, the smallest in the second"),
+        ([middle] * 40 + [down, up], "42 batches, the smallest values in the last but one, the largest in the last"),
     ):
         look(0, batches, given)
 
@@ -1346,9 +1370,9 @@ class FakeQuantize(torch.autograd.Function):
         quant_min, quant_max: whole numbers, the smallest and the largest code.
 
     and returns a tensor of x's shape and dtype: scale * (code - zero_point), with the nearest code there is. The
-    gradient with respect to x is the incoming one where the code, before it was clamped, lies in quant_min ..
-    quant_max, and 0 elsewhere. The other arguments have no gradient. Several calls may come before the first backward
-    pass: each keeps what its own needs.
+    gradient with respect to x is the incoming one, a tensor of finite numbers, where the code, before it was clamped,
+    lies in quant_min .. quant_max, and 0 elsewhere. The incoming one is not changed: others may need it. The other
+    arguments have no gradient. Several calls may come before the first backward pass: each keeps what its own needs.
     """
 
     @staticmethod
@@ -1372,12 +1396,12 @@ with check("fake_quantize"):
 
     @probe
     def quantized_with_gradient(x, incoming, *grid):
-        leaf = x.clone().requires_grad_()
+        leaf, before = x.clone().requires_grad_(), incoming.clone()
         y = FakeQuantize.apply(leaf, *grid)
         result = y.detach().clone()
         if y.requires_grad:
             y.backward(incoming)
-        unchanged = torch.equal(leaf.detach(), x)
+        unchanged = torch.equal(leaf.detach(), x), torch.equal(incoming, before)
         return result, torch.full_like(x, math.nan) if leaf.grad is None else leaf.grad, unchanged
 
     @probe
@@ -1413,7 +1437,9 @@ with check("fake_quantize"):
             expect_equal(
                 gradient[which], (incoming * inside)[which], rule, given=x[which], hint=f"{given}, backward: {hint}"
             )
-        expect(kept, "x itself is not changed", given=given, hint="avoid methods that end in _")
+        expect(kept[0], "x itself is not changed", given=given, hint="avoid methods that end in _")
+        rule = "the incoming gradient itself is not changed"
+        expect(kept[1], rule, given=given, hint="an assignment to a part of a tensor changes it, too")
 
     x = torch.tensor([-2.2, -1.26, -1.25, -1.1, -0.3, 0.0, 0.2, 0.6, 0.9, 1.7, 2.5, 2.745, 2.75, 3.1, 1e12, -1e12])
     codes = [0, 0, 0, 0, 1, 2, 2, 3, 4, 5, 7, 7, 7, 7, 7, 0]
@@ -1710,6 +1736,8 @@ with check("quantized_forward"):
     look("Linear", linear, weight, bias, x, -1, 2, 2, [1.4, 1.0, 1])
     look("Linear", linear, weight, bias, x, -3.0, -1.0, 8, [1.4 / 127, 3 / 255, 255])
     look("Linear", linear, weight * 0, bias, x, 0, 0, 4, [1.0, 1.0, 0])
+    look("Linear", linear, weight, bias, x, 3.0, 3.0, 4, [1.4 / 7, 0.2, 0])
+    look("Linear", linear, weight, bias, x, -3.0, -3.0, 4, [1.4 / 7, 0.2, 15])
     look("Linear", linear, *(t.float() for t in (weight, bias, x)), 0.0, 3.0, 4, [1.4 / 7, 0.2, 0])
     look_at_layer({"stride": (2, 1), "padding": 1}, -1.2, 1.8, 4, [0.2, 6], True)
     look_at_layer({"groups": 2, "padding": "same"}, -1.325, 1.7, 3, [3.025 / 7, 3], False)
@@ -1731,6 +1759,35 @@ with check("quantized_forward"):
         given="nn.ConvTranspose2d",
         hint="ask for the layer's class, subclasses included",
     )  # fmt: skip
+
+    @probe
+    def scales_of_passes(num_bits, weights):
+        """The scales of the weight in passes of one layer, whose weight changes in between."""
+        layer, scales = nn.Linear(1, 1), []
+        before = sorted(vars(layer))
+
+        def stand_in(values, scale, zero_point, quant_min, quant_max):
+            if quant_min < 0:  # the weight's
+                scales.append(float(scale))
+            return values
+
+        for weight in weights:
+            with torch.no_grad():
+                layer.weight.fill_(weight)
+            quantized_forward(layer, torch.ones(1, 1), 0, 1, num_bits, stand_in)
+        return scales, before == sorted(vars(layer))
+
+    rule = "the weight's scale is taken from the current weights in every pass"
+    scales, clean = expect_returns(lambda: scales_of_passes(4, [7, 14, 0, 3.5]), rule, given="four passes of one layer")
+    expect_close(
+        scales,
+        [1.0, 2.0, 1.0, 0.5],
+        rule,
+        within=1e-6,
+        given="four passes of one layer with the weights 7, 14, 0, 3.5, 4 bits",
+        hint="what is kept from one pass to the next?",
+    )
+    expect(clean, "layer and x are not changed", got="the layer has new attributes", hint="the layer is only read")
 
     @probe
     def run_subclasses():

@@ -983,6 +983,7 @@ with check("search"):
             got=f"word lengths {sorted({bits for bits, _, _ in calls})}",
             hint="all of the data, as they are",
         )
+        expect(result is not None, rule, given=told, expected=expected, got=result, hint=hint)
         expect_type(result, int, "the result is a Python int", given=told, hint="a number of bits, nothing else")
         expect_equal(result, expected, rule, given=told, hint=hint)
         expect(unchanged, "data itself is not changed", given=told, hint="what writes into it?")
@@ -996,6 +997,9 @@ with check("search"):
     look(x[0], 16, [5.0, 4.0, 3.0, 3.5, 2.0, 6.0, 1.0], 7, least, "the upper end depends on word_length")
     look(x, 8, [3.0, 2.0, 1.0, 1.0, 2.0, 1.0], 3, fewest, "when do you replace the best so far?")
     look(x, 8, [1.0] * 6, 1, fewest, "when do you replace the best so far?")
+    look(x, 8, [math.inf] * 6, 1, fewest, "also if all of them are infinite: what is less than infinity?")
+    fine = [3.0, 2.0, 1 + 2.0**-30, 1.0, 1 + 2.0**-31, 2.0]
+    look(x.double(), 8, fine, 4, least, "differences that float64 tells apart, float32 not")
     many = torch.arange(30_000.0).view(3, 100, 100)
     look(many, 8, [6.0, 5.0, 4.0, 3.0, 1.0, 2.0], 5, least, "all of the data, however many")
     look(x, 3, [1.0], 1, least, "a word of 3 bits")
@@ -1009,6 +1013,10 @@ with check("search"):
         given="differences 5, 4, 1, 3, 2, 6, and a measure that is least where they are largest",
         hint="which names does the given line set?",
     )
+    large = torch.tensor([3e38, 3e38, 2e38])  # finite, but not their sum
+    rule = "large finite numbers are data like others"
+    found = expect_returns(lambda: search_among(large, 8, [0.0] * 20)[0], rule, given=large, hint="ask every element")
+    expect_equal(found, 1, rule, given=f"{large}; all differences are 0")
     ties = torch.zeros(2)  # every format holds 0: all differences are the same
     expect_equal(search_among(ties, 8, [0.0] * 20)[0], 1, fewest, given="data of zeros, which every format holds")
 
@@ -1192,12 +1200,14 @@ def quantize_network(model, images, convert=None, choose=None):
     weight: replaced by convert(weight, 8, e), with e = choose(weight, 8);
     bias, where there is one: replaced by convert(bias, 16, e), with e = choose(bias, 16);
     input: at every run, the tensor x that enters the convolution is replaced by convert(x, 8, e). This e is chosen
-        once: choose(everything that entered this convolution of the float network while it ran on images, 8).
+        once: choose(everything that entered this convolution of the float network while it ran on images, 8). Later
+        layers may write into that tensor (ReLU with inplace=True does); what counts is what it held when it entered.
     All other layers stay as they are. The result shares no parameter with the model, no hook is left that only
     recorded, and a run of it changes nothing in it.
 
     Args:
-        model: nn.Module in eval mode, each of whose convolutions runs once. It is not changed.
+        model: nn.Module in eval mode that contains convolutions (it is none itself), each of which runs once. It is not
+            changed, not even if it cannot run on images.
         images: float tensor (B, C, H, W), what the model takes; examples for choosing the inputs' splits.
         convert: function (value, word_length, exponent_bits) -> tensor; None means symbolic_convert.
         choose: function (data, word_length) -> exponent_bits; None means search.
@@ -1221,7 +1231,7 @@ def quantize_network(model, images, convert=None, choose=None):
 
     entered = {}
     handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: entered.update({name: inputs[0]}))
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: entered.update({name: inputs[0].clone()}))
         for name, layer in layers.items()
     ]
     formats = {}
@@ -1255,7 +1265,8 @@ def quantized_small(seed, images, x, touched):
 
     def choose(data, word_length):
         log.append([word_length, data.numel(), float(data.detach().abs().sum())])
-        return 1 + data.numel() % 5
+        converted = torch.equal(coarse(data, 16, 1), data)
+        return 6 if converted else 1 + data.numel() % 5
 
     result = quantize_network(model, images, convert, choose)
     states = before, state_of(model, images)
@@ -1344,7 +1355,8 @@ with check("quantize_network"):
                 {name: formats[name][kind] for name in sizes},
                 {name: 1 + size % 5 for name, size in sizes.items()},
                 rule,
-                given=f"{told}; (how many numbers): {sizes}; choose answers 1 + (how many numbers) % 5",
+                given=f"{told}; (how many numbers): {sizes}; choose answers 1 + (how many numbers) % 5, "
+                "and 6 for numbers that are converted already",
                 hint=hint,
             )
         expect(
@@ -1412,6 +1424,7 @@ with check("quantize_network"):
             type("Mine", (nn.Conv2d,), {})(3, 6, 3, stride=2),  # a class of one's own, derived from nn.Conv2d
             nn.Sequential(nn.Sequential(nn.Conv2d(6, 6, 3, groups=6, padding=1)), nn.ReLU()),
             nn.AdaptiveAvgPool2d(1),
+            nn.ConvTranspose2d(6, 6, 1),
             nn.Flatten(),
             nn.Linear(6, 2),
         )
@@ -1424,7 +1437,7 @@ with check("quantize_network"):
         network, formats = quantize_network(model, images, convert, lambda data, word_length: 3)
         hooks = max(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
         output = network(images)
-        kept = [p.detach() for p in (*model[4].parameters(), model[1][0][0].bias)]
+        kept = [p.detach() for p in (*model[5].parameters(), *model[3].parameters(), model[1][0][0].bias)]
         return list(formats), output.detach(), kept, hooks
 
     @probe
@@ -1444,22 +1457,23 @@ with check("quantize_network"):
         return sorted(before), sorted(calls[made:])
 
     works = "a network with blocks in blocks, stride and groups is quantized"
-    names, output, (weight, linear_bias, bias), hooks = expect_returns(others, works)
+    names, output, (weight, linear_bias, up, up_bias, bias), hooks = expect_returns(others, works)
     expect_equal(
         sorted(names),
         ["0", "1.0.0"],
         "formats has an entry for every nn.Conv2d, by its name in named_modules(), and no others",
-        given="a network with blocks in blocks, and a linear layer",
+        given="a network with blocks in blocks, a transposed convolution and a linear layer",
+        hint="of which class are the layers that count?",
     )
     plane = functional.conv2d(torch.full((2, 6, 4, 4), 2.0), torch.full((6, 1, 3, 3), 2.0), None, padding=1, groups=6)
     plane = (plane.double() + bias.view(1, 6, 1, 1)).relu().mean((2, 3))
     expect_close(
         output,
-        plane @ weight.T + linear_bias,
+        (plane @ up[:, :, 0, 0] + up_bias) @ weight.T + linear_bias,
         "stride, padding and groups stay, and so do all layers that are no nn.Conv2d",
         within=1e-9,
-        given="a network with a grouped convolution and a linear layer, and a convert that answers 2.0",
-        hint="what is done to the linear layer?",
+        given="a network with a grouped convolution, a transposed one and a linear layer; convert answers 2.0",
+        hint="what is done to the layers behind the convolutions?",
     )
     expect(
         hooks <= 1,
@@ -1475,6 +1489,53 @@ with check("quantize_network"):
         given="Small on one image of 6 x 6: (shape, word length, e) of all calls of convert",
         hint="weights and biases are converted beforehand; are there hooks left from recording?",
     )
+
+    @probe
+    def entered_before_writing():
+        """What choose is handed where a later layer writes into a convolution's input: the least number in it."""
+
+        class Residual(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stem, self.conv, self.act = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True)
+
+            def forward(self, x):
+                x = self.stem(x)
+                y = self.conv(x)
+                return y + self.act(x)
+
+        model, least = Residual().eval(), []
+        with torch.no_grad():
+            for p in model.parameters():
+                p.fill_(-1.0)
+        images = torch.full((1, 1, 3, 3), 4.0)
+        quantize_network(model, images, coarse, lambda data, _: least.append(float(data.min())) or 2)
+        return -5.0 in least
+
+    rule = "what counts is what an input held when it entered, whatever later layers write into it"
+    expect(
+        expect_returns(entered_before_writing, works),
+        rule,
+        given="a residual block: -x - 1 enters a convolution, then ReLU(inplace=True) writes into it; images of 4.0",
+        got="choose was never handed -5.0",
+        hint="what do you keep of the input: the tensor that others write into?",
+    )
+
+    @probe
+    def left_after_an_error():
+        """The states of a model before and after it could not run on its images."""
+        model = filled(Small(), 0)
+        before = state_of(model)
+        try:
+            quantize_network(model, torch.zeros(1, 2, 4, 4).double(), coarse, lambda data, word_length: 2)
+        except Exception:
+            return before, state_of(model)
+
+    states = left_after_an_error()
+    given = "Small, and images of two channels, on which it cannot run"
+    expect(states is not None, "what the model raises while it runs is passed on", given=given)
+    rule = "the model itself is not changed, not even if it cannot run"
+    expect_unchanged(*states, rule, hint="which hooks are where, and who takes them away if the run ends early?")
 
     @probe
     def refusals():
