@@ -128,6 +128,82 @@ def expect_grid(x, q, scale, zero, low, high, num_bits, facts):
     )
 
 
+def expect_symmetric(x, result, num_bits):
+    """The rules of a symmetric grid and of the codes of x on it."""
+    q, scalefactor, zeropoint = result
+    levels = 2 ** (num_bits - 1) - 1
+    expected = float(x.abs().max()) / levels
+    expect_close(
+        scalefactor,
+        expected,
+        "scalefactor is max|x| / (2^(num_bits-1) - 1)",
+        within=expected * 2**-20,
+        given=f"x from {float(x.min()):.6g} to {float(x.max()):.6g}, {num_bits} bits",
+        hint="127 steps on each side at 8 bits, and the largest value by size, whatever its sign",
+    )
+    expect_equal(zeropoint, 0, "zeropoint is 0", hint="codes carry a sign here, so nothing is added")
+    types = "q is a float32 tensor, scalefactor a Python float and zeropoint the int 0"
+    expect_type(q, torch.float32, types, hint="keep the codes in floats here")
+    expect_type(scalefactor, float, types, hint=".item() turns a one-element tensor into a number")
+    expect_type(zeropoint, int, types, hint="0, not 0.0")
+    expect_equal(
+        q,
+        q.double().round().clamp(-levels, levels),
+        "codes are whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1",
+        given=x,
+        hint="a signed range, as wide to the left as to the right",
+    )
+    expect_close(
+        scalefactor * q.double(),
+        x,
+        "every value comes back within half a step",
+        within=scalefactor * (0.5 + slack(num_bits)),
+        given=x,
+        hint="round to nearest; negative values too",
+    )
+
+
+def expect_channels(quantize_per_channel, w, axis, num_bits):
+    """The rules of quantize_per_channel for one tensor, which does not change."""
+    facts = f"w of shape {tuple(w.shape)}, {w.dtype}, axis {axis}, {num_bits} bits"
+    before = w.clone()
+    rule = "axis says which dimension counts the channels, from the end if negative"
+    hint = "reduce over all dimensions but this one; where does -1 point?"
+    result = expect_returns(lambda: quantize_per_channel(w, axis, num_bits), rule, given=facts, hint=hint)
+    q, scalefactors, zeropoints = result
+    expect_equal(w, before, "w itself is not changed", given=facts, hint="avoid methods that end in _ on w")
+    shape = [1] * w.dim()
+    shape[axis] = w.shape[axis]
+    got = f"shapes {tuple(scalefactors.shape)} and {tuple(zeropoints.shape)}"
+    wanted = f"shapes {tuple(shape)} and {tuple(shape)}"
+    expect(got == wanted, rule, given=facts, expected=wanted, got=got, hint=hint)
+    rule = "q and scalefactors are float32 tensors, and q has w's shape"
+    expect_type(
+        q, torch.float32, rule, shape=w.shape, given=facts, hint="convert w first; was it transposed on the way?"
+    )
+    expect_type(scalefactors, torch.float32, rule, given=facts, hint="convert w first")
+    rows = w.double().movedim(axis, 0).reshape(w.shape[axis], -1)
+    low, high = rows.amin(1).clamp(max=0).reshape(shape), rows.amax(1).clamp(min=0).reshape(shape)
+    high = torch.where(low == high, 2.0**num_bits - 1, high)  # all zeros: scale factor 1, zero point 0
+    expect_close(
+        scalefactors,
+        (high - low) / (2**num_bits - 1),
+        "each channel has the scale factor of its own range, widened to contain 0",
+        within=(high - low) / (2**num_bits - 1) * 2**-20,
+        given=facts,
+        hint="minimum and maximum over all dimensions except axis; a channel may lie wholly above or below 0",
+    )
+    expect_close(
+        zeropoints,
+        -low / scalefactors.double(),
+        "each channel has the zero point of its own range",
+        within=0.5 + slack(num_bits),
+        given=facts,
+        hint="round(-min / scalefactor), channel by channel",
+    )
+    expect_grid(w, q, scalefactors, zeropoints, low, high, num_bits, facts)
+
+
 def expect_measure(measure, x, y, expected, within, rule, facts, hint):
     """measure(x, y) is a Python float, right to nearly all digits of float64, and changes neither x nor y."""
     before = x.clone(), y.clone()
@@ -226,6 +302,7 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     """Maps real numbers to codes 0 .. 2^num_bits - 1 on a uniform grid that contains 0.
 
     The range is [min_val, max_val], where None means the minimum or maximum of x, and then widened to contain 0.
+    Unless it has width 0, it is 1e-30 to 3e38 wide.
 
     Args:
         x: tensor of any shape, float16, float32 or float64, also a transposed one (not contiguous). It is not changed.
@@ -309,12 +386,11 @@ with check("quantize_tensor"):
         given=x,
         hint="divide, round to nearest, then add the zero point",
     )
-    x = torch.tensor([-100.0, -3.5, 6.5, 100.0])
+    x = torch.tensor([-1e30, -1.3e10, -1e9, -3.5, 6.5, 1e9, 1.3e10, 1e30])
     saturates = "a value outside the range saturates at code 0 or 2^num_bits - 1"
-    expect_equal(
-        quantize_tensor(x, -3.0, 6.0)[0], [0, 0, 255, 255], saturates, given=x, hint="after the zero point was added"
-    )
-    expect_equal(quantize_tensor(x, -3.0, 6.0, 4)[0], [0, 0, 15, 15], saturates, given=x, hint="num_bits is 4 here")
+    hint = "after the zero point was added, and before any conversion to a short integer"
+    expect_equal(quantize_tensor(x, -3.0, 6.0)[0], [0] * 4 + [255] * 4, saturates, given=x, hint=hint)
+    expect_equal(quantize_tensor(x, -3.0, 6.0, 4)[0], [0] * 4 + [15] * 4, saturates, given=x, hint="num_bits is 4 here")
     rule = "the range is widened to contain 0"
     hint = "0 is the smallest or the largest value if x has none on that side"
     for values, width, code_of_0 in (([1.0, 5.0], 5, 0), ([-5.0, -1.0], 5, 15)):
@@ -367,10 +443,11 @@ with check("quantize_tensor"):
             again, q, "grid points are mapped to themselves", given=q, hint="with the same range, so same grid"
         )
     ### BEGIN HIDDEN TESTS
-    for num_bits in (1, 3, 4, 7, 8, 12, 16):
+    sizes = ((400,), (8, 50), (4, 2, 50), (2, 5, 4, 10), (2, 2, 2, 5, 10), (2, 200), (1, 400))
+    for num_bits, size in zip((1, 3, 4, 7, 8, 12, 16), sizes, strict=True):
         levels = 2**num_bits - 1
         for shift in (0.0, 4.0, -4.0, 12.0, -20.0):
-            x = torch.randn(4, 2, 50, generator=g) * 3 + shift
+            x = torch.randn(size, generator=g) * 3 + shift
             before = x.clone()
             q, scalefactor, zeropoint = quantize_tensor(x, num_bits=num_bits)
             expect_equal(x, before, "x itself is not changed", hint="avoid methods that end in _, such as clamp_")
@@ -400,7 +477,7 @@ with check("quantize_tensor"):
         (
             "NaN is refused with a ValueError",
             "look at x itself: a given range does not help NaN",
-            (([1.0, nan],), ([[nan], [1.0]], -1.0, 1.0)),
+            (([1.0, nan],), ([[nan], [1.0]], -1.0, 1.0), ([nan, 0.0], 0.0, 0.0)),
         ),
         (
             "an empty x needs both bounds: without them a ValueError, with them an empty q",
@@ -412,7 +489,7 @@ with check("quantize_tensor"):
             "look at the two bounds when both are known, whether given or taken from x",
             (
                 *(([0.0, 1.0], -inf), ([0.0, 1.0], None, inf), ([0.0, 1.0], nan, 1.0), ([0.0, 1.0], None, nan)),
-                *(([0.0, inf],), ([-inf, 1.0],), ([0.0, inf], -1.0), ([0.0, -inf], None, 1.0)),
+                *(([0.0, inf],), ([-inf, 1.0],), ([0.0, inf], -1.0), ([0.0, -inf], None, 1.0), ([], -inf, 1.0)),
             ),
         ),
         (
@@ -420,7 +497,7 @@ with check("quantize_tensor"):
             "compare before you widen the range: widening can hide the mistake",
             (
                 *(([0.0, 1.0], 1.0, -1.0), ([0.0, 1.0], 3.0, 2.0), ([0.0, 1.0], -2.0, -3.0)),
-                *(([0.0, 1.0], 1.5), ([1.0, 2.0], None, 0.5)),
+                *(([0.0, 1.0], 1.5), ([1.0, 2.0], None, 0.5), ([], 2.0, 1.0)),
             ),
         ),
         (
@@ -449,6 +526,8 @@ with check("quantize_tensor"):
         lambda: quantize_tensor(torch.ones(1), 1.0, 1.0), rule, given="both 1.0", hint="greater only"
     )
     expect_grid(torch.ones(1), *result, 0.0, 1.0, 8, "min_val=1.0, max_val=1.0")
+    result = quantize_tensor(-torch.ones(1), -1.0, -1.0)
+    expect_grid(-torch.ones(1), *result, -1.0, 0.0, 8, "min_val=-1.0, max_val=-1.0")
     rule = "an infinite value saturates if its bound is given"
     for values, bounds, expected in (
         ([-inf, 0.0, inf], (-3.0, 6.0), [0, 85, 255]),
@@ -476,6 +555,10 @@ with check("quantize_tensor"):
         hint = "only a width of exactly 0 is special; no threshold like 1e-8"
         back = scalefactor * (q.double() - zeropoint)
         expect_close(back, x, rule, within=abs(constant) * 2**-20, given=x, hint=hint)
+    x = torch.tensor([1e38, 1e38, 1e38, 1e38])
+    rule = "every finite x has a range, also one whose sum is infinite"
+    result = expect_returns(lambda: quantize_tensor(x), rule, given=x, hint="look at the bounds, or at each element")
+    expect_grid(x, *result, 0.0, float(x[0]), 8, "four times 1e38, 8 bits")
     rule = "x may have any shape, and lie in memory in any order"
     got = expect_returns(lambda: quantize_tensor(torch.tensor(2.5))[0], rule, given="tensor(2.5)", hint="a shape ()")
     expect_equal(got, torch.tensor(255.0), rule, given="tensor(2.5)", hint="a single number has the shape ()")
@@ -484,7 +567,8 @@ with check("quantize_tensor"):
     expect_equal(got, [[0, 153], [51, 204], [102, 255]], rule, given="a transposed tensor", hint="the shape stays")
     rule = "a range of width 0 gives scalefactor 1.0, zeropoint 0 and codes 0"
     hint = "data that are all zeros, or the bounds 0 and 0: there is one value left, and no width to divide by"
-    for x, bounds in ((torch.zeros(2, 3), ()), (torch.tensor([5.0, -3.0, 0.0]), (0.0, 0.0))):
+    wide = torch.zeros(2, 3, dtype=torch.float64)
+    for x, bounds in ((wide, ()), (wide.half(), ()), (torch.tensor([5.0, -inf, 0.0]), (0, 0))):
         facts = f"x = {x.tolist()}, bounds {bounds}"
         q, scalefactor, zeropoint = expect_returns(
             lambda x=x, bounds=bounds: quantize_tensor(x, *bounds), rule, given=facts, hint=hint
@@ -548,7 +632,8 @@ def dequantize_tensor(q, scalefactor, zeropoint):
     """Turns codes back into real numbers: scalefactor * (q - zeropoint).
 
     Args:
-        q: tensor of whole numbers of any shape; float32, uint8, int8, int16, int32 or int64. It is not changed.
+        q: tensor of whole numbers of any shape; float32, uint8, int8, int16, int32 or int64. It is not changed. The
+            numbers, and those of zeropoint, are at most 2^24 in size: float32 holds them exactly.
         scalefactor: a number, or a float32 or float64 tensor that broadcasts against q.
         zeropoint: a number, or a tensor of any of q's dtypes that broadcasts against q.
 
@@ -613,7 +698,7 @@ def expect_real(q, scalefactor, zeropoint, rule, facts, hint):
     """q, which does not change, means scalefactor * (q - zeropoint) in float32."""
     before = q.clone()
     x = expect_returns(lambda: dequantize_tensor(q, scalefactor, zeropoint), rule, given=facts, hint=hint)
-    expected = torch.as_tensor(scalefactor).double() * (q.double() - torch.as_tensor(zeropoint).double())
+    expected = torch.as_tensor(scalefactor).double() * (before.double() - torch.as_tensor(zeropoint).double())
     expect_close(x, expected, rule, within=expected.abs() * 2**-20 + 1e-4, given=facts, hint=hint)
     expect(x.dtype == torch.float32, "the result is a float32 tensor", given=facts, got=x.dtype, hint="convert it")
     expect_equal(q, before, "q itself is not changed", given=facts, hint="avoid -= and methods that end in _ on q")
@@ -642,6 +727,23 @@ with check("dequantize_tensor"):
     for shape in ((), (0, 2), (1, 2, 1)):
         q = torch.full(shape, 7.0)
         expect_real(q, 0.5, 3, rule, f"shape {shape}", "q's shape stays")
+        half = torch.tensor(0.5, dtype=torch.float64)
+        expect_real(q, half, 3, rule, f"shape {shape}, a float64 scale factor", "float32 in the end")
+    rule = "q, scalefactor and zeropoint may each have a dtype of their own"
+    hint = "convert before the subtraction; torch's common dtype of two integer tensors may be too short"
+    for codes, zero in (
+        (torch.tensor([-(2**15), 7], dtype=torch.int16), torch.tensor(85, dtype=torch.uint8)),
+        (torch.tensor([0, 255], dtype=torch.uint8), torch.tensor(40000)),
+        (torch.tensor([127, -128], dtype=torch.int8), torch.tensor([-(2**15), 2**15 - 1], dtype=torch.int16)),
+        (torch.tensor([3.0, 2.0**24]), torch.tensor([85, 2], dtype=torch.int32)),
+    ):
+        for scale in (2, 0.5, torch.tensor([0.5, 2.0], dtype=torch.float64)):
+            facts = f"{codes.dtype} codes, {zero.dtype} zero point {zero.tolist()}, scale factor {scale}"
+            expect_real(codes, scale, zero, rule, facts, hint)
+    q, column = torch.arange(12, dtype=torch.uint8).reshape(2, 3, 2, 1), torch.tensor([0.5, 1.0, 2.0])
+    rule = "scalefactor and zeropoint may be tensors that broadcast against q"
+    hint = "leave the broadcasting to torch: their shapes say along which dimension they lie"
+    expect_real(q, column.reshape(1, 3, 1, 1), 5, rule, "q of shape (2, 3, 2, 1), scale factors (1, 3, 1, 1)", hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for dtype, (low, high) in ranges.items():
@@ -724,8 +826,10 @@ def quantize_symmetric(x, num_bits=8):
 
     Returns:
         A tuple (q, scalefactor, zeropoint), so that dequantize_tensor takes it as it is:
-        q: float32 tensor of x's shape, whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1.
-        scalefactor: Python float, max|x| / (2^(num_bits-1) - 1); 1.0 if x is all zeros.
+        q: float32 tensor of x's shape, whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1. A value halfway
+            between two codes may go to either, but -x always gets the codes -q.
+        scalefactor: Python float, max|x| / (2^(num_bits-1) - 1); 1.0 if x is all zeros. Otherwise max|x| is at least
+            1e-30, or the smallest float16 number.
         zeropoint: the int 0.
 
     Raises:
@@ -745,41 +849,6 @@ def quantize_symmetric(x, num_bits=8):
 
 
 # %% nbgrader={"grade_id": "check_quantize_symmetric", "grade": true, "points": 3}
-def expect_symmetric(x, result, num_bits):
-    """The rules of a symmetric grid and of the codes of x on it."""
-    q, scalefactor, zeropoint = result
-    levels = 2 ** (num_bits - 1) - 1
-    expected = float(x.abs().max()) / levels
-    expect_close(
-        scalefactor,
-        expected,
-        "scalefactor is max|x| / (2^(num_bits-1) - 1)",
-        within=expected * 2**-20,
-        given=f"x from {float(x.min()):.6g} to {float(x.max()):.6g}, {num_bits} bits",
-        hint="127 steps on each side at 8 bits, and the largest value by size, whatever its sign",
-    )
-    expect_equal(zeropoint, 0, "zeropoint is 0", hint="codes carry a sign here, so nothing is added")
-    types = "q is a float32 tensor, scalefactor a Python float and zeropoint the int 0"
-    expect_type(q, torch.float32, types, hint="keep the codes in floats here")
-    expect_type(scalefactor, float, types, hint=".item() turns a one-element tensor into a number")
-    expect_type(zeropoint, int, types, hint="0, not 0.0")
-    expect_equal(
-        q,
-        q.double().round().clamp(-levels, levels),
-        "codes are whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1",
-        given=x,
-        hint="a signed range, as wide to the left as to the right",
-    )
-    expect_close(
-        scalefactor * q.double(),
-        x,
-        "every value comes back within half a step",
-        within=scalefactor * (0.5 + slack(num_bits)),
-        given=x,
-        hint="round to nearest; negative values too",
-    )
-
-
 with check("quantize_symmetric"):
     x = torch.tensor([-2.54, -0.5, 0.0, 0.333, 1.0])
     result = quantize_symmetric(x)
@@ -832,13 +901,15 @@ with check("quantize_symmetric"):
 with check("quantize_symmetric"):
     rule = "an all-zero x gives scalefactor 1.0 and codes 0"
     hint = "max|x| is 0 here; do not divide by it"
-    q, scalefactor, zeropoint = expect_returns(lambda: quantize_symmetric(torch.zeros(3)), rule, hint=hint)
-    expect_equal(scalefactor, 1.0, rule, given="x all zeros", hint=hint)
-    expect_equal(q, torch.zeros(3), rule, given="x all zeros", hint=hint)
-    expect_equal(zeropoint, 0, "zeropoint is 0", given="x all zeros")
     types = "q is a float32 tensor, scalefactor a Python float and zeropoint the int 0"
-    expect_type(q, torch.float32, types, given="x all zeros", hint="keep the codes in floats here")
-    expect_type(scalefactor, float, types, given="x all zeros", hint="a number, no tensor")
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        x, facts = torch.zeros(3, dtype=dtype), f"x all zeros, {dtype}"
+        q, scalefactor, zeropoint = expect_returns(lambda x=x: quantize_symmetric(x), rule, given=facts, hint=hint)
+        expect_equal(scalefactor, 1.0, rule, given=facts, hint=hint)
+        expect_equal(q, torch.zeros(3), rule, given=facts, hint=hint)
+        expect_equal(zeropoint, 0, "zeropoint is 0", given=facts)
+        expect_type(q, torch.float32, types, given=facts, hint="here, too")
+        expect_type(scalefactor, float, types, given=facts, hint="a number, no tensor")
     bits_rule = "num_bits outside 2 .. 16 is refused with a ValueError"
     for num_bits in (1, 17, 0, -3):
         for values in ([0.5, -1.0], [0.0]):
@@ -878,9 +949,25 @@ with check("quantize_symmetric"):
     rule = "x may have any shape, and lie in memory in any order"
     got = expect_returns(lambda: quantize_symmetric(torch.tensor(-2.5))[0], rule, given="tensor(-2.5)")
     expect_equal(got, torch.tensor(-127.0), rule, given="tensor(-2.5)", hint="a single number has the shape ()")
-    x = torch.tensor([[1.0, 2.0], [-2.0, 0.5]]).T
+    for values, dtype in (
+        ([[3e38, 3e38], [-1e38, 0.0]], torch.float32),  # their sum is infinite
+        ([[3.0, -3.0], [1.1, -1.1]], torch.float32),  # theirs is 0
+        ([[-3.0, -2.0], [-1.1, -0.5]], torch.float16),
+        ([[2.0**-20, 2.0**-22], [0.0, -(2.0**-21)]], torch.float16),
+    ):
+        x = torch.tensor(values, dtype=dtype)
+        for num_bits in (8, 16):
+            rule = "every finite x is quantized by the same rules"
+            facts = f"x = {values}, {dtype}, {num_bits} bits"
+            result = expect_returns(lambda x=x, n=num_bits: quantize_symmetric(x, n), rule, given=facts)
+            expect_symmetric(x, result, num_bits)
+    x = torch.tensor([2.0, 1.0, -1.0])
+    q, rule = quantize_symmetric(x)[0], "-x gets the codes -q, halfway between two codes, too"
+    expect_equal(q[1], -q[2], rule, given=x, hint="1.0 lies 63.5 steps from 0; torch.round treats both signs alike")
+    rule = "x may have any shape, and lie in memory in any order"
+    x = torch.tensor([[1.1, 2.0], [-2.0, 0.5]]).T
     got = expect_returns(lambda: quantize_symmetric(x)[0], rule, given="a transposed tensor", hint=".view refuses it")
-    expect_equal(got, [[64, -127], [127, 32]], rule, given="a transposed tensor", hint="the shape stays")
+    expect_equal(got, [[70, -127], [127, 32]], rule, given="a transposed tensor", hint="the shape stays")
     ### BEGIN HIDDEN TESTS
     x = torch.randn(5, 7, generator=g)
     for part in (x.T, x[:, ::2]):
@@ -925,7 +1012,8 @@ with check("quantize_symmetric"):
 def quantize_per_channel(w, axis=0, num_bits=8):
     """Quantizes every slice of w along axis on a grid of its own, by the rules of quantize_tensor.
 
-    A channel's range is that of its values, widened to contain 0.
+    A channel's range is that of its values, widened to contain 0. It is at most 1e38 wide, and at least 1e-30 unless
+    the channel is all zeros.
 
     Args:
         w: tensor with at least one dimension, float16, float32 or float64, also a transposed one (not contiguous). It
@@ -965,46 +1053,6 @@ def quantize_per_channel(w, axis=0, num_bits=8):
 
 
 # %% nbgrader={"grade_id": "check_quantize_per_channel", "grade": true, "points": 4}
-def expect_channels(w, axis, num_bits):
-    """The rules of quantize_per_channel for one tensor, which does not change."""
-    facts = f"w of shape {tuple(w.shape)}, {w.dtype}, axis {axis}, {num_bits} bits"
-    before = w.clone()
-    rule = "axis says which dimension counts the channels, from the end if negative"
-    hint = "reduce over all dimensions but this one; where does -1 point?"
-    result = expect_returns(lambda: quantize_per_channel(w, axis, num_bits), rule, given=facts, hint=hint)
-    q, scalefactors, zeropoints = result
-    expect_equal(w, before, "w itself is not changed", given=facts, hint="avoid methods that end in _ on w")
-    shape = [1] * w.dim()
-    shape[axis] = w.shape[axis]
-    got = f"shapes {tuple(scalefactors.shape)} and {tuple(zeropoints.shape)}"
-    wanted = f"shapes {tuple(shape)} and {tuple(shape)}"
-    expect(got == wanted, rule, given=facts, expected=wanted, got=got, hint=hint)
-    rule = "q and scalefactors are float32 tensors, and q has w's shape"
-    expect_type(
-        q, torch.float32, rule, shape=w.shape, given=facts, hint="convert w first; was it transposed on the way?"
-    )
-    expect_type(scalefactors, torch.float32, rule, given=facts, hint="convert w first")
-    rows = w.double().movedim(axis, 0).reshape(w.shape[axis], -1)
-    low, high = rows.amin(1).clamp(max=0).reshape(shape), rows.amax(1).clamp(min=0).reshape(shape)
-    expect_close(
-        scalefactors,
-        (high - low) / (2**num_bits - 1),
-        "each channel has the scale factor of its own range, widened to contain 0",
-        within=(high - low) / (2**num_bits - 1) * 2**-20,
-        given=facts,
-        hint="minimum and maximum over all dimensions except axis; a channel may lie wholly above or below 0",
-    )
-    expect_close(
-        zeropoints,
-        -low / scalefactors.double(),
-        "each channel has the zero point of its own range",
-        within=0.5 + slack(num_bits),
-        given=facts,
-        hint="round(-min / scalefactor), channel by channel",
-    )
-    expect_grid(w, q, scalefactors, zeropoints, low, high, num_bits, facts)
-
-
 with check("quantize_per_channel"):
     w = torch.tensor([[-1.0, 0.5, 3.0], [-0.02, 0.0, 0.01]])
     result = quantize_per_channel(w, axis=0, num_bits=4)
@@ -1042,12 +1090,16 @@ with check("quantize_per_channel"):
             call, "num_bits may be any whole number from 1 to 16", given=f"num_bits={num_bits}", hint="both ends"
         )
     g = generator()
-    for axis, num_bits in ((0, 8), (1, 4), (2, 2), (-1, 8), (-3, 16), (-4, 1)):
-        w = torch.randn(6, 3, 5, 4, generator=g)
-        shape = [1] * 4
+    four, five = (6, 3, 5, 4), (2, 3, 1, 5, 2)
+    for size, axis, num_bits in (
+        *((four, 0, 8), (four, 1, 4), (four, 2, 2), (four, -1, 8), (four, -3, 16), (four, -4, 1)),
+        *(((4, 6, 3), 1, 8), ((1, 30), 0, 8), (five, -2, 8), (five, -5, 4), (five, 2, 8)),
+    ):
+        w = torch.randn(size, generator=g)
+        shape = [1] * len(size)
         shape[axis] = w.shape[axis]
         w = w * (0.1 + torch.rand(shape, generator=g)) + 2 * torch.randn(shape, generator=g)  # channels that differ
-        expect_channels(w, axis, num_bits)
+        expect_channels(quantize_per_channel, w, axis, num_bits)
     ### BEGIN HIDDEN TESTS
     for size in ((4, 6, 3), (7, 2), (2, 3, 2, 5, 2)):
         for axis in range(-len(size), len(size)):
@@ -1056,7 +1108,7 @@ with check("quantize_per_channel"):
                 shape = [1] * len(size)
                 shape[axis] = w.shape[axis]
                 w = w * (0.1 + torch.rand(shape, generator=g)) + 2 * torch.randn(shape, generator=g)
-                expect_channels(w, axis, num_bits)
+                expect_channels(quantize_per_channel, w, axis, num_bits)
     ### END HIDDEN TESTS
 
 
@@ -1109,6 +1161,13 @@ with check("quantize_per_channel"):
         back = scalefactors.double() * (q.double() - zeropoints.double())
         expect_close(back, w, rule, within=within, given=w, hint=hint)
         expect(w.dtype == dtype, "w itself is not changed", given=dtype, got=w.dtype)
+    sums = [[-1.0, 1.0], [0.0, 0.0], [1e-20, -3e-20], [5e37, 5e37]]  # two add up to 0, one nearly
+    for w, axis, num_bits in (
+        *((torch.zeros(2, 3), 0, 8), (torch.zeros(2, 3, dtype=torch.float64), 1, 8)),
+        *((torch.tensor(sums), 0, 8), (torch.tensor([sums[3]] * 8), 0, 8)),
+        *((-torch.rand(4, 50, generator=g).half(), 0, 16), (torch.randn(4, 50, generator=g).half(), 0, 16)),
+    ):
+        expect_channels(quantize_per_channel, w, axis, num_bits)
     rule = "w may lie in memory in any order"
     hint = "a transposed tensor refuses .view"
     w = torch.tensor([[-1.0, 3.0], [0.0, 7.5], [2.0, -7.5]]).T
@@ -1220,7 +1279,7 @@ with check("mse"):
 # %% nbgrader={"grade_id": "check_mse_edges", "grade": true, "points": 1}
 with check("mse"):
     shapes_rule = "tensors of different shapes are refused with a ValueError"
-    for shapes in (((4,), (4, 1)), ((3,), (1,)), ((2, 3), (3, 2)), ((), (1,))):
+    for shapes in (((4,), (4, 1)), ((3,), (1,)), ((2, 3), (3, 2)), ((), (1,)), ((1, 2, 3), (2, 3, 1))):
         expect_raises(
             ValueError,
             lambda shapes=shapes: mse(torch.zeros(shapes[0]), torch.zeros(shapes[1])),
@@ -1258,12 +1317,6 @@ with check("mse"):
         "[300, 1] and [-300, 1]",
         "float16 ends at 65504",
     )
-    rule = "integers are converted before the subtraction"
-    for dtype, a, b in ((torch.uint8, [10, 200], [20, 100]), (torch.int32, [2**31 - 1, 0], [-(2**31), 0])):
-        expected = sum((m - n) ** 2 for m, n in zip(a, b, strict=True)) / 2
-        x, y = torch.tensor(a, dtype=dtype), torch.tensor(b, dtype=dtype)
-        facts = f"{dtype} tensors {a} and {b}"
-        expect_measure(mse, x, y, expected, expected * 2**-20, rule, facts, "10 - 20 in uint8 is 246")
     rule = "small differences do not vanish: the squares are taken in float64"
     hint = "the square of 1e-30 is below the smallest float32 number"
     tiny = float(torch.tensor(1e-30))
@@ -1291,6 +1344,21 @@ with check("mse"):
     )
     x, y = torch.tensor([1 + 2.0**-40], dtype=torch.float64), torch.tensor([1.0])
     expect_measure(mse, x, y, 2.0**-80, (2.0**-80) * 2**-40, rule, "1 + 2^-40 in float64, 1 in float32", hint)
+    rule = "integers are converted before the subtraction"
+    for left, a, right, b in (
+        (torch.uint8, [10, 200], torch.uint8, [20, 100]),
+        (torch.int32, [2**31 - 1, 0], torch.int32, [-(2**31), 0]),
+        (torch.int64, [2**33, 2**24 + 1], torch.int64, [-(2**33), 2**24]),
+        (torch.int64, [2**24 + 1, 0], torch.float64, [2.0**24, 0.0]),
+        (torch.uint8, [200, 1], torch.int8, [-100, 1]),
+        (torch.int32, [70001, 0], torch.float16, [1.0, 0.5]),
+        (torch.int16, [5, -7], torch.int16, [5, -7]),
+    ):
+        expected = sum((m - n) ** 2 for m, n in zip(a, b, strict=True)) / 2
+        x, y = torch.tensor(a, dtype=left), torch.tensor(b, dtype=right)
+        hint = "10 - 20 in uint8 is 246; two dtypes meet in one that may be too short for both"
+        expect_measure(mse, x, y, expected, expected * 2**-40, rule, f"{left} {a} and {right} {b}", hint)
+        expect_measure(mse, y, x, expected, expected * 2**-40, rule, f"{right} {b} and {left} {a}", hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shapes in (((5,), ()), ((2, 3), (6,)), ((1, 4), (4,)), ((2, 2), (2, 2, 1)), ((0,), (1,))):
@@ -1397,10 +1465,13 @@ with check("sqnr_db"):
     hint = "ask whether the noise is 0 before you divide"
     expect_measure(sqnr_db, x, x, math.inf, 1e-9, rule, "y equal to x", hint)
     expect_measure(sqnr_db, zeros, zeros, math.inf, 1e-9, rule, "x and y all zeros", hint)
+    for t in (x, zeros):
+        expect_measure(sqnr_db, t, t.double(), math.inf, 1e-9, rule, f"{t.tolist()} in float32 and float64", hint)
+        expect_measure(sqnr_db, t.to(torch.int8), t, math.inf, 1e-9, rule, f"{t.tolist()} in int8 and float32", hint)
     rule = "noise without a signal gives -inf"
     expect_measure(sqnr_db, zeros, x, -math.inf, 1e-9, rule, "x all zeros, y not", "math.log10(0) raises; ask first")
     shapes_rule = "tensors of different shapes are refused with a ValueError"
-    for shapes in (((4,), (4, 1)), ((3,), (1,)), ((2, 3), (3, 2)), ((), (1,))):
+    for shapes in (((4,), (4, 1)), ((3,), (1,)), ((2, 3), (3, 2)), ((), (1,)), ((1, 2, 3), (2, 3, 1))):
         expect_raises(
             ValueError,
             lambda shapes=shapes: sqnr_db(torch.ones(shapes[0]), torch.zeros(shapes[1])),
@@ -1436,8 +1507,11 @@ with check("sqnr_db"):
         (torch.uint8, [30, 40], [30, 45]),
         (torch.float16, [480.0, 640.0], [480.0, 720.0]),
         (torch.int32, [3 * 2**29, 2**31 - 1], [3 * 2**29, -(2**31)]),
-        (torch.float64, [2.0, 2.0], [2.0, 2 + 2.0**-40]),
+        (torch.float64, [2.0, 2.0], [2.0, 2 + 2.0**-51]),
         (torch.float32, [1.0, 1.0], [1.0, 2.0**-30]),
+        (torch.float32, [-3.0, 0.0], [-3.0, 0.5]),
+        (torch.float32, [-3.0, 3.0], [-3.0, 3.5]),
+        (torch.int64, [0, 2**24 + 1], [0, 2**24]),
     ):
         signal, noise = sum(v * v for v in a), (a[1] - b[1]) ** 2
         x, y = torch.tensor(a, dtype=dtype), torch.tensor(b, dtype=dtype)
@@ -1450,8 +1524,11 @@ with check("sqnr_db"):
             1e-9,
             rule,
             facts,
-            "30 - 45 in uint8 is 241; float16 ends at 65504",
+            "30 - 45 in uint8 is 241; float16 ends at 65504; squares decide what is zero, not sums or maxima",
         )
+    x, y = torch.tensor([2**24 + 1]), torch.tensor([2.0**24], dtype=torch.float64)
+    expected, facts = 20 * math.log10(2**24 + 1), "x = [2^24 + 1] in int64, y = [2^24] in float64"
+    expect_measure(sqnr_db, x, y, expected, 1e-9, rule, facts, "float32 has 24 significant bits")
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shapes in (((5,), ()), ((2, 3), (6,)), ((1, 4), (4,)), ((2, 2), (2, 2, 1)), ((0,), (1,))):
@@ -1725,7 +1802,10 @@ def expect_unbiased(value, step, random, draws=DRAWS):
 
 
 with check("round_stochastic"):
-    for value, step in ((-0.3, 0.25), (0.3, 1.0), (2.9, 0.3), (-3.3, 2.5), (-20.9, 7.0), (0.01, 0.125)):
+    for value, step in (
+        *((-0.3, 0.25), (0.3, 1.0), (2.9, 0.3), (-3.3, 2.5), (-20.9, 7.0), (0.01, 0.125)),
+        *((0.004, 1.0), (-0.004, 1.0), (-300.3, 1.0)),
+    ):
         expect_unbiased(value, step, torch.Generator().manual_seed(0))
     x = torch.linspace(-4, 4, 2000).reshape(40, 50)
     first, same, other = (round_stochastic(x, 0.5, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8))
@@ -1753,6 +1833,9 @@ with check("round_stochastic"):
 
 
 # %% nbgrader={"grade_id": "check_round_stochastic_edges", "grade": true, "points": 1}
+ZERO_SEED = 34  # torch.rand of this seed is exactly 0 once within the first 400,000 numbers
+
+
 @probe
 def global_state_changes():
     """Whether a call draws from, or seeds, torch's global random state."""
@@ -1763,11 +1846,19 @@ def global_state_changes():
 
 with check("round_stochastic"):
     rule = "a multiple of step stays what it is"
-    for values, step in (([-1.0, -0.25, 0.0, 0.5, 0.75], 0.25), ([-6.0, 3.0, 300.0], 3)):
+    for values, step in (
+        *(([-1.0, -0.25, 0.0, 0.5, 0.75], 0.25), ([-6.0, 3.0, 300.0], 3)),
+        *(([2.0**20, -(2.0**20), 2.0**20 + 1], 1), ([2.0**127] * 4, 2.0**120)),
+    ):
         x = torch.tensor(values)
         for seed in range(20):
-            y = round_stochastic(x, step, torch.Generator().manual_seed(seed))
+            random = torch.Generator().manual_seed(seed)
+            y = expect_returns(lambda x=x, s=step, r=random: round_stochastic(x, s, r), rule, given=x)
             expect_equal(y, x, rule, given=x, hint="the probability of going up is 0 there")
+    x = torch.full((400_000,), 3.0)
+    y = round_stochastic(x, 1.0, torch.Generator().manual_seed(ZERO_SEED))
+    hint = "a random number may be exactly 0, and must not send a multiple up: < or <= ?"
+    expect_equal(y.unique(), [3.0], rule, given="400,000 times 3.0, step 1; the different results", hint=hint)
     step_rule = "a step that is not positive and finite is refused with a ValueError"
     for step in (0.0, -0.5, math.inf, math.nan):
         expect_raises(
@@ -1791,6 +1882,11 @@ with check("round_stochastic"):
         x = torch.full(shape, 1.5)
         y = expect_returns(lambda x=x: round_stochastic(x, 0.5, torch.Generator()), rule, given=f"shape {shape}")
         expect_equal(y, x, rule, given=f"shape {shape}", hint="the shape stays")
+    first, second = (torch.Generator().manual_seed(seed) for seed in (7, 8))
+    for g in (first, second):
+        round_stochastic(torch.zeros(0), 1.0, g)
+    a, b = (round_stochastic(torch.full((100,), 0.5), 1.0, g) for g in (first, second))
+    expect((a != b).any(), "another seed gives another result", given="after an empty x", hint="seed nothing")
     x = torch.arange(6.0).reshape(2, 3).T / 2
     y = expect_returns(lambda: round_stochastic(x, 0.5, torch.Generator()), rule, given="a transposed tensor")
     expect_equal(y, x, rule, given="a transposed tensor", hint=".view refuses it; the shape stays")
@@ -1806,14 +1902,22 @@ with check("round_stochastic"):
         within = 6 * 0.7 * 0.5 / math.sqrt(20_000)
         expect_close(y.double().mean(), 300.25, rule, within=within, given=dtype, hint=hint)
         expect(x.dtype == dtype, "x itself is not changed", given=dtype, got=x.dtype)
+    for dtype in (torch.float16, torch.float64):
+        y = round_stochastic(torch.zeros(0, 3, dtype=dtype), 0.5, torch.Generator())
+        expect_type(y, torch.float32, "the result is a float32 tensor of x's shape", given=f"empty, {dtype}")
     rule = "each element has a random number of its own"
-    y = round_stochastic(torch.full((3, 4, 1000), 0.5), 1.0, torch.Generator().manual_seed(2))
-    for dim in range(3):
+    y = round_stochastic(torch.full((3, 4, 10, 100), 0.5), 1.0, torch.Generator().manual_seed(2))
+    for dim in range(4):
         same = (y.double().movedim(dim, 0)[0] == y.double().movedim(dim, 0)[1]).double().mean()
         count = y.numel() // y.shape[dim]
         hint = "as many random numbers as elements; not one per row"
-        given = f"shape (3, 4, 1000), all 0.5, step 1; how often two neighbours along dimension {dim} agree"
+        given = f"shape (3, 4, 10, 100), all 0.5, step 1; how often two neighbours along dimension {dim} agree"
         expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint=hint)
+    y = round_stochastic(torch.full((40_000,), 0.5), 1.0, torch.Generator().manual_seed(3))
+    for apart in (2**n for n in range(15)):
+        given = f"40,000 times 0.5, step 1; how often two elements agree that are {apart} apart"
+        same, count = (y[apart:] == y[:-apart]).double().mean(), len(y) - apart
+        expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint="no number is used twice")
     rule = "the generator is the only source of randomness"
     expect(not global_state_changes(), rule, got="torch's global random state has changed", hint="seed nothing")
     ### BEGIN HIDDEN TESTS

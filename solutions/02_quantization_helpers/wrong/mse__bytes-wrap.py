@@ -1,5 +1,5 @@
 # Mistake: subtracts before it converts
-# Rule: integers are converted before the subtraction
+# Rule: the difference is taken in float64, too
 def mse(x, y):
     if x.shape != y.shape:
         raise ValueError("the shapes differ")

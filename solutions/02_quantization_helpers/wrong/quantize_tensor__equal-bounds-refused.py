@@ -12,7 +12,7 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     high = x.max().item() if max_val is None else float(max_val)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"the range [{low}, {high}] is not finite")
-    if low >= high and x.any():
+    if low >= high and (x.any() or not x.numel()):
         raise ValueError(f"min_val {low} is greater than max_val {high}")
 
     low, high = min(low, 0.0), max(high, 0.0)  # 0 must be on the grid
