@@ -109,8 +109,9 @@ def contents(labs: list[Lab], root: Path, wheel_url: str = "") -> dict[str, byte
     fixed = {path: _text(ROOT / path) for path in GUIDES if (ROOT / path).is_file()}
     fixed["start.py"] = _text(TEMPLATES / "start.py")
     pins = _pins(project)
-    notebooks = {lab.name: release_id(lab) for lab in labs}
-    label = _label(project["version"], installed, fixed, pins, notebooks, wheel_url)
+    unnamed = {**fixed, **_notebooks(labs, root, wheel_url)}  # all that is handed out, before it bears the name
+    unnamed |= {path.name: _text(path) for path in TEMPLATES.glob("*.jinja")}
+    label = _label(project["version"], installed, unnamed, pins, str(wheel.students_requirements(project)))
     wheel_name, wheel_content = wheel.write_wheel(project, label, installed)
     files = {
         **fixed,

@@ -148,8 +148,10 @@ def test_what_is_new_for_students_and_what_only_behind_the_scenes(mini: Lab, tmp
     assert "changed for students" in seen[0] and release_id(Lab(mini.name, mini.root)) in seen[0]
     assert len(set(folder.glob("*.whl")) - wheels) == 1 == len(list(folder.glob("*.whl"))), "the old one is gone"
     assert (folder / ".venv").is_dir(), "what it did not make stays"
+    (named,) = folder.glob("*.whl")
     mini.hints_path.write_text('[double]\nidea = "ask a friend"\nsteps = "return the sum"\n')
     assert made_again("# Mini", "# Mini")[0] == "00_mini: its hints changed"
+    assert named not in folder.glob("*.whl"), "the release is named anew whatever changes in it"
 
 
 def test_a_folder_of_something_else_is_left_alone(mini: Lab, tmp_path: Path) -> None:
