@@ -125,7 +125,14 @@ def test_the_start_page_is_made_anew(student: Student) -> None:
     assert told["version"] and told["codemirror_mode"], "else JupyterLab would call an untouched notebook changed"
 
 
-@pytest.mark.parametrize("name", ["01_floating_point", "03_quantized_layer", "06_yolo_minifloat"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("01_floating_point", marks=pytest.mark.slow),
+        "03_quantized_layer",  # the kit, the trained weights and the checks in one
+        pytest.param("06_yolo_minifloat", marks=pytest.mark.slow),
+    ],
+)
 def test_the_checks_of_a_lab_pass_from_the_wheel(student: Student, name: str) -> None:
     """One of each kind: numbers alone, a trained network, a detector."""
     untouched = student.answer(name)
@@ -134,7 +141,7 @@ def test_the_checks_of_a_lab_pass_from_the_wheel(student: Student, name: str) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", LABS)
+@pytest.mark.parametrize("name", [LABS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in LABS[1:])])
 def test_untouched_is_worth_nothing(student: Student, grader: Grader, name: str) -> None:
     graded = grader.grade(Submission.read("nobody", Lab(name), student.notebook(name).parent))
     assert graded.score == 0

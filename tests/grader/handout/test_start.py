@@ -116,7 +116,13 @@ def test_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0 and "First start" not in done.stdout, "it goes on with the environment that is there"
 
 
-@pytest.mark.parametrize("left", ["an empty folder", "no pip", "a Python that is gone", "not all installed"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "a Python that is gone",
+        *(pytest.param(left, marks=pytest.mark.slow) for left in ("an empty folder", "no pip", "not all installed")),
+    ],
+)
 def test_a_half_finished_installation_goes_on(tmp_path: Path, installed: Path, left: str) -> None:
     folder = lay_out(tmp_path / "kurs")
     if left == "an empty folder":
