@@ -124,8 +124,13 @@ class Roster:
         return next((person.student for person in self.people if number and person.id == number), None)
 
     def _people(self, text: str) -> tuple[Person, ...]:
-        text = _plain(text)
-        if found := self._by_folder.get(text) or self._by_id.get(text) or self._by_name.get(_run_together(text)):
+        folder, text = _plain(folder_name(text)), _plain(text)
+        if (
+            found := self._by_folder.get(text)
+            or self._by_folder.get(folder)
+            or self._by_id.get(text)
+            or self._by_name.get(_run_together(text))
+        ):
             return found
         if match := re.fullmatch(r"(?P<name>.+)[_ ](?P<number>\d+)", text):
             if match["name"] == "participant":  # Moodle's, where grading is anonymous

@@ -196,3 +196,9 @@ def test_a_table_keeps_lines_and_header(tmp_path):
 def test_people_of_one_s_own_making():
     roster = Roster([Person("ada", name="Ada", id="1"), Person("bob", id="2")])
     assert roster.student("ADA") == "ada"
+
+
+def test_a_student_s_name_that_no_folder_may_have_means_the_student():
+    roster = Roster([Person(folder_name("bo[1]*")), Person("cy")])
+    assert roster.student("bo[1]*") == roster.student("bo[1]_") == "bo[1]_"
+    assert roster.student("bo[2]*") is None
