@@ -915,7 +915,7 @@ def search(data, word_length, convert=None, measure=None):
         data: float tensor of any shape, finite numbers. It is not changed.
         word_length: whole number from 3 to 16.
         convert: function (value, word_length, exponent_bits) -> tensor; None means symbolic_convert.
-        measure: function (data_q, data_origin) -> number; None means difference.
+        measure: function (data_q, data_origin) -> finite number; None means difference.
 
     Returns:
         Python int, the number of exponent bits.
@@ -983,7 +983,6 @@ with check("search"):
             got=f"word lengths {sorted({bits for bits, _, _ in calls})}",
             hint="all of the data, as they are",
         )
-        expect(result is not None, rule, given=told, expected=expected, got=result, hint=hint)
         expect_type(result, int, "the result is a Python int", given=told, hint="a number of bits, nothing else")
         expect_equal(result, expected, rule, given=told, hint=hint)
         expect(unchanged, "data itself is not changed", given=told, hint="what writes into it?")
@@ -997,7 +996,6 @@ with check("search"):
     look(x[0], 16, [5.0, 4.0, 3.0, 3.5, 2.0, 6.0, 1.0], 7, least, "the upper end depends on word_length")
     look(x, 8, [3.0, 2.0, 1.0, 1.0, 2.0, 1.0], 3, fewest, "when do you replace the best so far?")
     look(x, 8, [1.0] * 6, 1, fewest, "when do you replace the best so far?")
-    look(x, 8, [math.inf] * 6, 1, fewest, "also if all of them are infinite: what is less than infinity?")
     fine = [3.0, 2.0, 1 + 2.0**-30, 1.0, 1 + 2.0**-31, 2.0]
     look(x.double(), 8, fine, 4, least, "differences that float64 tells apart, float32 not")
     many = torch.arange(30_000.0).view(3, 100, 100)

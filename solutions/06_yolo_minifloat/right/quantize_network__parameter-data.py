@@ -16,12 +16,14 @@ def quantize_network(model, images, convert=None, choose=None):
         if isinstance(layer, nn.Conv2d):
 
             def keep(layer, arguments, name=name):
-                inputs[name] = arguments[0]
+                inputs[name] = arguments[0].clone()
 
             handle = layer.register_forward_pre_hook(keep)
-            with torch.no_grad():
-                model(images)
-            handle.remove()
+            try:
+                with torch.no_grad():
+                    model(images)
+            finally:
+                handle.remove()
     result = copy.deepcopy(model)
     formats = {}
     for name, x in inputs.items():

@@ -9,7 +9,7 @@ def quantize_network(model, images, convert=None, choose=None):
 
     def recorder(name, run):
         def forward(x):
-            entered[name].append(x.detach())
+            entered[name].append(x.detach().clone())
             return run(x)
 
         return forward

@@ -26,9 +26,11 @@ def quantize_network(model, images, convert=None, choose=None):
             seen[name] = inputs[0].detach().clone()
 
         handles.append(model.get_submodule(name).register_forward_pre_hook(record))
-    model(images)
-    for handle in handles:
-        handle.remove()
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
     network, formats = copy.deepcopy(model), {}
     for name in names:
         layer = network.get_submodule(name)
