@@ -197,9 +197,9 @@ def four_terms(a_q, a_zero, b_q, b_zero):
     With them, products - column_term - row_term + constant is the accumulator.
 
     Args:
-        a_q: codes of A, shape (rows, N); float32, uint8, int8, int32 or int64. Not changed.
+        a_q: codes of A, shape (rows, N), at least one row; float32, uint8, int8, int32 or int64. Not changed.
         a_zero: zero point of A, a whole number.
-        b_q: codes of B, shape (N, columns), of the same dtypes. Not changed.
+        b_q: codes of B, shape (N, columns), at least one column, of the same dtypes. Not changed.
         b_zero: zero point of B, a whole number.
 
     Returns:
@@ -264,6 +264,14 @@ with check("four_terms"):
             *(a_q.to(dtype), 3, b_q.to(dtype), 110),
             *([[27470]], [[954]], [[29700]], 990),
         )
+    long, short = torch.tensor([[2**31 - 1, 6]]), torch.tensor([[7, -3]])
+    for dtype in (torch.int32, torch.int64):
+        for a_q, b_q, terms in (
+            (long, short, ([[15032385511]], [[12]], [[-4294967306]], -12)),
+            (short, long, ([[15032385511]], [[6442450959]], [[-8]], -12)),
+        ):
+            facts = f"{dtype} codes {a_q.tolist()[0]} and {b_q.tolist()[0]}; zero points 3 and -2"
+            try_four_terms(facts, a_q.to(dtype), 3, b_q.T.to(dtype), -2, *terms)
     codes = torch.tensor([[-128, 5], [127, -1]], dtype=torch.int8)
     try_four_terms(
         "negative int8 codes and zero points; B is A transposed, a view",
@@ -328,9 +336,10 @@ def quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero):
     """The product of two matrices of codes, in whole numbers.
 
     Args:
-        a_q: codes of A, shape (rows, N), N = 0 included; float32, uint8, int8, int32 or int64. Not changed.
+        a_q: codes of A, shape (rows, N), at least one row, N = 0 included; float32, uint8, int8, int32 or int64. Not
+            changed.
         a_scale, a_zero: scale factor and zero point of A, a float and a whole number.
-        b_q: codes of B, shape (N, columns), of the same dtypes. Not changed.
+        b_q: codes of B, shape (N, columns), at least one column, of the same dtypes. Not changed.
         b_scale, b_zero: scale factor and zero point of B.
 
     Returns:
@@ -408,12 +417,15 @@ with check("quantized_matmul"):
 with check("quantized_matmul"):
 
     def try_sums(rule, facts, a_q, a_zero, b_q, b_zero, expected):
-        """One case against its accumulators."""
+        """One case against its accumulators and their scale."""
         hint = "convert before any arithmetic: uint8 wraps around, float32 has gaps above 2^24, int32 ends at 2^31"
-        acc, _ = expect_returns(
-            lambda: quantized_matmul(a_q, 0.1, a_zero, b_q, 0.1, b_zero), rule, given=facts, hint=hint
+        acc, scale = expect_returns(
+            lambda: quantized_matmul(a_q, 0.5, a_zero, b_q, 0.25, b_zero), rule, given=facts, hint=hint
         )
         expect_equal(acc, expected, rule, given=facts, hint=hint)
+        hint = "does every way out of your function give a converted acc, and the same scale?"
+        expect_type(acc, torch.int64, "acc is an int64 tensor, for every input", given=facts, hint=hint)
+        expect_equal(scale, 0.125, "scale is a_scale * b_scale, for every input", given=facts, hint=hint)
 
     float32, int32 = (
         "acc is exact above 2^24, where float32 has gaps",
@@ -439,6 +451,10 @@ with check("quantized_matmul"):
             -200,
             [[4689]],
         )
+    for dtype in (torch.int32, torch.int64):
+        a_q, b_q = torch.tensor([[40_001, 3]], dtype=dtype), torch.tensor([[70_001], [-5]], dtype=dtype)
+        facts = f"{dtype}: 40001, 3 and 70001, -5; zero points -100000 and 2"
+        try_sums(dtypes, facts, a_q, -100_000, b_q, 2, [[9_799_229_978]])
     codes = torch.tensor([[-128, 5], [127, -1]], dtype=torch.int8)
     facts = "negative int8 codes, B is A transposed (a view), zero points -128 and 127"
     try_sums(dtypes, facts, codes, -128, codes.T, 127, [[-16226, -17024], [-80519, -16256]])
@@ -721,6 +737,7 @@ with check("fixed_point_multiplier"):
         ((2.5 + 2.0**-40) * 2.0**-62, [3]),
         ((3.5 - 2.0**-40) * 2.0**-62, [3]),
         (0.4 * 2.0**-62, [0]),
+        ((0.5 - 2.0**-54) * 2.0**-62, [0]),
         (0.6 * 2.0**-62, [1]),
         (1e-300, [0]),
         (5e-324, [0]),
@@ -881,6 +898,8 @@ with check("requantize"):
         result = expect_returns(
             lambda: requantize(acc, multiplier, shift, **rounding), rule, given=facts, hint=hints[rule]
         )
+        hint = "does every way out of your function give a converted tensor?"
+        expect_type(result, torch.int64, "the result is an int64 tensor, for every input", given=facts, hint=hint)
         expect_equal(result, expected, rule, given=facts, hint=hints[rule])
 
     acc = torch.tensor([100_000, -100_000], dtype=torch.int32)
@@ -895,6 +914,7 @@ with check("requantize"):
         (2**31 - 1, 2**30, 62, 0, 0),
         (1, 1, 1, 1, 0),
         (12345, 0, 40, 0, 0),
+        (12345, 2**20, 20, 12345, 12345),
     ):
         facts = f"acc {acc}, multiplier {multiplier}, shift {shift}"
         try_case(exact, facts, torch.tensor([acc]), multiplier, shift, [rounded])
@@ -905,8 +925,10 @@ with check("requantize"):
         facts = f"acc 3, -3, 0, 2^31 - 1, multiplier 5, shift 0, rounding={rounding}"
         try_case(zero, facts, acc, 5, 0, [15, -15, 0, 10737418235], rounding=rounding)
     for dims, expected in (((), 1), ((0, 3), []), ((2, 1, 3), [[[1, 1, 1]], [[1, 1, 1]]])):
-        acc, expected = torch.full(dims, 7), torch.tensor(expected).reshape(dims)
-        try_case(shape, f"shape {dims}, every acc 7, multiplier 2^30, shift 33", acc, 2**30, 33, expected)
+        expected = torch.tensor(expected).reshape(dims)
+        for dtype in (torch.int32, torch.int64):
+            facts = f"shape {dims}, {dtype}, every acc 7, multiplier 2^30, shift 33"
+            try_case(shape, facts, torch.full(dims, 7, dtype=dtype), 2**30, 33, expected)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (9, 12, 20, 30, 61, 62, 8, 2, 1, 0):
@@ -1073,8 +1095,9 @@ class QuantizedLayer:
         """Quantizes the weight.
 
         Args:
-            layer: nn.Linear or nn.Conv2d, with or without a bias, of any stride, padding (numbers, "same" or "valid"),
-                dilation and groups. Nothing of it is changed: numbers, settings, gradients, hooks.
+            layer: nn.Linear or nn.Conv2d, or of a class derived from one of them; float32 or float64; with or without
+                a bias, of any stride, padding (numbers, "same" or "valid"), dilation and groups. Nothing of it is
+                changed: numbers, dtypes, settings, gradients, hooks.
             num_bits: of all codes: weight, input and output; 2 to 8.
 
         Raises:
@@ -1092,11 +1115,13 @@ class QuantizedLayer:
         ### END SOLUTION
 
     def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):
-        """Runs the layer on codes. Each call goes by its own grids; sum and bias code are exact.
+        """Runs the layer on codes. Each call goes by its own grids. Bias code and sum are exact; only the bias code
+        saturates.
 
         Args:
             x: float32 tensor of whole numbers 0 .. 2^num_bits - 1; (..., in_features) for Linear, with any leading
-                dimensions, empty ones too; (batch, in_channels, height, width) for Conv2d. Not changed.
+                dimensions, empty ones too; (batch, in_channels, height, width) for Conv2d. It may require a gradient.
+                Not changed.
             x_scalefactor, x_zeropoint: the input's grid, a float and an int.
             out_scalefactor, out_zeropoint: the output's grid, a float and an int. M may be 1 and more.
 
@@ -1106,7 +1131,7 @@ class QuantizedLayer:
         """
         ### BEGIN SOLUTION
         acc_scale = x_scalefactor * self.weight_scalefactor
-        x = x.double() - x_zeropoint  # padding with 0 is right from here on
+        x = x.detach().double() - x_zeropoint  # padding with 0 is right from here on
         weight = self.weight_q.double() - self.weight_zeropoint
         bias_q = None
         if self.bias is not None:
@@ -1125,11 +1150,14 @@ class QuantizedLayer:
 @probe
 def use_linear(weight, bias, num_bits, x, *grids):
     """The student's layer, made and run here: results, stored weight, and what a layer looked like before and after."""
-    layer = make_layer("linear", weight, bias)
+    layer = make_layer("linear", weight, bias).to(weight.dtype)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
     look = state_of(layer, sorted(vars(layer)))
     made = QuantizedLayer(layer, num_bits)
     results = [made.run_quantized_layer(x, *grid) for grid in grids]
-    gradients = [getattr(result, "requires_grad", None) for result in results]
+    again = made.run_quantized_layer(x.clone().requires_grad_(), *grids[0])
+    gradients = [bool(getattr(result, "requires_grad", False) or again.requires_grad) for result in results]
     stored = [made.weight_q, made.weight_scalefactor, made.weight_zeropoint]
     return results, gradients, stored, look, state_of(layer, sorted(vars(layer)))
 
@@ -1158,7 +1186,8 @@ with check("quantized_layer"):
         expect_equal(stored[0], wanted[0], stores, given=facts, hint=hint)
         for x_scale, x_zero, out_scale, out_zero in grids:
             out, gradient = results.pop(0), gradients.pop(0)
-            type_rule, hint = "the result is a float32 tensor without gradient", "what do weight and bias carry along?"
+            type_rule = "the result is a float32 tensor without gradient"
+            hint = "what do weight and bias carry along, and an x that requires a gradient?"
             expect_type(out, torch.float32, type_rule, given=facts, hint=hint)
             expect(not gradient, type_rule, given=facts, got=f"requires_grad={gradient}", hint=hint)
             bias_q = None if bias is None else quantize_bias(bias, x_scale * wanted[1])
@@ -1193,7 +1222,9 @@ with check("quantized_layer"):
     hint = "go through the example line by line: sum -2810, bias 410, M * acc -29.297"
     expect(isinstance(results[0], torch.Tensor), "the result is a tensor", got=results[0], hint="is a return missing?")
     expect_equal(results[0], [[71]], code, given=facts, hint=hint)
-    try_linear(facts, weight, bias, 8, x, first, (2.0**-5, 3, 0.011, 70))
+    second = (2.0**-5, 3, 0.011, 70)
+    try_linear(facts, weight, bias, 8, x, first, second, first[:2] + second[2:], second[:2] + first[2:])
+    try_linear(f"{facts}, in a float64 layer", weight.double(), bias.double(), 8, x, first)
     x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
     facts = "the same weight, no bias, 4 bits; some results leave the codes 0 .. 15 on either side"
     try_linear(facts, weight, None, 4, x, (2.0**-4, 10, 0.03, 9), rule=whole)
@@ -1309,6 +1340,7 @@ with check("quantized_layer"):
         for x_scale in (1 + torch.rand(2, generator=g, dtype=torch.float64)).tolist():
             x_zero, out_zero = (int(z) for z in torch.randint(1, levels + 1, (2,), generator=g))
             grids.append((4 * x_scale / levels, x_zero, 12 * x_scale / levels, out_zero))
+        grids.append(grids[0][:2] + grids[1][2:])
         facts = f"Conv2d with {ways or 'no settings'}, weight {tuple(weight.shape)}, {num_bits} bits"
         rule = f"the layer's {about} respected" if about else code
         try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids)
@@ -1355,6 +1387,8 @@ def refusal(kind):
         "reflect": nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
         "replicate": nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"),
         "circular": nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
+        "derived from Linear": type("Derived", (nn.Linear,), {})(2, 1),
+        "derived from Conv2d": type("Derived", (nn.Conv2d,), {})(2, 1, 3),
     }
     try:
         QuantizedLayer(layers[kind])
@@ -1374,7 +1408,7 @@ def run_edge(kind, weight, bias, x, *grids):
 with check("quantized_layer"):
 
     def expect_refused(kind, error, rule, hint):
-        """The constructor raises this error."""
+        """The constructor raises this error, or none."""
         raised = refusal(kind)
         expect(error in raised, rule, given=kind, expected=error, got=raised[0], hint=hint)
 
@@ -1387,6 +1421,10 @@ with check("quantized_layer"):
     kinds = "a layer that is neither Linear nor Conv2d is refused with a TypeError"
     for kind in ("ReLU", "BatchNorm2d", "ConvTranspose2d"):
         expect_refused(kind, "TypeError", kinds, "which kinds are allowed? To have a weight is not enough")
+    for kind in ("derived from Linear", "derived from Conv2d"):
+        hint = "isinstance or type(...) ==: which of them takes a derived class?"
+        rule = "a layer of a class derived from Linear or Conv2d is accepted"
+        expect_refused(kind, "no exception", rule, hint)
     modes = "a convolution that pads with anything but zeros is refused with a ValueError"
     for kind in ("reflect", "circular"):
         expect_refused(kind, "ValueError", modes, "which setting of a Conv2d says with what it pads?")
@@ -1432,11 +1470,17 @@ with check("quantized_layer"):
         try_long(kind, 1601, 0.0253)
     # a sum of 33025 * 255 * 255 + 129 * 255 = 2^31 - 128 steps, or minus that, and a bias of many more
     codes, ones = torch.tensor([[255.0] * 33025 + [129.0]]), torch.ones(1, 33026)
-    for x, zero, bias, out_zero, expected in ((codes, 0, -1.0, 200, 72), (255 - codes, 255, 1.0, 0, 127)):
-        facts = f"a sum of {'-' if zero else ''}(2^31 - 128), a bias of {bias:+} * 2^40 accumulator steps, M = 1"
+    for x, zero, bias, m, out_zero, expected in (
+        (codes, 0, -1.0, 1.0, 200, 72),
+        (255 - codes, 255, 1.0, 1.0, 0, 127),
+        (codes, 0, 1.0, 2.0**-25, 0, 128),  # about 2^32 steps together
+        (255 - codes, 255, -1.0, 2.0**-25, 200, 72),
+    ):
+        facts = f"a sum of {'-' if zero else ''}(2^31 - 128), a bias of {bias:+} * 2^40 accumulator steps, M = {m}"
         step = quantize_tensor(ones)[1]
-        grids = (2.0**-40 / step, zero, 2.0**-40, out_zero)
-        try_edge(wide, facts, "which end of 32 bits is which?", "linear", ones, [bias], x, grids, [[expected]])
+        grids = (2.0**-40 / step, zero, 2.0**-40 / m, out_zero)
+        hint = "which end of 32 bits is which? The bias code saturates, before it is added; the sum does not"
+        try_edge(wide, facts, hint, "linear", ones, [bias], x, grids, [[expected]])
     rule_m = "an M of 1 and more is an ordinary one"
     three = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
 

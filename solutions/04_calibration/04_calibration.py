@@ -289,10 +289,11 @@ def percentile_range(values, p):
         p: number from 50 to 100, both included.
 
     Returns:
-        A tuple (low, high) of Python floats in the unit of the values, low <= high; calculated in float64.
+        A tuple (low, high) of Python floats in the unit of the values, low <= high but for rounding;
+            calculated in float64.
 
     Raises:
-        ValueError: if p is not in 50 .. 100; if there are no values, or a NaN or infinite one among them.
+        ValueError: if p is not in 50 .. 100 (NaN is not); if there are no values, or a NaN or infinite one among them.
     """
     ### BEGIN SOLUTION
     if not 50 <= p <= 100:
@@ -318,11 +319,13 @@ with check("percentile_range"):
     every = "every p from 50 to 100, and every number of values, gives a range"
     shape = "a tensor of any shape and float dtype is taken as one list of values"
     exact = "positions and values are calculated in float64"
+    large = "finite values are taken, however large"
     hints = {
         place: "is the position (n - 1) times the share? How far do you go from the left neighbour to the right one?",
         every: "which neighbour does the last position have?",
         shape: "which of your steps works for one dimension, or one dtype, only?",
         exact: "float32 has 24 bits: for the values, and for the position",
+        large: "each value may be finite while their sum is not: of what do you ask whether it is finite?",
     }
 
     def try_percentile(rule, facts, values, p, low, high, within=0.0):
@@ -346,7 +349,7 @@ with check("percentile_range"):
     try_percentile(every, "one value, 3.25, and p = 99.9", torch.tensor([3.25]), 99.9, 3.25, 3.25)
     try_percentile(every, "values -3, -1 and p = 75", torch.tensor([-1.0, -3.0]), 75, -2.5, -1.5, 1e-12)
     try_percentile(every, "seven times -2 and p = 90", torch.full((7,), -2.0), 90, -2.0, -2.0)
-    for dtype in (torch.float16, torch.float32, torch.float64):
+    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
         grid = torch.tensor([[30.0, 10.0], [50.0, 20.0], [40.0, 60.0]], dtype=dtype)
         for form, values in (("shape (3, 2)", grid), ("shape (2, 3), a transposed view", grid.T)):
             try_percentile(shape, f"10, 20, ..., 60, {form}, {dtype}, p = 90", values, 90, 15.0, 55.0, 1e-12)
@@ -359,6 +362,10 @@ with check("percentile_range"):
     try_percentile(exact, "100000, 99999, ..., 0 and p = 99.9373", values, 99.9373, 62.7, 99937.3, 1e-6)
     values = torch.tensor([3e-30, 1e-30, 2e-30], dtype=torch.float64)
     try_percentile(exact, "3e-30, 1e-30, 2e-30 and p = 75", values, 75, 1.5e-30, 2.5e-30, 1e-44)
+    values = torch.tensor([49152.0, 65504.0, 57344.0], dtype=torch.float16)
+    try_percentile(large, "float16 values 49152, 65504, 57344 and p = 75", values, 75, 53248.0, 61424.0, 1e-7)
+    values = torch.tensor([1e308, 1.4e308, 1.2e308], dtype=torch.float64)
+    try_percentile(large, "1e308, 1.4e308, 1.2e308 and p = 75", values, 75, 1.1e308, 1.3e308, 1e296)
     broken = "values with NaN, infinite values, and no values are refused with a ValueError"
 
     def expect_refused(values, p, rule, facts, hint):
@@ -369,7 +376,7 @@ with check("percentile_range"):
         hint = "look at the values before you sort: are there any, and are all finite?"
         expect_refused(torch.tensor(bad), 99, broken, f"values {bad}", hint)
     range_of_p = "a p outside 50 .. 100 is refused with a ValueError"
-    for p in (49.9, 100.1, 0.99, -60):
+    for p in (49.9, 100.1, 0.99, -60, math.nan):
         expect_refused(x, p, range_of_p, f"p = {p}", "both ends of 50 .. 100 belong to it; what lies beyond does not")
     ### BEGIN HIDDEN TESTS
     g = generator()
@@ -464,7 +471,7 @@ with check("mse_range"):
     both = "both ends shrink by the same factor k/100, from the outermost edges"
     wide = "the histogram's range is widened to contain 0 first"
     middle = "c is the middle of its bin, wherever its two edges lie"
-    last = "the whole range, k = 100, is a candidate, too"
+    last = "every k from 1 to 100 is a candidate, the whole range too"
     bins = "every number of bins and every num_bits from 1 to 16 gives a range"
     exact = "all is calculated in float64, with counts as large as they are"
     hints = {
@@ -509,6 +516,7 @@ with check("mse_range"):
             9.1,
         ),
         (both, "1, 200, 3000, 3000, 200, 1 on -3, ..., 3", [1, 200, 3000, 3000, 200, 1], ten[:7], 3, -1.74, 1.74),
+        (both, "0, 0, 5, 9, 2, 1, 0, 0 on -3, ..., 5", [0, 0, 5, 9, 2, 1, 0, 0], ten[:9], 3, -1.41, 2.35),
         (wide, "5, 9, 2, 1 on edges 3, 4, 5, 6, 7", [5, 9, 2, 1], ten[3:8], 2, 0, 6.09),
         (wide, "5, 9, 2, 1 on edges -9, -8, -7, -6, -5", [5, 9, 2, 1], [-9, -8, -7, -6, -5], 2, -8.01, 0),
         (
@@ -521,6 +529,7 @@ with check("mse_range"):
             24,
         ),
         (last, "1, 2, 3, ..., 9, 9 on edges 0, 1, ..., 10", [1, 2, 3, 4, 5, 6, 7, 8, 9, 9], ten, 16, 0, 10),
+        (last, "5, 0 on edges 0, 2, 100", [5, 0], [0, 2, 100], 1, 0, 1),
         (bins, "4 on edges -2, -1: a single bin", [4], [-2, -1], 4, -1.5, 0),
         (bins, "1, 0, ..., 0, 1 on edges 0, 1, ..., 8", [1, 0, 0, 0, 0, 0, 0, 1], ten[:9], 1, 0, 7.52),
         (
@@ -541,6 +550,7 @@ with check("mse_range"):
             0,
             2.1,
         ),
+        (exact, "3 * 2^32, 2^33, 2^32 on edges 0, 1, 2, 3", [3 * 2**32, 2**33, 2**32], ten[:4], 2, 0, 2.25),
     ):
         edges = [edge - 3 for edge in edges] if rule == both else edges
         try_mse(rule, facts, counts, edges, num_bits, low, high)
@@ -652,8 +662,8 @@ def kl_divergence(p, q):
     """The Kullback-Leibler divergence D(p || q), in nats.
 
     Args:
-        p, q: tensors (N,) of one length and any dtype, finite whole numbers or floats, none negative: counts or
-            probabilities. Each is divided by its own sum first. They are not changed.
+        p, q: tensors (N,) of one shape and any dtype, whole numbers or floats, none negative: counts or probabilities.
+            Each is divided by its own sum first, which is finite. They are not changed.
 
     Returns:
         Python float, 0 or more; math.inf if q is 0 somewhere where p is not. Calculated in float64.
@@ -713,12 +723,19 @@ with check("kl_divergence"):
     try_kl(infinite, "p = (1/8, 1/2, 3/8), q = (1/2, 1/2, 0)", q, p, math.inf)
     p, q = torch.tensor([5, 3, 2, 0]), torch.tensor([5, 3, 0, 2])
     try_kl(infinite, "p = (5, 3, 2, 0), q = (5, 3, 0, 2)", p, q, math.inf)
+    p, q = torch.tensor([[0.5, 0.5], [1.0, 1e-30]], dtype=torch.float64)
+    try_kl(is_sum, "p = (1/2, 1/2), q = (1, 1e-30)", p, q, ln(0.5) - 0.5 * ln(1e-30))
+    try_kl(infinite, "p = (1, 1e-30), q = (1, 0)", q, torch.tensor([1.0, 0.0]), math.inf)
     counts = torch.tensor([[6, 1], [0, 1], [2, 2]])
     wanted = 0.75 * ln(3) + 0.25 * ln(0.5)
     for dtype in (torch.int64, torch.int32, torch.uint8, torch.float32, torch.float64):
         p, q = counts.to(dtype).unbind(1)
         try_kl(shares, f"p = (6, 0, 2), q = (1, 1, 2), columns of a {dtype} tensor", p, q, wanted)
     try_kl(shares, "p = (6, 0, 2) of int64, q = (1/2, 1/2, 1)", counts[:, 0], torch.tensor([0.5, 0.5, 1.0]), wanted)
+    for factor in (1e-290, 2.0**32, 1e290):
+        p, q = counts.double().unbind(1)
+        try_kl(shares, f"p = (6, 0, 2), q = {factor:g} * (1, 1, 2)", p, q * factor, wanted)
+        try_kl(shares, f"p = {factor:g} * (6, 0, 2), q = (1, 1, 2)", p * factor, q, wanted)
     for p in (torch.tensor([7]), torch.tensor([3, 0, 5]), torch.tensor([0.1, 0.2, 0.7]), torch.arange(1, 50)):
         try_kl(equal, f"p = {p.tolist()[:3]} ..., q = 3 p", p, p * 3, 0.0)
     g = generator()
@@ -733,9 +750,18 @@ with check("kl_divergence"):
     q[50_000:] = 3.0
     try_kl(exact, "100000 times 1; 50000 times 1 and 50000 times 3", p, q, ln(2) - 0.5 * ln(3), 1e-10)
     refusals = {
-        "two different lengths are refused with a ValueError": (([1, 2], [3]), ([3], [1, 2]), ([1, 2, 3], [1, 2])),
-        "negative numbers are refused with a ValueError": (([1.0, -1.0, 2.0], [1.0, 1.0, 1.0]), ([1, 1], [3, -1])),
-        "NaN is refused with a ValueError": (([1.0, math.nan], [1.0, 1.0]), ([1.0, 1.0], [math.nan, 1.0])),
+        "two different shapes are refused with a ValueError": (
+            *(([1, 2], [3]), ([3], [1, 2]), ([1, 2, 3], [1, 2])),
+            ([1, 2], [[1], [2]]),
+        ),
+        "negative numbers are refused with a ValueError": (
+            *(([1.0, -1.0, 2.0], [1.0, 1.0, 1.0]), ([1, 1], [3, -1])),
+            *(([3, -1], [3, -1]), ([1, 0], [3, -1]), ([2, -1, 1], [0, 1, 1])),
+        ),
+        "NaN is refused with a ValueError": (
+            *(([1.0, math.nan], [1.0, 1.0]), ([1.0, 1.0], [math.nan, 1.0])),
+            *(([1.0, 0.0], [1.0, math.nan]), ([1.0, math.nan], [1.0, 0.0])),
+        ),
         "a p or q that sums to 0 is refused with a ValueError": (([0, 0], [1, 1]), ([1, 1], [0, 0]), ([], [])),
     }
 
@@ -775,7 +801,7 @@ with check("kl_divergence"):
     q[17] = 0
     try_kl(infinite, "40 counts; q is 0 at one place", p, q, math.inf)
     for rule, p, q in (
-        ("two different lengths are refused with a ValueError", [1.0], [1.0, 2.0, 3.0]),
+        ("two different shapes are refused with a ValueError", [1.0], [1.0, 2.0, 3.0]),
         ("negative numbers are refused with a ValueError", [2, 1], [-1, 3]),
         ("negative numbers are refused with a ValueError", [-1e-30, 1.0], [1.0, 1.0]),
         ("NaN is refused with a ValueError", [math.nan], [1.0]),
@@ -959,6 +985,10 @@ with check("entropy_threshold"):
         try_entropy(few, counts, 3 if len(counts) < 5 else 8, len(counts))
     try_entropy(infinite, [0] * 9 + [4], 3, 10)  # Q is 0 everywhere but for i = 10
     try_entropy(infinite, [9, 0, 0, 0, 0, 0, 0, 0, 1], 3, 9)
+    try_entropy(least, [25] * 2050, 12, 2050)  # spread evenly, in more bins than TensorRT has
+    for half in (41, 49):  # 41 * (2 / 82) is less than 1 in float32, 49 * (2 / 98) in float64
+        try_entropy(levels, [9] * half + [1] * half, 2, 2 * half)
+    try_entropy(exact, [count * 2**32 for count in (6, 0, 3, 1, 2, 0, 1, 1)], 2, 4)
     tiny = torch.linspace(0, 1e-30, 9, dtype=torch.float64)
     try_entropy(exact, [6, 0, 3, 1, 2, 0, 1, 1], 2, 4, "as before, on edges from 0 to 1e-30", tiny)
     counts = [38397476, 22037825, 29069373, 40886773, 32341194, 45668156, 54879519, 15352236, 4525539]
@@ -1209,7 +1239,7 @@ class QuantizerForClassyClassifier:
     """ClassyClassifier in 8 bits, with ranges of activations chosen by running the float network on examples.
 
     Args:
-        model: a ClassyClassifier. It is not changed (parameters, mode, hooks).
+        model: a ClassyClassifier. It is not changed (parameters, mode, hooks), not even by a call that raises.
 
     Attributes:
         calibration_input_stats: dict with an entry for each of the eight LAYERS and for "output". An entry is a dict:
@@ -1229,7 +1259,8 @@ class QuantizerForClassyClassifier:
         self.calibration_input_stats = {}
 
     def calibrate(self, batches):
-        """Runs the float network on batches and fills calibration_input_stats. A second call starts anew.
+        """Runs the float network on batches and fills calibration_input_stats. Every call starts anew, whatever came of
+        the one before.
 
         Args:
             batches: iterable of float tensors (B, 3, 32, 32), to be gone through once. B may differ. None is changed.
@@ -1268,7 +1299,8 @@ class QuantizerForClassyClassifier:
         """Runs the network on codes.
 
         The grids are read from calibration_input_stats at every call ("input_scalefactor" and "input_zeropoint" of the
-        layers with weights and of "output"), so that another method's ranges can be written there.
+        layers with weights and of "output"; no other entry is needed), so that another method's ranges can be written
+        there.
 
         Args:
             x: float32 tensor (B, 3, 32, 32), contiguous or not. It is not changed.
@@ -1304,6 +1336,22 @@ def calibrated(weights, *lists_of_batches):
     for list_of_batches in lists_of_batches:
         quantizer.calibrate(batch for batch in list_of_batches)
     return quantizer.calibration_input_stats, other.calibration_input_stats, before, state_of(network)
+
+
+@probe
+def calibrated_after_failure(weights, batches, bad):
+    """The statistics of a call after one that was refused because of its last batch; the network."""
+    network = ClassyClassifier()
+    network.load_state_dict(weights)
+    before, quantizer = state_of(network), QuantizerForClassyClassifier(network)
+    refused = False
+    try:
+        quantizer.calibrate([*batches, bad])
+    except ValueError:
+        refused = True
+    after = state_of(network)
+    quantizer.calibrate(batches)
+    return refused, quantizer.calibration_input_stats, before, after
 
 
 with check("quantizer_for_classy_classifier"):
@@ -1441,6 +1489,21 @@ with check("quantizer_for_classy_classifier"):
         broken = examples[0].clone()
         broken[1, 2, 5, 5] = value
         expect_refused(f"one {value} in the second batch", examples[0], broken)
+    raised, after, look, look_after = calibrated_after_failure(weights, examples[:2], broken)
+    expect(
+        raised, refused, given="one -inf in the last batch", got="no ValueError", hint="which batches are looked at?"
+    )
+    facts = "a call with a batch that is refused, then one with two good batches"
+    counted = [len(after[name]["max"]) for name in after]
+    expect_equal(counted, [2] * 9, anew, given=facts, hint="which lists does a call begin with?")
+    rule, hint = "the model is not changed, not even by a call that raises", "what is left on it if a batch raises?"
+    expect_unchanged(look, look_after, rule, hint=hint)
+    above = torch.linspace(2, 4, 3 * 32 * 32).reshape(1, 3, 32, 32)
+    entry = calibrated(weights, [examples[0], above])[0]["layer1_conv"]
+    facts = "two batches, from -1 to 1 and from 2 to 4"
+    expect_close([entry["avg_min"], entry["avg_max"]], [0.5, 2.5], means, within=1e-6, given=facts, hint=hints[means])
+    grid = [entry["input_scalefactor"], entry["input_zeropoint"]]
+    expect_close(grid, [2.5 / 255, 0], grid_of, within=1e-6, given=facts, hint=hints[grid_of])
     ### BEGIN HIDDEN TESTS
     g = generator()
     torch.manual_seed(int(torch.randint(2**31, (1,), generator=g)))
@@ -1506,22 +1569,22 @@ with check("quantizer_for_classy_classifier"):
 # %% nbgrader={"grade_id": "check_run_calibrated_quantized", "grade": true, "points": 5}
 @probe
 def run_on_grids(weights, x, *lists_of_grids):
-    network = ClassyClassifier().eval()
+    """The results on each list of grids, and what the network looked like before and after."""
+    network = ClassyClassifier()
     network.load_state_dict(weights)
-    quantizer = QuantizerForClassyClassifier(network)
-    results = []
+    before, quantizer = state_of(network), QuantizerForClassyClassifier(network)
+    results, entries = [], {name: {} for name in lists_of_grids[0]}
+    quantizer.calibration_input_stats = entries
     for grids in lists_of_grids:
-        quantizer.calibration_input_stats = {
-            name: {"input_scalefactor": scalefactor, "input_zeropoint": zeropoint}
-            for name, (scalefactor, zeropoint) in grids.items()
-        }
+        for name, (scalefactor, zeropoint) in grids.items():  # into the same dicts every time
+            entries[name].update(input_scalefactor=scalefactor, input_zeropoint=zeropoint)
         other = QuantizerForClassyClassifier(network)  # another one beside it, on other grids
         other.calibration_input_stats = {
             name: {"input_scalefactor": 0.5, "input_zeropoint": 7} for name in quantizer.calibration_input_stats
         }
         other.run_calibrated_quantized(x[:1])
         results.append(quantizer.run_calibrated_quantized(x))
-    return results
+    return [*results, before, state_of(network)]
 
 
 with check("quantizer_for_classy_classifier"):
@@ -1534,7 +1597,9 @@ with check("quantizer_for_classy_classifier"):
     weights = {key: value.detach() for key, value in network.state_dict().items()}
     grids = dict.fromkeys(LAYERS, (1 / 16, 0)) | {"layer1_conv": (1 / 128, 128), "output": (1 / 16, 64)}
     x = torch.zeros(2, 3, 32, 32)
-    logits = run_on_grids(weights, x, grids)[0]
+    logits, look, look_after = run_on_grids(weights, x, grids)
+    hint = "which of your lines writes into the model, switches its mode, or leaves something on it?"
+    expect_unchanged(look, look_after, "the model is not changed", hint=hint)
     expect(
         isinstance(logits, torch.Tensor) and logits.shape == (2, 10) and logits.dtype == torch.float32,
         "the result is a float32 tensor with ten logits for each image",
@@ -1602,6 +1667,11 @@ with check("quantizer_for_classy_classifier"):
         given="the same network; the entries of pooling and flattening hold a grid that fits nothing",
         hint="pooling and flattening change no grid: their own entries are not needed here",
     )
+    fewer = {name: grid for name, grid in grids.items() if name not in astray}
+    rule, hint = "only the entries of layers with weights and of the output are needed", "whose grids do you look up?"
+    facts = "calibration_input_stats has no entries of pooling and flattening"
+    results = expect_returns(lambda: run_on_grids(weights, x, fewer), rule, given=facts, hint=hint)
+    expect_close(results[0], float_logits, rule, within=0.03, given=facts, hint=hint)  # as above
     # half of layer7_fc's outputs are -1 and half are 1, and layer8_fc takes the mean of what ReLU leaves
     network = ClassyClassifier()
     with torch.no_grad():

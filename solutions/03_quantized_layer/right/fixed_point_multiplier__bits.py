@@ -6,7 +6,8 @@ def fixed_point_multiplier(m):
     shift = min(30 - (field - 1023), 62) if field else 62
     if shift < 0:
         raise ValueError("too large")
-    multiplier = math.floor(m * 2.0**shift + 0.5)
+    whole, rest = divmod(m * 2.0**shift, 1.0)
+    multiplier = int(whole) + (rest >= 0.5)
     if multiplier >> 31:
         multiplier, shift = multiplier >> 1, shift - 1
     if shift < 0:

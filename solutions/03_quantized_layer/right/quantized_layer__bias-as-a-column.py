@@ -17,7 +17,7 @@ class QuantizedLayer:
         if layer.bias is not None:
             bias = (layer.bias.detach().to(torch.float64) / step).round().clamp(min=-(2**31), max=2**31 - 1)
         w = self.weight_q.to(torch.float64).sub(self.weight_zeropoint)
-        x = x.to(torch.float64).sub(x_zeropoint)
+        x = x.detach().to(torch.float64).sub(x_zeropoint)
         if isinstance(layer, nn.Conv2d):
             acc = torch.conv2d(x, w, None, layer.stride, layer.padding, layer.dilation, layer.groups) + bias.view(
                 1, -1, 1, 1

@@ -20,7 +20,7 @@ class QuantizedLayer:
 
     @torch.no_grad()
     def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):
-        x, w = x.double(), self.weight_q.double()
+        x, w = x.detach().double(), self.weight_q.double()
         if self.ways is not None:
             x = functional.pad(x, self.border, value=x_zeropoint)
         n = w[0].numel()

@@ -4,7 +4,7 @@ import copy
 
 class QuantizedLayer:
     def __init__(self, layer, num_bits=8):
-        if type(layer) not in (nn.Linear, nn.Conv2d):
+        if not isinstance(layer, (nn.Linear, nn.Conv2d)):
             raise TypeError("only nn.Linear and nn.Conv2d")
         if getattr(layer, "padding_mode", "zeros") != "zeros":
             raise ValueError("only zeros")
@@ -19,5 +19,5 @@ class QuantizedLayer:
         step = x_scalefactor * self.weight_scalefactor
         if self.bias is not None:
             self.copy.bias.data = torch.clamp(torch.round(self.bias.double() / step), -(2.0**31), 2.0**31 - 1)
-        acc = self.copy(x.double() - x_zeropoint)
+        acc = self.copy(x.detach().double() - x_zeropoint)
         return ((acc.float() * (step / out_scalefactor)).round() + out_zeropoint).clamp(0, 2**self.bits - 1)

@@ -14,7 +14,7 @@ class QuantizedLayer:
         step = x_scalefactor * self.weight_scalefactor
         bias = np.clip(np.rint(self.b / step), -(2.0**31), 2.0**31 - 1)
         weight = self.weight_q.double() - self.weight_zeropoint
-        x = x.double() - x_zeropoint
+        x = x.detach().double() - x_zeropoint
         if self.conv is None:
             acc = x.numpy() @ weight.numpy().T + bias
         else:

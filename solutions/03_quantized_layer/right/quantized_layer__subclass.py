@@ -20,6 +20,6 @@ class QuantizedLayer(nn.Module):
                 torch.maximum(b, torch.tensor(-(2.0**31))), torch.tensor(2.0**31 - 1, dtype=torch.float64)
             )
         with torch.no_grad():
-            acc = torch.func.functional_call(self.original, parameters, (x.double() - x_zeropoint,))
+            acc = torch.func.functional_call(self.original, parameters, (x.detach().double() - x_zeropoint,))
         scaled = torch.round(acc * scale / out_scalefactor) + out_zeropoint
         return scaled.clamp(0, 2**self.num_bits - 1).float()

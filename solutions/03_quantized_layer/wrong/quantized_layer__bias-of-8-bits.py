@@ -12,7 +12,7 @@ class QuantizedLayer:
 
     def run_quantized_layer(self, x, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint):
         acc_scale = x_scalefactor * self.weight_scalefactor
-        x = x.double() - x_zeropoint
+        x = x.detach().double() - x_zeropoint
         weight = self.weight_q.double() - self.weight_zeropoint
         bias_q = None
         if self.bias is not None:

@@ -1,7 +1,7 @@
 # Way: as cross entropy minus entropy
 def kl_divergence(p, q):
-    if len(p) != len(q):
-        raise ValueError("lengths")
+    if p.size() != q.size():
+        raise ValueError("shapes")
     p, q = p.to(torch.float64), q.to(torch.float64)
     for v in (p, q):
         if len(v) == 0 or torch.isnan(v).any() or v.min() < 0 or v.sum() == 0:

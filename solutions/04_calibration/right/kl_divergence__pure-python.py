@@ -1,8 +1,8 @@
 # Way: a loop over numbers
 def kl_divergence(p, q):
+    if p.shape != q.shape:
+        raise ValueError("shapes")
     p, q = p.tolist(), q.tolist()
-    if len(p) != len(q):
-        raise ValueError("lengths")
     if any(not v >= 0 for v in p + q) or sum(p) == 0 or sum(q) == 0:
         raise ValueError("numbers")
     total_p, total_q = math.fsum(p), math.fsum(q)

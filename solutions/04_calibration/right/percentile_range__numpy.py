@@ -1,8 +1,8 @@
 # Way: in numpy, with a weighted mean of the neighbours
 def percentile_range(values, p):
-    if p < 50 or p > 100:
+    if not (p >= 50 and p <= 100):
         raise ValueError("p must lie in 50..100")
-    ranked = np.sort(values.numpy().astype(np.float64), axis=None)
+    ranked = np.sort(values.double().numpy(), axis=None)
     if ranked.size == 0 or not np.all(np.isfinite(ranked)):
         raise ValueError("only finite values have percentiles")
     positions = (ranked.size - 1) * np.array([100 - p, p]) / 100
