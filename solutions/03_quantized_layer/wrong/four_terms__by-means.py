@@ -1,5 +1,5 @@
 # Mistake: takes N times the mean for the sum
-# Rule: column_term is a_zero times the sum of each column of b_q, shape (1, columns)
+# Rule: row_term is b_zero times the sum of each row of a_q, shape (rows, 1)
 def four_terms(a_q, a_zero, b_q, b_zero):
     a, b = a_q.long(), b_q.long()
     n = a.shape[1]
