@@ -597,10 +597,11 @@ with check("symbolic_convert"):
     )
     shapes = "value may have any shape, empty ones too"
     for shape in ((), (0,), (3, 0, 2), (1,), (2, 1, 2, 3)):
-        x = torch.full(shape, 3.3)
+        x = torch.full(shape, -3.3)
         y = expect_returns(lambda x=x: symbolic_convert(x, 8, 3), shapes, given=f"shape {shape}", hint="no x.max()")
         expect_type(y, torch.float32, shapes, shape=shape, given=f"shape {shape}", hint="the shape stays")
-        expect_equal(y, torch.full(shape, 3.25), shapes, given=f"shape {shape}", hint="the shape stays")
+        expect_equal(y, torch.full(shape, -3.25), shapes, given=f"shape {shape}", hint="the shape stays")
+        expect_equal(x, torch.full(shape, -3.3), "value itself is not changed", given=f"shape {shape}")
     for (word_length, e), top in {(3, 1): 1.0, (8, 1): 2 - 2.0**-5, (8, 6): 1.5 * 2.0**31, (16, 5): 65504.0}.items():
         x = torch.tensor([math.inf, -math.inf, 3.4028234e38, -3.4028234e38])
         told = f"this was {word_length} bits, {e} of them for the exponent"
