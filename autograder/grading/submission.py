@@ -75,7 +75,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         Unreadable: if the file is not a notebook, or one of another lab. Its message says what is wrong.
     """
     notebook = read_notebook(path)
-    cells, answers = as_cells(notebook), Answers(notes=notebook.problems)
+    cells, answers = as_cells(notebook, path.name), Answers(notes=notebook.problems)
     if other := other_lab(cells, lab):
         raise Unreadable(f"{path.name} is a notebook of {other}, not of {lab.name}")
     if path.name != f"{lab.name}.ipynb":

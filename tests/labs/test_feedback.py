@@ -15,6 +15,7 @@ from traitlets.config import PyFileConfigLoader
 from autograder import ROOT
 from autograder.authoring.gates import secret_lines
 from autograder.grading.grader import Graded, Grader, Submission
+from autograder.grading.submission import Answers
 from autograder.labs.build import answered
 from autograder.labs.lab import Lab, lab_names
 from autograder.records.gradebook import GradeWriter
@@ -88,6 +89,27 @@ def telling(graded: dict[str, Graded]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
+def late_mistake(lab: Lab, grader: Grader) -> dict[str, str]:
+    """An answer that is right as long as the shown lines call it, and wrong in hidden ones: what is said of it keeps
+    the expected value back."""
+    exercise = lab.exercises[0]
+    name = exercise.names[0]
+    for calls in (2**n for n in range(10)):
+        wrapped = f"""{exercise.source}
+
+_right, _calls = {name}, []
+
+def {name}(*args, **kwargs):
+    _calls.append(1)
+    return _right(*args, **kwargs) if len(_calls) <= {calls} else 12345
+"""
+        answers = Answers({cell.id: cell.source for cell in lab.answers} | {exercise.id: wrapped})
+        graded = grader.grade(Submission("late", lab, answers))
+        if any(row.message != row.public for row in graded.rows):
+            return {exercise.id: wrapped}
+    pytest.fail(f"{lab.name}: no hidden line tells what it expects")
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", lab_names())
 def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader, graded_class, tmp_path: Path):
@@ -99,6 +121,10 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
     nbformat.write(answered(lab, printing | written), mallory / f"{name}.ipynb")
     graded = {student.name: each for student, each in graded_class(name)}
     graded["mallory"] = grader.grade(Submission.read("mallory", lab, mallory))
+    late = tmp_path / "late"
+    late.mkdir()
+    nbformat.write(answered(lab, late_mistake(lab, grader)), late / f"{name}.ipynb")
+    graded["late"] = grader.grade(Submission.read("late", lab, late))
     hidden = [r for g in graded.values() for r in g.rows if r.message != r.public]
     assert hidden, "somebody fails a hidden expectation, else this test would say nothing"
     graded = {student: graded[student] for student in telling(graded)}
@@ -122,13 +148,9 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
 def test_the_scan_finds_what_it_looks_for(grader: Grader, tmp_path: Path):
     """A page with a secret line, an expected value or a script does not pass."""
     lab = Lab(lab_names()[0])
-    variant = next(v for v in lab.variants(right=False))
-    for v in lab.variants(right=False):
-        nbformat.write(answered(lab, {v.exercise: v.source}), tmp_path / f"{lab.name}.ipynb")
-        graded = grader.grade(Submission.read("ada", lab, tmp_path))
-        variant = next((r for r in graded.rows if r.message != r.public), None)
-        if variant is not None:
-            break
+    nbformat.write(answered(lab, late_mistake(lab, grader)), tmp_path / f"{lab.name}.ipynb")
+    graded = grader.grade(Submission.read("ada", lab, tmp_path))
+    variant = next(r for r in graded.rows if r.message != r.public)
     assert what_leaks(lab, graded, Page("<p>nothing</p>")) == []
     assert what_leaks(lab, graded, Page(f"<pre>{html.escape(variant.message)}</pre>"))
     others = Submission.read("ada", lab, tmp_path)

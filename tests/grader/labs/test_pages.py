@@ -117,7 +117,6 @@ def test_arguments_go_on_to_jupyterlab(course, monkeypatch):
     [
         ("2026-11-30 23:59 Europe/Vienna", "2026-11-30T22:59:00+00:00"),
         ("2026-11-30 23:59", "2026-11-30T23:59:00+00:00"),
-        ("2026-11-30", "2026-11-30T00:00:00+00:00"),  # YAML makes a date of it
         ("2026-11-30 23:59:00+02:00", "2026-11-30T21:59:00+00:00"),  # and of this a time
     ],
 )
@@ -128,6 +127,13 @@ def test_a_due_date_goes_into_the_release_in_utc(due, utc, tmp_path):
     moment = datetime.fromisoformat(utc)
     assert progress_of(release_path(lab)).due == moment
     assert lab.due == moment.astimezone(UTC).replace(tzinfo=None), "nbgrader's way: UTC, and no zone"
+
+
+def test_a_day_alone_is_no_due_date(tmp_path):
+    """YAML makes a date of it; it may be the day's beginning or its end."""
+    lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30"))
+    with pytest.raises(CourseError, match="'2026-11-30' may be the day's beginning or its end"):
+        build(lab)
 
 
 def test_a_due_date_that_is_none_is_told(tmp_path):

@@ -29,7 +29,7 @@ from autograder.grading.submission import Answers
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import GradeWriter
-from autograder.records.report import write_report
+from autograder.records.report import _sha256, write_report
 from autograder.records.rows import read_records
 from autograder.sandbox.walls import WALLS
 
@@ -938,7 +938,12 @@ def double(x):
 
     page = Acting()
     index = write_report(read_records(tmp_path / "grades"), tmp_path / "report")
-    page.feed(index.read_text() + index.with_name("00_mini.html").read_text())
+    pages = [index.read_text(), index.with_name("00_mini.html").read_text()]
+    for text in pages:
+        allowed = re.search(r"script-src '(sha256-[^']+)'", text)[1]
+        (own,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+        assert _sha256(own) == allowed, "the page's own script, and no other, may run"
+        page.feed(text.replace(f"<script>{own}</script>", ""))
     assert page.found == []
     (autograded,) = (tmp_path / "grades" / "autograded").rglob("*.ipynb")
     outputs = [o for c in nbformat.read(autograded, 4).cells for o in c.get("outputs", [])]
