@@ -72,6 +72,7 @@ def dates_of(
         submissions: the folder with the list that `course collect` wrote.
     """
     from autograder.labs.due import Clock, Dates, named_zone, read_time, zone_of
+    from autograder.labs.lab import lab_names
     from autograder.records.origins import LIST, collected
     from autograder.records.times import read_times
 
@@ -89,9 +90,10 @@ def dates_of(
             handed_in[student] = read_time(row["time"], f"{submissions / LIST}", clock)
         elif row["late"]:
             called_late.add(student)
+    labs = lab_names(lab.root)
     if timestamps:
-        handed_in |= read_times(timestamps, lab.name, clock, roster, folders)
-    own = read_times(extensions, lab.name, clock, roster, folders) if extensions else {}
+        handed_in |= read_times(timestamps, lab.name, clock, roster, folders, labs)
+    own = read_times(extensions, lab.name, clock, roster, folders, labs) if extensions else {}
     moment = read_time(due, "--due", clock) if due else lab.due
     for told in clock.told():
         console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -246,7 +246,8 @@ def grade(
                     console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
                 after = records_or_none(place)
                 tell_late(lab, after)
-                if absent:
+                graded_before = set(after.of(lab.name)["student"]) if after else set()
+                if absent := [student for student in absent if student not in graded_before]:
                     console.print(f"not handed in: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
                 if dry_run:
                     show_changes(lab, before, after)

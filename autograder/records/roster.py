@@ -219,7 +219,9 @@ def roster_of(table: Table) -> Roster:
     for line, row in rows:
         known = {f: row.get(f, "") for f in ("name", *IDS, "section", "group")}
         people.append(Person(folder_name(row[folder]), **known, line=line))
-    if folder != "student":
+    if folder == "student":
+        _refuse_merged(path, people, [row["student"] for _, row in rows])
+    else:
         _refuse_twice(path, people, folder)
     return Roster(people, path, notes)
 
@@ -292,6 +294,18 @@ def _refuse_twice(path: Path, people: list[Person], folder: str) -> None:
                 f"(line {known[person.student].line} too): add a column student with a name for each"
             )
         known[person.student] = person
+
+
+def _refuse_merged(path: Path, people: list[Person], names: list[str]) -> None:
+    """The same name twice is a group; two names that no folder can tell apart are not."""
+    known: dict[str, tuple[str, int]] = {}
+    for person, name in zip(people, names, strict=True):
+        before, line = known.setdefault(person.student, (_plain(name), person.line))
+        if before != _plain(name):
+            raise CourseError(
+                f"{path}, line {person.line}: the student {name!r} would have the folder of line {line}, "
+                f"{person.student!r}: call one of them otherwise"
+            )
 
 
 def _plain(text: str) -> str:

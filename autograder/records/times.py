@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,12 @@ NO_TIME = ("", "-", "n/a")
 
 
 def read_times(
-    path: Path, lab: str, clock: Clock | None = None, roster: Roster | None = None, students: Iterable[str] = ()
+    path: Path,
+    lab: str,
+    clock: Clock | None = None,
+    roster: Roster | None = None,
+    students: Iterable[str] = (),
+    labs: Collection[str] = (),
 ) -> dict[str, datetime]:
     """Student -> time, from a CSV file with the columns ``student``, ``time`` and perhaps ``lab``; or from Moodle's
     grading worksheet or Gradescope's list of scores, which say who somebody is by name, number or e-mail address.
@@ -27,6 +32,7 @@ def read_times(
         clock: reads times without a zone; by default in UTC.
         roster: translates what the file calls people; without one, ``student`` is the folder's name.
         students: of whom there are submissions; a system's own file is searched for them.
+        labs: all labs of the course, if they are known: a line of none of them is a slip.
 
     Raises:
         CourseError: if the file, a column or a time cannot be read, or somebody stands there twice with different
@@ -38,10 +44,12 @@ def read_times(
     if column is None:
         raise CourseError(f"{path} has no column 'time' (needed: student,time)")
     own = "student" in header and header[column] == "time"
-    labs = header.index("lab") if "lab" in header else None
+    of_lab = header.index("lab") if "lab" in header else None
     times: dict[int, datetime] = {}  # line -> time
     for line, cells in table.rows:
-        if labs is not None and cells[labs] not in ("", lab):
+        if of_lab is not None and cells[of_lab] not in ("", lab):
+            if labs and cells[of_lab] not in labs:
+                raise CourseError(f"{path}, line {line}: {cells[of_lab]!r} is no lab (labs: {', '.join(sorted(labs))})")
             continue
         if own or cells[column].casefold() not in NO_TIME:
             times[line] = read_time(cells[column], f"{path}, line {line}", clock)

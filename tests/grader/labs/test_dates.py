@@ -372,3 +372,10 @@ def test_a_folder_with_other_labs_only_is_not_a_hand_in(course):
     (course.root / "inbox" / "dan" / "01_other.ipynb").write_text("{}")
     assert "not handed in: dan" in run(course)
     assert "dan" not in set(read_records(course.root / "grades").rows["student"])
+
+
+def test_a_line_of_no_lab_is_told(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("student,time,lab\nann,2026-11-30 12:00,01_other\nbob,2026-11-30 12:00,00_minni\n")
+    with pytest.raises(CourseError, match=r"times.csv, line 3: '00_minni' is no lab .labs: 00_mini, 01_other"):
+        read_times(path, "00_mini", labs=["01_other", "00_mini"])

@@ -202,3 +202,12 @@ def test_a_student_s_name_that_no_folder_may_have_means_the_student():
     roster = Roster([Person(folder_name("bo[1]*")), Person("cy")])
     assert roster.student("bo[1]*") == roster.student("bo[1]_") == "bo[1]_"
     assert roster.student("bo[2]*") is None
+
+
+def test_two_names_that_no_folder_tells_apart_are_not_one_person(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("student,id\nbo*,1\nbo?,2\n")
+    with pytest.raises(CourseError, match=r"line 3: the student 'bo\?' would have the folder of line 2, 'bo_'"):
+        read_roster(path)
+    path.write_text("student,id\nteam 1,1\nTeam 1,2\n")
+    assert len(read_roster(path).people) == 2, "a group"
