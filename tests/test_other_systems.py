@@ -219,7 +219,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
         ("new", 0, "write what is marked TODO"),
         ("build", 0, "07_pruning: written"),
         ("current", 0, "07_pruning: current"),
-        ("check", 1, "0 of 1 checks pass"),  # the stub
+        ("check", 1, "0 of 2 checks pass"),  # the stub
         ("doctor", None, "WSL"),  # what else it finds is this machine's
         ("grade", 2, "WSL"),
         ("gates", 2, "WSL"),

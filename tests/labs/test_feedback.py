@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import PyFileConfigLoader
 
 from autograder import ROOT
-from autograder.authoring.gates import checks_of, secret_lines
+from autograder.authoring.gates import secret_lines
 from autograder.grading.grader import Graded, Grader, Submission
-from autograder.grading.submission import Answers
 from autograder.labs.build import answered, release
 from autograder.labs.lab import Lab, lab_names
 from autograder.records.gradebook import GradeWriter
+
+EXPECTED = "what only an instructor may read, 0.12345"
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)>[a](javascript:alert(1))"
 
@@ -73,11 +75,14 @@ def what_leaks(lab: Lab, graded: Graded, page: Page) -> list[str]:
     public = [*graded.submission.answers.sources.values(), *(cell.source for cell in release(lab).cells)]
     own = squeezed("\n".join(public))
     leaks = [line for line in map(squeezed, secret_lines(lab)) if line in page.text and line not in own]
-    told = {line for row in graded.rows for line in row.public.splitlines()}
-    for row in graded.rows:
-        hidden = set(row.message.splitlines()) - told  # "expected" of a hidden expectation
-        leaks += [line for line in map(squeezed, hidden) if len(line) > 3 and line in page.text]
-    return leaks
+    return leaks + [line for line in kept_back(graded) if line in page.text]
+
+
+def kept_back(graded: Graded) -> list[str]:
+    """What hidden expectations say that they expect, unless it is told elsewhere."""
+    told = {squeezed(line) for row in graded.rows for line in row.public.splitlines()}
+    lines = {squeezed(line) for row in graded.rows for line in row.message.splitlines()}
+    return sorted(line for line in lines - told if len(line) > 3)
 
 
 def telling(graded: dict[str, Graded]) -> list[str]:
@@ -92,25 +97,12 @@ def telling(graded: dict[str, Graded]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def late_mistake(lab: Lab, grader: Grader) -> dict[str, str]:
-    """An answer that is right as long as the shown lines call it, and wrong in hidden ones: what is said of it keeps
-    the expected value back."""
-    exercise = lab.exercises[0]
-    name = exercise.names[0]
-    for calls in (2**n for n in range(10)):
-        wrapped = f"""{exercise.source}
-
-_right, _calls = {name}, []
-
-def {name}(*args, **kwargs):
-    _calls.append(1)
-    return _right(*args, **kwargs) if len(_calls) <= {calls} else 12345
-"""
-        answers = Answers({cell.id: cell.source for cell in lab.answers} | {exercise.id: wrapped})
-        graded = grader.grade(Submission("late", lab, answers), only={c.id for c in checks_of(lab, exercise.id)})
-        if any(row.message != row.public for row in graded.rows):
-            return {exercise.id: wrapped}
-    pytest.fail(f"{lab.name}: no hidden line tells what it expects")
+def as_of_hidden_lines(graded: Graded) -> Graded:
+    """The same as if hidden lines had found each mistake: the shown ones find nearly all, so nobody may be left."""
+    rows = [
+        replace(r, message=f"{r.message}\n  expected  {EXPECTED}") if r.status == "failed" else r for r in graded.rows
+    ]
+    return replace(graded, rows=rows)
 
 
 @pytest.mark.timeout(1800)
@@ -124,10 +116,8 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
     nbformat.write(answered(lab, printing | written), mallory / f"{name}.ipynb")
     graded = {student.name: each for student, each in graded_class(name)}
     graded["mallory"] = grader.grade(Submission.read("mallory", lab, mallory))
-    late = tmp_path / "late"
-    late.mkdir()
-    nbformat.write(answered(lab, late_mistake(lab, grader)), late / f"{name}.ipynb")
-    graded["late"] = grader.grade(Submission.read("late", lab, late))
+    failed = next(name for name, each in graded.items() if any(row.status == "failed" for row in each.rows))
+    graded[failed] = as_of_hidden_lines(graded[failed])
     hidden = [r for g in graded.values() for r in g.rows if r.message != r.public]
     assert hidden, "somebody fails a hidden expectation, else this test would say nothing"
     graded = {student: graded[student] for student in telling(graded)}
@@ -151,8 +141,9 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
 def test_the_scan_finds_what_it_looks_for(grader: Grader, tmp_path: Path):
     """A page with a secret line, an expected value or a script does not pass."""
     lab = Lab(lab_names()[0])
-    nbformat.write(answered(lab, late_mistake(lab, grader)), tmp_path / f"{lab.name}.ipynb")
-    graded = grader.grade(Submission.read("ada", lab, tmp_path))
+    wrong = lab.variants(right=False)[0]
+    nbformat.write(answered(lab, {wrong.exercise: wrong.source}), tmp_path / f"{lab.name}.ipynb")
+    graded = as_of_hidden_lines(grader.grade(Submission.read("ada", lab, tmp_path)))
     variant = next(r for r in graded.rows if r.message != r.public)
     assert what_leaks(lab, graded, Page("<p>nothing</p>")) == []
     assert what_leaks(lab, graded, Page(f"<pre>{html.escape(variant.message)}</pre>"))
