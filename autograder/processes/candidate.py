@@ -253,7 +253,10 @@ def _tell_attempt(event: str, arguments: tuple) -> None:
 def _bytes(array: torch.Tensor | np.ndarray) -> bytes:
     if isinstance(array, np.ndarray):
         return array.tobytes()
-    return array.detach().reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b""
+    if not array.numel():
+        return b""
+    flat = array.detach().reshape(-1).clone(memory_format=torch.contiguous_format)  # its stride may have been 0
+    return flat.view(torch.uint8).numpy().tobytes()
 
 
 def _describe(error: BaseException) -> dict[str, Any]:

@@ -148,7 +148,8 @@ class Encoder:
         self.arrays.append(tensor)
         # in the order of memory, so that what is not contiguous here is not so on the other side
         order = sorted(range(tensor.dim()), key=lambda n: -tensor.stride(n))
-        plain = tensor.detach().cpu().permute(order).contiguous()
+        # clone, not contiguous(): that keeps a stride of 0 along a dimension of size 1, which view refuses
+        plain = tensor.detach().cpu().permute(order).clone(memory_format=torch.contiguous_format)
         raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
         return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), order, raw]))
 

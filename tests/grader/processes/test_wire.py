@@ -56,6 +56,11 @@ def test_odd_tensors_and_arrays():
     assert back[5] == (2,)
 
 
+def test_a_stride_of_0_along_a_dimension_of_size_1_does_no_harm():
+    tensor = torch.ones(1).as_strided((1, 1), (0, 0))
+    assert Decoder().unpack(Encoder().pack(tensor)).tolist() == [[1.0]]
+
+
 @pytest.mark.parametrize(
     "value", [object(), lambda: 0, type, torch.nn.Linear(1, 1), torch.ones(2).to_sparse(), np.array([object()]), torch]
 )
