@@ -147,22 +147,21 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """6. No line of an answer, hidden check or model answer is in the release, nor in what feedback is made from."""
     secrets = secret_lines(lab)
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
-    texts = {"release": [release_bytes(lab).decode("utf-8")], "hints": [str(lab.hints)]}
+    texts = {"release": ([release_bytes(lab).decode("utf-8")], ""), "hints": ([str(lab.hints)], "")}
     graded = {"the release": _grade(lab, grader, released_answers(lab))}
     graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
     for who, result in graded.items():
-        notebook = autograded_notebook(result)
-        own = set(result.submission.answers.sources.values())  # what the student wrote is no secret to the student
-        texts[f"feedback on {who}"] = [
-            text for c in notebook.cells for text in ("" if c.source in own else c.source, str(c.get("outputs", "")))
-        ]
+        # what the student wrote is no secret to the student, also where a traceback shows a line of it
+        own = "\n".join(result.submission.answers.sources.values())
+        cells = autograded_notebook(result).cells
+        texts[f"feedback on {who}"] = ([text for c in cells for text in (c.source, str(c.get("outputs", "")))], own)
 
     @functools.cache  # feedback pages have most of their cells in common
     def found(text: str) -> tuple[str, ...]:
         return tuple(line for line in secrets if line in text)
 
-    for name, parts in texts.items():
-        leaked = [line for part in parts for line in found(part)]
+    for name, (parts, own) in texts.items():
+        leaked = [line for part in parts for line in found(part) if line not in own]
         yield Verdict("nothing leaks", name, not leaked, message=f"contains: {leaked[0]}" if leaked else "")
 
 

@@ -20,7 +20,7 @@ from torch._tensor_str import PRINT_OPTS
 SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_default_device, torch.set_default_device),
+    (torch.get_default_device, lambda device: _set_default_device(device)),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
@@ -59,6 +59,11 @@ def seed(number: int) -> None:
     _seed_torch(number)
     _seed_numpy(number)
     _seed_python(number)
+
+
+def _set_default_device(device: torch.device) -> None:
+    # none at all is the CPU too, and does not stand between torch and each of its calls
+    torch.set_default_device(None if device == torch.device("cpu") else device)
 
 
 def _set_filters(filters: list[Any]) -> None:

@@ -101,7 +101,8 @@ def scale_and_zero_point(
     Raises:
         ValueError: if the range is not finite, upside down, or ``symmetric`` without ``signed``.
     """
-    low, high = (torch.as_tensor(v).detach().double() for v in (minimum, maximum))
+    # a tensor stays on its device: as_tensor would move it to the default one
+    low, high = (v.detach().double() if isinstance(v, Tensor) else torch.tensor(v).double() for v in (minimum, maximum))
     if not bool((low.isfinite() & high.isfinite() & (low <= high)).all()):
         raise ValueError("the range must be finite, with minimum <= maximum")
     if symmetric and not signed:

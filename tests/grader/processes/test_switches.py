@@ -45,6 +45,14 @@ def test_every_switch_is_put_back(name: str):
     assert look() == seen
 
 
+def test_without_a_default_device_there_is_none_afterwards():
+    """A default of "cpu" would stand between torch and each of its calls, and move a GPU's tensor in `as_tensor`."""
+    before = switches.read()
+    torch.set_default_device("meta")
+    switches.put_back(before)
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
 def test_seeds_are_put_back():
     def drawn() -> list:
         return [random.random(), np.random.random(), float(torch.rand(()))]  # noqa: NPY002  what an answer may use

@@ -224,6 +224,14 @@ def test_block_formats(place, name):
     agree(place, lambda x: f.decode(*f.encode(x)), odd_numbers())
 
 
+def test_a_range_stays_on_its_device_whatever_the_default_is(place):
+    try:
+        torch.set_default_device("cpu")
+        agree(place, lambda x: affine.scale_and_zero_point(*affine.value_range(x)), numbers(), signs_of_zeros=False)
+    finally:
+        torch.set_default_device(None)
+
+
 @pytest.mark.parametrize("where", [{}, {"axis": 0}, {"axis": 1}, {"block_size": 16}], ids=str)
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_affine(place, where, symmetric):
