@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder import ROOT
-from autograder.authoring.gates import checks_of, reference_answers
+from autograder.authoring.answered import checks_of, reference_answers
 from autograder.grading.copied import copied
 from autograder.grading.grader import Grader, Submission
 from autograder.labs.lab import Lab, lab_names

@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import ROOT
-from autograder.authoring.gates import points_of
+from autograder.authoring.answered import points_of
 from autograder.labs.build import answered, release
 from autograder.labs.lab import Lab, lab_names
 

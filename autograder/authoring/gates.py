@@ -14,9 +14,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autograder.grading.grader import Graded, Grader, Submission, make_job
+from autograder.authoring.answered import (
+    checks_of,
+    points_of,
+    reference_answers,
+    released_answers,
+    rows_of,
+    together,
+    with_variants,
+)
+from autograder.grading.grader import Graded, Grader, Row, Submission, make_job
 from autograder.grading.submission import Answers
-from autograder.labs.build import is_current, release, release_bytes
+from autograder.labs.build import is_current, release_bytes
 from autograder.labs.cell import Cell
 from autograder.labs.lab import MIN_RIGHT, MIN_WRONG, Lab
 from autograder.labs.variants import Variant
@@ -96,10 +105,12 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     wrong = lab.variants(right=False)
     yield from _enough(gate, lab, wrong, MIN_WRONG)
     broken: set[str] = set()
+    lost_rows = _lost_rows(lab, grader, wrong)
     for variant in wrong:
-        own = [r for r in _grade_own(lab, grader, variant).rows if r.status != "passed"]
-        messages = " | ".join(" ".join(r.message.split()) for r in own)
-        lost, named = bool(own), " ".join(variant.rule.split()) in messages
+        own = lost_rows[variant]
+        if not _names_rule(own, variant):  # before it is said: what comes of the variant without company
+            own = _lost_rows(lab, grader, [variant])[variant]
+        messages, lost, named = _told(own), bool(own), _names_rule(own, variant)
         reason = "" if lost and named else "full score: " if not lost else f"no message names {variant.rule!r}: "
         points = points_of(lab, variant.exercise)
         score = points - sum(r.max_score for r in own)
@@ -128,8 +139,8 @@ def right_variants_score(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     # the first ones of all exercises are graded together, then the second ones: a few submissions instead of many, and
     # variants that hinder each other are found, too
     by_exercise = [[v for v in right if v.exercise == exercise.id] for exercise in lab.exercises]
-    for together in itertools.zip_longest(*by_exercise):
-        variants = [v for v in together if v is not None]
+    for company in itertools.zip_longest(*by_exercise):
+        variants = [v for v in company if v is not None]
         lost_rows = [r for r in _grade(lab, grader, with_variants(lab, variants)).rows if r.status not in KEPT]
         for variant in variants:
             own = {c.id for c in checks_of(lab, variant.exercise)}
@@ -149,7 +160,8 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
     texts = {"release": ([release_bytes(lab).decode("utf-8")], ""), "hints": ([str(lab.hints)], "")}
     graded = {"the release": _grade(lab, grader, released_answers(lab))}
-    graded |= {v.name: _grade_own(lab, grader, v) for v in lab.variants(right=False)}
+    for group, result in _grade_together(lab, grader, lab.variants(right=False)):
+        graded[", ".join(v.name for v in group)] = result
     for who, result in graded.items():
         # what the student wrote is no secret to the student, also where a traceback shows a line of it
         own = "\n".join(result.submission.answers.sources.values())
@@ -209,25 +221,18 @@ def shown_checks_catch(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """10. A green tick means something: what a student sees of the checks catches nearly every wrong variant alone."""
     gate = "shown checks catch"
     wrong = lab.variants(right=False)
-    messages = {v: _message_as_shown(lab, grader, v) for v in wrong}
+    lost = _lost_rows(lab, grader, wrong, as_shown=True)
     ratios = {}
     for exercise in (*(e.id for e in lab.exercises), lab.name):
         of_it = [v for v in wrong if exercise in (v.exercise, lab.name)]
         least = SHOWN_OF_LAB if exercise == lab.name else SHOWN_OF_EXERCISE
-        caught = sum(messages[v] is not None for v in of_it)
+        caught = sum(bool(lost[v]) for v in of_it)
         ratios[exercise] = caught >= least * len(of_it)
         told = f"{caught} of {len(of_it)} wrong variants caught; at least {least:.0%} are needed"
         yield Verdict(gate, exercise, ratios[exercise], message=told)
     for variant in wrong:  # a missed one is at fault only where too many are missed
-        message = messages[variant]
-        holds = message is not None or (ratios[variant.exercise] and ratios[lab.name])
-        yield Verdict(gate, variant.name, holds, message=message or "only hidden lines catch it")
-
-
-def _message_as_shown(lab: Lab, grader: Grader, variant: Variant) -> str | None:
-    """What the checks say of a variant in the notebook, in one line; None if they let it pass."""
-    lost = [r for r in _grade_own(lab, grader, variant, as_shown=True).rows if r.status != "passed"]
-    return " | ".join(" ".join(r.message.split()) for r in lost) if lost else None
+        holds = bool(lost[variant]) or (ratios[variant.exercise] and ratios[lab.name])
+        yield Verdict(gate, variant.name, holds, message=_told(lost[variant]) or "only hidden lines catch it")
 
 
 def mutants_are_caught(lab: Lab, grader: Grader) -> Iterator[Verdict]:
@@ -278,33 +283,33 @@ def _grade(lab: Lab, grader: Grader, answers: Answers) -> Graded:
     return grader.grade(Submission("", lab, answers))
 
 
-def _grade_own(lab: Lab, grader: Grader, variant: Variant, *, as_shown: bool = False) -> Graded:
-    """Grades a variant among reference answers by the checks of its own exercise: those must find its mistake."""
-    own = {c.id for c in checks_of(lab, variant.exercise)}
-    return grader.grade(Submission("", lab, with_variants(lab, [variant])), only=own, as_shown=as_shown)
+def _grade_together(
+    lab: Lab, grader: Grader, variants: list[Variant], *, as_shown: bool = False
+) -> Iterator[tuple[list[Variant], Graded]]:
+    """Grades variants among reference answers by the checks of their own exercises: those must find their mistakes."""
+    for group in together(lab, variants):
+        own = {c.id for v in group for c in checks_of(lab, v.exercise)}
+        submission = Submission("", lab, with_variants(lab, group))
+        yield group, grader.grade(submission, only=own, as_shown=as_shown)
 
 
-def reference_answers(lab: Lab) -> Answers:
-    return Answers({c.id: c.source for c in lab.answers})
+def _lost_rows(
+    lab: Lab, grader: Grader, variants: list[Variant], *, as_shown: bool = False
+) -> dict[Variant, list[Row]]:
+    """What each variant loses of its own exercise's checks."""
+    lost = {}
+    for group, graded in _grade_together(lab, grader, variants, as_shown=as_shown):
+        for variant in group:
+            lost[variant] = [r for r in rows_of(lab, variant, graded.rows) if r.status != "passed"]
+    return lost
 
 
-def released_answers(lab: Lab) -> Answers:
-    wanted = {c.id for c in lab.answers}
-    return Answers({c["id"]: c.source for c in release(lab).cells if c["id"] in wanted})
+def _told(lost: list[Row]) -> str:
+    return " | ".join(" ".join(r.message.split()) for r in lost)
 
 
-def with_variants(lab: Lab, variants: list[Variant]) -> Answers:
-    answers = reference_answers(lab)
-    answers.sources |= {v.exercise: v.source for v in variants}
-    return answers
-
-
-def checks_of(lab: Lab, exercise: str) -> list[Cell]:
-    return [c for c in lab.cells if c.kind == "check" and lab.exercise_of(c).id == exercise]
-
-
-def points_of(lab: Lab, exercise: str) -> float:
-    return sum(c.points for c in checks_of(lab, exercise))
+def _names_rule(lost: list[Row], variant: Variant) -> bool:
+    return bool(lost) and " ".join(variant.rule.split()) in _told(lost)
 
 
 def secret_lines(lab: Lab) -> list[str]:

@@ -24,15 +24,15 @@ from pathlib import Path
 
 from autograder import processes
 from autograder.authoring import mutations
-from autograder.authoring.gates import checks_of, reference_answers
+from autograder.authoring.answered import checks_of, rows_of, together, with_variants
 from autograder.authoring.mutations import Mutation
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache
 from autograder.grading.grader import Submission, Task
 from autograder.grading.spread import Examiners
-from autograder.grading.submission import Answers
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
+from autograder.labs.variants import Variant
 from course_utils.checks import panel
 
 EXCUSES, RECEIPT = "mutants.toml", "mutants.json"
@@ -77,45 +77,63 @@ def mutants_of(exercise: Cell) -> list[Mutation]:
 
 def grade_mutants(
     lab: Lab,
-    exercise: Cell,
+    exercises: Iterable[Cell],
     examiners: Examiners,
     cache: ResultCache | None = None,
-    graded: Callable[[], object] = lambda: None,
-) -> Outcome:
-    """Grades all mutants of an exercise by its checks: by their shown part, and by the whole where that is not enough.
+    graded: Callable[[int], object] = lambda count: None,
+) -> dict[str, Outcome]:
+    """Grades all mutants of some exercises by their checks: by their shown part, and by the whole where that is not
+    enough.
 
     Args:
-        graded: called after each grading.
+        graded: called after each grading, with how many mutants it was for.
+
+    Returns:
+        Exercise -> what came of its mutants.
 
     Raises:
         CourseError: if `mutants.toml` excuses what is not there, or not in the docstring's words.
     """
-    excused = excuses(lab, exercise)
-    mutants = {m.name: m for m in mutants_of(exercise)}
-    if unknown := sorted(excused.keys() - mutants.keys()):
-        raise CourseError(f"{lab.folder / EXCUSES}: {exercise.id} has no mutant {unknown[0]!r}")
-    left = list(mutants)
-    for as_shown in (True, False):
-        passed = []
-        tasks = {id(t): (name, t) for name in left for t in [_task(lab, exercise, mutants[name], cache, as_shown)]}
-        for task, report in examiners.examine_all(t for _, t in tasks.values()):
-            graded()
-            if all(row.status == "passed" for row in task.finish(report).rows):
-                passed.append(tasks[id(task)][0])
-        if as_shown:
-            not_shown = set(passed)
-        left = [name for name in mutants if name in passed]
-    if caught := [name for name in excused if name not in left]:
-        raise CourseError(f"{lab.folder / EXCUSES}: the checks of {exercise.id} catch {caught[0]!r}: remove the excuse")
-    only_hidden = [name for name in mutants if name in not_shown and name not in left]
-    survivors = {name: excused.get(name, "") for name in left}
-    return Outcome(digest(lab, exercise), len(mutants), only_hidden, survivors)
+    excused = {e.id: excuses(lab, e) for e in exercises}
+    mutants = {e.id: mutants_of(e) for e in exercises}
+    for exercise, names in excused.items():
+        if unknown := sorted(names.keys() - {m.name for m in mutants[exercise]}):
+            raise CourseError(f"{lab.folder / EXCUSES}: {exercise} has no mutant {unknown[0]!r}")
+    answers = [Variant(m.name, i, False, m.source, rule="", about="") for i, own in mutants.items() for m in own]
+    not_shown = _that_pass(lab, answers, examiners, cache, graded, as_shown=True)
+    left = _that_pass(lab, not_shown, examiners, cache, graded, as_shown=False)
+    outcomes = {}
+    for exercise in exercises:
+        survivors = {v.name: excused[exercise.id].get(v.name, "") for v in left if v.exercise == exercise.id}
+        if caught := excused[exercise.id].keys() - survivors.keys():
+            told = f"the checks of {exercise.id} catch {min(caught)!r}: remove the excuse"
+            raise CourseError(f"{lab.folder / EXCUSES}: {told}")
+        only_hidden = [v.name for v in not_shown if v.exercise == exercise.id and v.name not in survivors]
+        outcomes[exercise.id] = Outcome(digest(lab, exercise), len(mutants[exercise.id]), only_hidden, survivors)
+    return outcomes
 
 
-def _task(lab: Lab, exercise: Cell, mutant: Mutation, cache: ResultCache | None, as_shown: bool) -> Task:
-    answers = Answers(reference_answers(lab).sources | {exercise.id: mutant.source})
-    own = {c.id for c in checks_of(lab, exercise.id)}
-    return Task(Submission("", lab, answers), cache, own, as_shown=as_shown)
+def _that_pass(
+    lab: Lab,
+    answers: list[Variant],
+    examiners: Examiners,
+    cache: ResultCache | None,
+    graded: Callable[[int], object],
+    *,
+    as_shown: bool,
+) -> list[Variant]:
+    """Those answers, in their order, that keep all points of their exercise."""
+    tasks = {}
+    for group in together(lab, answers):
+        own = {c.id for v in group for c in checks_of(lab, v.exercise)}
+        task = Task(Submission("", lab, with_variants(lab, group)), cache, own, as_shown=as_shown)
+        tasks[id(task)] = task, group
+    passed = set()
+    for task, report in examiners.examine_all(t for t, _ in tasks.values()):
+        group, rows = tasks[id(task)][1], task.finish(report).rows
+        passed |= {v for v in group if all(r.status == "passed" for r in rows_of(lab, v, rows))}
+        graded(len(group))
+    return [v for v in answers if v in passed]
 
 
 def excuses(lab: Lab, exercise: Cell) -> dict[str, str]:

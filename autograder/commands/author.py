@@ -96,23 +96,24 @@ def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, show
     if shown is not None:
         _print_source({m.name: m.source for e in chosen for m in mutants_of(e)}, shown)
         return
-    outcomes = {}
-    with ResultCache(root / "build" / "gates.db") as cache, open_examiners(workers, None) as examiners:
-        for exercise in chosen:
-            with progress_bar() as progress:
-                bar = progress.add_task(exercise.id, total=len(mutants_of(exercise)))
-                outcome = grade_mutants(the_lab, exercise, examiners, cache, functools.partial(progress.advance, bar))
-            outcomes[exercise.id] = outcome
-            write_receipt(the_lab, {exercise.id: outcome})
-            only_hidden, survivors = len(outcome.only_hidden), len(outcome.survivors)
-            caught = outcome.mutants - only_hidden - survivors
-            mark = "[green]✓[/]" if not outcome.faults else "[bold red]✗[/]"
-            told = f"{outcome.mutants} mutants: {caught} caught, {only_hidden} by hidden lines only, {survivors} not"
-            console.print(f"{mark} {exercise.id:<28} {told}", highlight=False, soft_wrap=True)
-            for fault in outcome.faults:
-                console.print(f"    {fault}", markup=False, highlight=False, soft_wrap=True)
-            for name in outcome.only_hidden if any("hidden" in f for f in outcome.faults) else ():
-                console.print(f"    hidden only: {name}", markup=False, highlight=False, soft_wrap=True)
+    with (
+        ResultCache(root / "build" / "gates.db") as cache,
+        open_examiners(workers, None) as examiners,
+        progress_bar() as progress,
+    ):
+        bar = progress.add_task(lab, total=sum(len(mutants_of(e)) for e in chosen))
+        outcomes = grade_mutants(the_lab, chosen, examiners, cache, functools.partial(progress.advance, bar))
+    write_receipt(the_lab, outcomes)
+    for name, outcome in outcomes.items():
+        only_hidden, survivors = len(outcome.only_hidden), len(outcome.survivors)
+        caught = outcome.mutants - only_hidden - survivors
+        mark = "[green]✓[/]" if not outcome.faults else "[bold red]✗[/]"
+        told = f"{outcome.mutants} mutants: {caught} caught, {only_hidden} by hidden lines only, {survivors} not"
+        console.print(f"{mark} {name:<28} {told}", highlight=False, soft_wrap=True)
+        for fault in outcome.faults:
+            console.print(f"    {fault}", markup=False, highlight=False, soft_wrap=True)
+        for mutant in outcome.only_hidden if any("hidden" in f for f in outcome.faults) else ():
+            console.print(f"    hidden only: {mutant}", markup=False, highlight=False, soft_wrap=True)
     if any(outcome.faults for outcome in outcomes.values()):
         raise SystemExit(1)
 

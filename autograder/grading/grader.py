@@ -240,7 +240,6 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 
         source |= {c.id: released[c.id] for c in lab.cells if c.kind == "check"}
     exercises = [c.id for c in lab.exercises]
     given = {i: s for i, s in answers.sources.items() if i in exercises}
-    told = [f"{i}\0{s}" for i, s in sorted(given.items())] + ([str(draw)] if draw else [])
     return Job(
         cells=[asdict(c) | {"source": source[c.id]} for c in lab.cells],
         names={c.id: list(c.names) for c in lab.exercises},
@@ -249,7 +248,11 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 
         exercise_of={c.id: lab.exercise_of(c).id for c in lab.cells if c.kind == "check"},
         withheld=lab.withheld,
         seconds=lab.check_seconds,
-        # Other inputs for every submission, the same ones whenever it is graded again; in a notebook always the same.
-        seed=0 if as_shown else zlib.crc32("\0".join([lab.name, *told]).encode()),
+        # Other inputs for every answer, the same ones whenever it is graded again; in a notebook always the same.
+        seeds={i: 0 if as_shown else _seed(lab.name, i, given.get(i, ""), str(draw)) for i in exercises},
         as_shown=as_shown,
     )
+
+
+def _seed(*told: str) -> int:
+    return zlib.crc32("\0".join(told).encode())

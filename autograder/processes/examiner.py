@@ -97,7 +97,6 @@ class Examiner:
         # Each cell has its own limit; an answer that ends its process in every check has all cells run again and again
         limits = len(self.cells) * (self.job.seconds + GRACE_SECONDS)
         self.deadline = time.perf_counter() + (START_SECONDS + limits) * crowding()
-        expectations.set_seed(self.job.seed)
         expectations.run_probes_with(self._probe)
         try:
             self._run_given()
@@ -126,7 +125,9 @@ class Examiner:
     def _execute(self, cell: Cell, namespace: dict[str, Any]) -> None:
         filename = f"<{cell.id}>"
         linecache.cache[filename] = (len(cell.source), None, cell.source.splitlines(keepends=True), filename)
-        torch.manual_seed(self.job.seed ^ zlib.crc32(cell.id.encode()))
+        seed = self.job.seeds[self.job.exercise_of[cell.id]] if cell.kind == "check" else 0
+        expectations.set_seed(seed)
+        torch.manual_seed(seed ^ zlib.crc32(cell.id.encode()))
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(cell.source, filename, "exec"), namespace)
 

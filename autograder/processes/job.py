@@ -23,7 +23,7 @@ class Job:
     exercise_of: dict[str, str]  # check -> exercise
     withheld: list[str]
     seconds: float  # for each check and each answer cell
-    seed: int
+    seeds: dict[str, int]  # exercise -> what its checks draw their inputs from
     list_rules: bool = False  # say with each result which rules held
     as_shown: bool = False  # judge as a notebook does: an input that was overwritten is not put back for a second look
 

@@ -24,7 +24,7 @@ from mini_course import DOUBLE, MINI, newest_parent, write_mini
 from nbgrader.api import Gradebook
 from test_cli import course, rows_of
 
-from autograder.authoring.gates import reference_answers
+from autograder.authoring.answered import reference_answers
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache
 from autograder.grading.grader import Grader, Submission, Task

@@ -9,7 +9,7 @@ import sys
 import pytest
 from mini_course import DOUBLE, MINI, write_mini
 
-from autograder.authoring.gates import reference_answers
+from autograder.authoring.answered import reference_answers
 from autograder.grading.grader import Grader, Submission
 from autograder.grading.submission import Answers
 from autograder.labs.cell import Cell
