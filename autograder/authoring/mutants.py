@@ -9,7 +9,7 @@ by the docstring. Then `mutants.toml` beside the lab excuses it, by its name and
 
 or, where the changed code gives the same results, by ``the same: `` and the reason.
 
-Grading all takes minutes, so `mutants.json`, the receipt, says what came of it and of which lab, checks and grader.
+Grading all takes minutes, so `mutants.json`, the receipt, says what came of it and of which answers and checks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from autograder.grading.spread import Examiners
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.labs.variants import Variant
-from course_utils.checks import panel
+from course_utils.checks import expectations
 
 EXCUSES, RECEIPT = "mutants.toml", "mutants.json"
 
@@ -49,7 +49,7 @@ class Outcome:
     """What came of one exercise's mutants. A mutant that is not caught by the shown part may be by hidden lines.
 
     Attributes:
-        of: stands for the exercise, its checks and the grader, as they were; see `digest`.
+        of: stands for the exercise and its checks, as they were; see `digest`.
         mutants: how many there are.
         only_hidden: names of those that only hidden lines catch.
         survivors: names of those that keep their points, with the reasons that excuse them, or empty texts.
@@ -161,18 +161,25 @@ def excuses(lab: Lab, exercise: Cell) -> dict[str, str]:
 
 
 def digest(lab: Lab, exercise: Cell) -> str:
-    """Changes with all that the outcome depends on: given code, answer, checks, excuses, the rules, and the grader."""
+    """Changes with all that decides whether a mutant is caught: given code, answer, mutants, checks, excuses, and what
+    checks are made of.
+
+    The processes that run answer and checks are left out. They change often and are to change no result; whether they
+    do, the tests find out, which grade mutants anew.
+    """
     given = [c.source for c in lab.cells if c.kind == "given" and c.is_code and not c.explore]
     checks = [c.source for c in checks_of(lab, exercise.id)]
-    parts = [given, exercise.source, checks, excuses(lab, exercise), lab.withheld, lab.check_seconds, _grader()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    own = [exercise.source, *(m.source for m in mutants_of(exercise)), excuses(lab, exercise)]
+    return _hash([given, own, checks, lab.withheld, lab.check_seconds, _code(Path(expectations.__file__))])
 
 
-def _grader() -> list[str]:
-    """The code that decides, without comments and docstrings."""
-    folder = Path(processes.__file__).parent
-    files = [folder / "examiner.py", folder / "candidate.py", Path(panel.__file__).with_name("expectations.py")]
-    return [ast.unparse(_without_docstrings(f.read_text("utf-8"))) for f in (*files, Path(mutations.__file__))]
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _code(path: Path) -> str:
+    """A module without comments and docstrings."""
+    return ast.unparse(_without_docstrings(path.read_text(encoding="utf-8")))
 
 
 def _without_docstrings(source: str) -> ast.Module:
@@ -216,9 +223,13 @@ def receipt_faults(lab: Lab) -> list[str]:
 
 
 def exercise_of_the_day(lab: Lab) -> Cell:
-    """One exercise, chosen by all that the outcomes depend on, so that it is another one when the lab changes."""
-    everything = "".join(digest(lab, e) for e in lab.exercises)
-    return lab.exercises[int(hashlib.sha256(everything.encode()).hexdigest(), 16) % len(lab.exercises)]
+    """One exercise, chosen by all that the outcomes depend on and by the code that runs answers and checks.
+
+    So it is another one when any of that changes.
+    """
+    folder = Path(processes.__file__).parent
+    runs = [_code(path) for path in sorted(folder.glob("*.py"))]
+    return lab.exercises[int(_hash([runs, *(digest(lab, e) for e in lab.exercises)]), 16) % len(lab.exercises)]
 
 
 def chosen_exercises(lab: Lab, names: Iterable[str]) -> list[Cell]:

@@ -11,7 +11,14 @@ from autograder.labs.lab import Lab, lab_names
 LABS = {name: Lab(name) for name in lab_names()}
 
 NOT_YET = {
-    mutants_are_caught: lab_names(),
+    mutants_are_caught: {
+        "01_floating_point",
+        "02_quantization_helpers",
+        "03_quantized_layer",
+        "04_calibration",
+        "05_torch_fx",
+        "06_yolo_minifloat",
+    },
 }
 """Labs that are being mended for a gate. `course gates` prints it all the same."""
 
