@@ -34,10 +34,14 @@
 #
 # Refused here: those that the text above the exercise names.
 #
-# **Sources.** "The assignment" is the one on static quantization in Yung-Hsiang Lu's course *Computer Vision for
-# Embedded Systems* (Purdue). "The lecture" is one on methods of quantization that quotes slides of NVIDIA; they come
-# from a talk by Szymon Migacz, *8-bit Inference with TensorRT*, GTC 2017, session 7310. "ACIQ" is a paper by Ron Banner
-# and colleagues, *ACIQ: Analytical Clipping for Integer Quantization of Neural Networks* (2018).
+# <details><summary>Sources</summary>
+#
+# "The assignment" is the one on static quantization in Yung-Hsiang Lu's course *Computer Vision for Embedded Systems*
+# (Purdue). "The lecture" is one on methods of quantization that quotes slides of NVIDIA; they come from a talk by
+# Szymon Migacz, *8-bit Inference with TensorRT*, GTC 2017, session 7310. "ACIQ" is a paper by Ron Banner and
+# colleagues, *ACIQ: Analytical Clipping for Integer Quantization of Neural Networks* (2018).
+#
+# </details>
 
 # %%
 import math
@@ -138,9 +142,8 @@ for name in WEIGHTED:
 
 # %% [markdown]
 # All inputs but the first come out of a ReLU: nothing is below 0, and a large share of the values *is* 0 (the last
-# column). Now look at one of them. The scale on the left is logarithmic: equal distances are equal ratios, and the
-# small bars at the far end stand for a few values among hundreds of thousands. The bars under the histogram are three
-# ranges that one might choose.
+# column). Now look at one of them. The scale on the left is logarithmic: the small bars at the far end stand for a few
+# values among hundreds of thousands. The bars under the histogram are three ranges that one might choose.
 
 # %% tags=["explore"]
 name = "layer7_fc"
@@ -172,16 +175,16 @@ bottom.set_xlabel("activation")
 plt.show()
 
 # %% [markdown]
-# The largest value alone decides how coarse the grid is for all others. This is the whole difficulty. Every range
-# $[a, b]$ has two errors, and they pull in opposite directions:
+# The largest value alone decides how coarse the grid is for all others. Every range $[a, b]$ has two errors, and they
+# pull in opposite directions:
 #
 # $$
 # \text{error} \;=\; \underbrace{\text{rounding of what lies inside}}_{\approx\; \Delta^2/12,\quad
 # \Delta = (b-a)/(2^n-1)} \;+\; \underbrace{\text{cutting of what lies outside}}_{(x-b)^2 \text{ for } x > b}
 # $$
 #
-# For values whose distribution is known one can do this with pen and paper. Take a Laplace distribution of scale
-# $s$ around 0 and the range $[-\alpha, \alpha]$ cut into $2^n$ cells of width $2\alpha / 2^n$. ACIQ gets
+# For values whose distribution is known one can do this with pen and paper. For a Laplace distribution of scale $s$
+# around 0 and the range $[-\alpha, \alpha]$ cut into $2^n$ cells ACIQ gets
 #
 # $$
 # E(\alpha) = \frac{\alpha^2}{3 \cdot 4^n} + 2 s^2 e^{-\alpha/s}
@@ -245,17 +248,16 @@ for label, cut, published in (
 # %% [markdown]
 # <details><summary>For the curious: why some measured points lie above the curve</summary>
 #
-# (With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
+# # With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
 # longer spread evenly within a cell, which $\Delta^2/12$ takes for granted. And a value beyond the threshold is not
 # sent to the threshold, as the formula has it, but to the middle of the last cell, half a cell further in. With 5 bits
-# the cells are narrow, and neither matters.)
+# the cells are narrow, and neither matters.
 #
 # </details>
 #
-# The table puts the minimum of these two formulas beside the figures that the authors published: they agree to 0.01.
-# More bits move the best threshold outwards: when the steps are fine anyway, cutting costs more than it saves. Real
-# activations are neither Laplace nor Gaussian, so we choose from data. Four ways follow, each with its own idea of
-# what matters.
+# The table puts the minimum of these two formulas beside the authors' figures: they agree to 0.01. More bits move the
+# best threshold outwards: when the steps are fine anyway, cutting costs more than it saves. Real activations are
+# neither Laplace nor Gaussian, so we choose from data, in four ways.
 
 # %% [markdown]
 # ## Exercise 1: percentiles
@@ -273,8 +275,14 @@ for label, cut, published in (
 # is $40 + 0.6 \cdot 10 = 46$. The lower bound is the percentile $100 - 90 = 10$: position 0.4, value 14.
 #
 # $p = 100$ gives minimum and maximum, $p = 50$ the median twice. NaN and infinity are refused: they mean that the
-# network is broken, and no range helps it. (Sorting puts NaN at the end, where it looks like a large outlier. The
-# calibration of onnxruntime 1.31 drops NaN silently, the histogram observer of torch 2.15 raises an error. We raise.)
+# network is broken, and no range helps it. (Sorting puts NaN at the end, where it looks like a large outlier.)
+#
+# <details><summary>For the curious: what others do with NaN</summary>
+#
+# The calibration of onnxruntime 1.31 drops NaN silently, the histogram observer of torch 2.15 raises an error.
+#
+# </details>
+#
 #
 # Sort and interpolate yourself: `torch.quantile`, `numpy.quantile`, `numpy.percentile` and their relatives are refused
 # in grading.
@@ -411,8 +419,8 @@ with check("percentile_range"):
 # %% [markdown]
 # ## Exercise 2: least squares
 #
-# A percentile cuts the same share whether the tail is short or long. Better: try many ranges, calculate what each one
-# costs, take the cheapest. To try a range on millions of values would be slow, so we try it on a **histogram**:
+# A percentile cuts the same share whether the tail is short or long. Better: try many ranges, and take the one that
+# costs least. On millions of values that would be slow, so we try it on a **histogram**:
 # `counts` says how many values lie in each bin, `edges` where the bins begin and end, and every value counts as if it
 # stood in the **middle of its bin**, $c_i = (e_i + e_{i+1})/2$.
 #
@@ -623,9 +631,15 @@ with check("mse_range"):
 
 # %% [markdown]
 # **Explore: your function against pen and paper.** For Gaussian numbers ACIQ's formula and your search should agree
-# about where to cut. They cannot agree exactly: your grid has a code at 0 and $2^n - 1$ gaps where ACIQ has $2^n$
-# cells; your candidates are one per cent of the largest number apart; and both your ends shrink by the same factor,
-# though these numbers reach further on one side than on the other, so the two ends cannot both be best.
+# about where to cut. Why can they not agree exactly?
+#
+# <details><summary>Answer</summary>
+#
+# Your grid has a code at 0 and $2^n - 1$ gaps where ACIQ has $2^n$ cells; your candidates are one per cent of the
+# largest number apart; and both your ends shrink by the same factor, though these numbers reach further on one side
+# than on the other, so the two ends cannot both be best.
+#
+# </details>
 
 # %% tags=["explore"]
 maker = torch.Generator().manual_seed(1)
@@ -813,13 +827,12 @@ with check("kl_divergence"):
 # %% [markdown]
 # ## Exercise 4: TensorRT's threshold
 #
-# The lecture's slide: run the float network, collect a histogram of each layer's activations, *generate many quantized
-# distributions with different saturation thresholds, pick the threshold which minimizes* $D(\text{ref} \,\|\,
-# \text{quant})$. The details are in NVIDIA's talk.
+# TensorRT collects a histogram of each layer's activations, tries many saturation thresholds, and takes the one whose
+# quantized distribution has the least divergence from the original.
+#
 #
 # The histogram is one of **magnitudes**: $B$ bins from 0 up (TensorRT takes 2048). An 8-bit code of TensorRT has a
-# sign, so $L = 2^{8-1} = 128$ levels are left for a magnitude. (Ours have none, and behind a ReLU all 256 codes are for
-# magnitudes; we keep TensorRT's rule as it is.) A threshold is always the right edge of a bin. For every
+# sign, so $L = 2^{8-1} = 128$ levels are left for a magnitude. A threshold is always the right edge of a bin. For every
 # $i = L, \dots, B$, so for every way to keep the first $i$ bins, build two distributions over these $i$ bins:
 #
 # - The **reference** $P$ has the bins' counts, and everything that lies further out is added to the *last* bin, $i -
@@ -836,14 +849,13 @@ with check("kl_divergence"):
 # two: $Q = (4.5, 0, 4.5, 1.5, 1.5)$. Both divided by their sums, 14 and 12, give $D = 0.1335$ nats. For $i = 4$ it is
 # less, 0.0777, and no other $i$ does better: the threshold is `edges[4]`.
 #
-# Note the trick: what is cut appears in $P$ and not in $Q$, so $Q$ pays for each value that was cut. And the coarser
-# the levels, the less $Q$ looks like $P$ within a level. If the last level has no counts of its own while values were
-# cut, $D$ is infinite, and this $i$ is out. So it is if none of the first $i$ bins holds a value: then $Q$ is 0
-# everywhere, and no distribution at all. Test for this *before* you calculate $D$: your `kl_divergence` refuses such a
-# $Q$ with a `ValueError`.
+# What is cut appears in $P$ and not in $Q$, so $Q$ pays for each value that was cut; and the coarser the levels, the
+# less $Q$ looks like $P$ within a level. If the last level has no counts of its own while values were cut, $D$ is
+# infinite, and this $i$ is out. So it is if none of the first $i$ bins holds a value: then $Q$ is 0 everywhere, and no
+# distribution at all. Test for this *before* you calculate $D$: your `kl_divergence` refuses such a $Q$.
 #
-# You may call your `kl_divergence`, or write its sum again, faster. With 2048 bins there are 1,921 thresholds to try,
-# so a loop over $i$ is fine, but leave the loops inside it to torch.
+# You may call your `kl_divergence`, or write its sum again, faster. With 2048 bins there are 1,921 thresholds to try:
+# a loop over $i$ is fine, but leave the loops inside it to torch.
 
 
 # %% nbgrader={"grade_id": "entropy_threshold", "solution": true}
@@ -1117,16 +1129,15 @@ for name in WEIGHTED:
 #
 # Now look at `entropy` behind a ReLU. It cuts the activations at a small part of their range, and its squared error is
 # far beyond the least one: see the last column. This is no bug in your code, it is what the rule says. The demo shows
-# why, for the layers behind a ReLU. It draws the histogram of a layer's magnitudes and, below it, both measures for
-# every threshold. Move the threshold, the black line: what is shaded is cut. The coloured lines are your functions'
-# choices at 8 bits. Where the blue curve is interrupted the divergence is infinite: the last level holds no values of
-# its own, while further out there are some.
+# why. It draws the histogram of a layer's magnitudes and, below it, both measures for every threshold. Move the
+# threshold, the black line: what is shaded is cut. The coloured lines are your functions' choices at 8 bits. Where the
+# blue curve is interrupted the divergence is infinite.
 #
 # <details><summary>For the curious: why entropy's thresholds are such round numbers</summary>
 #
-# (Why are entropy's thresholds such round numbers? The observer's bins are as wide as a power of two, so that it can
-# fold two of them into one when larger values arrive; between 1,024 and 2,048 of them are in use. The lowest threshold
-# is the end of bin number 128.)
+# The observer's bins are as wide as a power of two, so that it can fold two of them into one when larger values
+# arrive; between 1,024 and 2,048 of them are in use. The lowest threshold is the end of bin number 128.
+#
 #
 # </details>
 
@@ -1138,30 +1149,25 @@ marks = {name: {way: choices(name, 50, 8)[way][1] for way in ("entropy", "least 
 display(threshold_demo(layers, marks))
 
 # %% [markdown]
-# The same without widgets, for two of the layers. Here the black line stands where the squared error is least.
+# The same without widgets. Here the black line stands where the squared error is least.
 
 # %% tags=["explore"]
 display(threshold_still({name: layers[name] for name in ("layer3_conv", "layer8_fc")}, marks))
 
 # %% [markdown]
-# The divergence climbs a staircase, and each stair begins just above a whole multiple of the lowest threshold. Here
-# is why. The first bin holds all the exact zeros that ReLU made, many times as many values as any other bin. At
+# The divergence climbs a staircase, and each stair begins just above a whole multiple of the lowest threshold. The
+# reason is the first bin: it holds all the exact zeros that ReLU made, many times as many values as any other bin. At
 # $i = 128$, the lowest threshold, this bin has a level to itself, so $Q$ gets it right. From $i = 129$ on it shares
 # its level with a second bin, and the level spreads its count *evenly*: a spike beside an ordinary bin becomes two bins
 # of middle height. Above $i = 256$ it shares with a third bin, which makes another stair, and so on. Along a stair the
-# divergence falls, because less is cut, but each step up costs, mostly more than is won. Where the least divergence
-# stands depends on the layer; often it is at the end of one of the first stairs.
+# divergence falls, because less is cut, but each step up costs, mostly more than is won.
 #
-# So entropy calibration protects the *shape* of the histogram around zero, where the
-# network needs no help: the code for 0 is exact anyway.
+# So entropy calibration protects the *shape* of the histogram around zero, where the network needs no help: the code
+# for 0 is exact anyway. The squared error weighs a value by how far it moves, and exact zeros do not move. (The
+# histogram counts them at the middle of their bin, and that is a part of the printed errors.)
 #
-# The squared error does not care: it weighs a value by how far it moves, and exact zeros do not move, because 0 has a
-# code of its own. (The histogram does not know that they are exactly 0: it counts them at the middle of their bin, and
-# that is a part of the printed errors.)
-#
-# There is a simple remedy, and you have seen its result in the table above as "entropy, no spike": give the first bin
-# as many values as the second has, then search. (NVIDIA's own toolkit for PyTorch, `pytorch-quantization`, does that in
-# its entropy calibration.) The next cell draws both curves, again interrupted where the divergence is infinite.
+# There is a simple remedy, in the table above as "entropy, no spike": give the first bin as many values as the second
+# has, then search. The next cell draws both curves.
 
 # %% tags=["explore"]
 from course_utils.quantization import entropy_curve
@@ -1185,8 +1191,8 @@ plt.show()
 # %% [markdown]
 # ## Exercise 5: a quantized network
 #
-# Now the whole thing, as in the Purdue assignment: a class that calibrates `ClassyClassifier` and then runs it on
-# codes. The network has eight layers. Five have weights, and a `ReLU` follows all of them but the last:
+# Now the whole thing, as in the assignment: a class that calibrates `ClassyClassifier` and then runs it on codes. The
+# network has eight layers. Five have weights, and a `ReLU` follows all of them but the last:
 #
 # | layer | what | then | codes on the grid of |
 # |---|---|---|---|
@@ -1204,19 +1210,17 @@ plt.show()
 # Layers with weights are run by a `QuantizedLayer` (you build one in lab 3; here it comes ready made):
 # `layer.run_quantized_layer(q, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint)` takes codes on one grid
 # and gives codes on another. The output's grid is the one that the *next layer with weights* expects; for `layer8_fc`
-# it is that of `output`. **Pooling and flattening** work on codes directly and change no grid: codes are in the same
-# order as the values, so the largest code belongs to the largest value.
+# it is that of `output`. **Pooling and flattening** work on codes directly and change no grid: the largest code belongs to the
+# largest value.
 #
 # **ReLU on codes.** The assignment writes `F.relu(x)` there, with codes from 0 to 255. That does nothing at all! A code
-# is never negative; the code that means 0 is the zero point. ReLU on codes is `max(q, zeropoint)`. In the assignment
-# all ends well, because the range of a ReLU's output begins at 0, so its zero point is 0 and saturation has done the
-# work. With any other range it would be wrong. Yours must be right for every zero point.
+# is never negative; the code that means 0 is the zero point. ReLU on codes is `max(q, zeropoint)`. (In the assignment
+# all ends well: why, is a question at the end.) Yours must be right for every zero point.
 #
 # **Calibration.** For each batch and each of the eight layers, record the minimum and the maximum of the layer's
 # *input*, and of the network's output under the name `"output"`. Then average the minima and the maxima over the
-# batches, and make a grid for this average range. (The assignment says: "the min/max of each layer's output (i.e. the
-# preceding layer's input)". The output of a layer is the *following* layer's input, of course.) Why the average? One
-# strange image can stretch the range of its batch, but only a little that of the average.
+# batches, and make a grid for this average range: one strange image can stretch the range of its batch, but only a
+# little that of the average.
 #
 # `LAYERS` and `RELU_AFTER` spare you some typing. `model.named_children()` gives the layers in order.
 
@@ -1489,6 +1493,15 @@ with check("quantizer_for_classy_classifier"):
         broken = examples[0].clone()
         broken[1, 2, 5, 5] = value
         expect_refused(f"one {value} in the second batch", examples[0], broken)
+    weights_above_0 = {key: torch.full_like(value, 0.01) for key, value in weights.items()}
+    endless = torch.full((1, 3, 32, 32), 0.5).index_fill(3, torch.tensor(5), math.inf)
+    expect_raises(
+        ValueError,
+        lambda: calibrated(weights_above_0, [endless]),
+        refused,
+        given="inf in one column, in a network whose weights are above 0, so that no NaN comes of it",
+        hint="look at the batch itself, not only at what comes of it",
+    )
     raised, after, look, look_after = calibrated_after_failure(weights, examples[:2], broken)
     expect(
         raised, refused, given="one -inf in the last batch", got="no ValueError", hint="which batches are looked at?"
@@ -1798,8 +1811,8 @@ print(f"float {float_accuracy:.4f}   on 8-bit codes {quantized_accuracy:.4f}")
 
 # %% [markdown]
 # Eight bits cost this network next to nothing. Does the method matter then? Write other ranges into your quantizer's
-# `calibration_input_stats` and see. (In the next cells 1,000 test images, for speed: one standard error of an accuracy
-# of 0.8 or 0.9 is about 0.01. But all rows use the *same* images, so differences are more reliable than that.)
+# `calibration_input_stats` and see. (From here on 1,000 test images, for speed: one standard error of an accuracy of
+# 0.8 or 0.9 is about 0.01. All rows use the *same* images, so differences are more reliable than that.)
 
 
 # %% tags=["explore"]
@@ -1821,8 +1834,7 @@ for way in ("least squares", "entropy"):
 # At 8 bits there is room for everything but a bad mistake, and entropy with the spike is one. With fewer bits the
 # steps are coarse and the choice of range counts. The next cell compares all methods at 8 to 3 bits for the
 # *activations*; weights have 8 bits throughout. To be quicker it *simulates*: weights and each layer's input go to
-# their grid and back, and the layer itself runs in float. (The 8-bit column shows how near that is to your
-# quantizer.)
+# their grid and back, and the layer itself runs in float.
 
 
 # %% tags=["explore"]
@@ -1888,8 +1900,7 @@ both[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Read the picture from the right, where there is room, to the left, where there is none. Which methods hold up best at
-# 3 bits? Which order do they have at 8?
+# Which methods hold up best at 3 bits? Which order do they have at 8?
 #
 # <details><summary>Answer</summary>
 #
@@ -1898,9 +1909,8 @@ plt.show()
 #
 # </details>
 #
-# **How many images are enough?** More images mean more outliers. The picture follows four choices for one layer as
-# batches come in. The largest value can only grow, in jumps, whenever a stranger image comes. Do the others settle, and
-# after how many batches?
+# **How many images are enough?** The picture follows four choices for one layer as batches come in. The largest value
+# can only grow, in jumps, whenever a stranger image comes. Do the others settle, and after how many batches?
 #
 # <details><summary>Answer</summary>
 #
@@ -1937,12 +1947,9 @@ plt.show()
 # %% [markdown]
 # ## What the field reports
 #
-# **Purdue.** The assignment reports 0.687 for its float `ClassyClassifier` and 0.689 for the pseudo-quantized one
-# (whose codes are held in floats, as yours), on the 10,000 test images of CIFAR-10. Your figures are above; here they
-# are side by side. The networks were trained differently, and with generated images the data differ, too: compare the
-# *change*. A change of 0.002
-# means a net 20 images of 10,000: more than those fell on the other side of a border, in both directions. Nobody should
-# read it as "quantization improves accuracy".
+# **Purdue.** The assignment's figures, and yours. The networks were trained differently, and with generated images the
+# data differ, too: compare the *change*. Nobody should read 0.002 as "quantization improves accuracy": it means a net
+# 20 images of 10,000, with more than those fallen on the other side of a border in both directions.
 
 # %% tags=["explore"]
 print("                                   float    8 bits   change")
@@ -1952,11 +1959,16 @@ where = f"yours, {test_set.name}, {len(everything[0]):,} images"
 print(f"{where:33s}  {float_accuracy:.4f}   {quantized_accuracy:.4f}   {change:+.4f}")
 
 # %% [markdown]
-# **TensorRT.** The lecture shows NVIDIA's table: ImageNet accuracy with entropy calibration on 5, 10 and 50 batches.
-# Below are its top-1 figures, with the differences calculated again (some of the printed ones are off by 0.01, because
-# they were taken before rounding), and yours with three methods, on all test images. The range behind each of your
-# differences is one standard error of that difference: if $d$ of $N$ images were right before and wrong after, or the
-# other way round, it is about $\sqrt{d}/N$.
+# **TensorRT.** NVIDIA's top-1 accuracy on ImageNet with entropy calibration on 5, 10 and 50 batches, and yours with
+# three methods, on all test images. The range behind each of your differences is one standard error of that difference.
+#
+# <details><summary>For the curious: how these figures were calculated</summary>
+#
+# NVIDIA's differences are calculated again (some of the printed ones are off by 0.01, because they were taken before
+# rounding). If $d$ of $N$ images were right before and wrong after, or the other way round, the standard error of the
+# difference is about $\sqrt{d}/N$.
+#
+# </details>
 
 # %% tags=["explore"]
 tensorrt = {
@@ -2004,19 +2016,21 @@ for method, row in rows.items():
 #
 # <details><summary>For the curious: why NVIDIA did not see this</summary>
 #
-# TensorRT's largest loss is GoogLeNet's, under half a per cent, and more batches help no network reliably: 5 batches
-# are about as good as 50. (A batch of yours has 50 images; the lecture does not say how many one of NVIDIA's had.)
-# Yours should show the same for two of the methods: differences of a few standard errors at most, in either direction.
-# Plain entropy on your network is another matter. Why did NVIDIA not see this? We can only guess: their published table
-# shows results of a product, not of the pseudocode in the talk, and networks differ in how many zeros ReLU leaves. (At
-# the start of this lab you printed the share of zeros for each of your layers.)
+# We can only guess: their published table shows results of a product, not of the pseudocode in the talk, and networks
+# differ in how many zeros ReLU leaves. NVIDIA's own toolkit for PyTorch, `pytorch-quantization`, takes the spike out in
+# its entropy calibration. (A batch of yours has 50 images; the lecture does not say how many one of NVIDIA's had.)
 #
 # </details>
 #
-# **onnxruntime.** "Entropy calibration" is not one method. onnxruntime's version looks at signed values, spreads a
-# level's count over *all* its bins, whole counts only, and adds a little to empty bins; by default it uses 128 bins
-# for its 128 levels, which leaves it one candidate: the whole range. The course has a copy of its rule, tested to
-# give the same ranges as onnxruntime 1.31 itself. The same activations, two programs:
+# **onnxruntime.** "Entropy calibration" is not one method. The same activations, two programs:
+#
+# <details><summary>For the curious: what onnxruntime does differently</summary>
+#
+# It looks at signed values, spreads a level's count over *all* its bins, whole counts only, and adds a little to empty
+# bins; by default it uses 128 bins for its 128 levels, which leaves it one candidate: the whole range. The course has
+# a copy of its rule, tested to give the same ranges as onnxruntime 1.31 itself.
+#
+# </details>
 
 # %% tags=["explore"]
 from course_utils.quantization import onnxruntime_entropy_range
@@ -2036,8 +2050,8 @@ for name in WEIGHTED:
 # %% [markdown]
 # ## Recap
 #
-# - Activations have no range until data flows. Calibration runs the float network on a few hundred typical inputs and
-#   freezes a grid for the input of each layer.
+# - Activations have no range until data flows. Calibration runs the float network on typical inputs and freezes a grid
+#   for the input of each layer.
 # - A wide range rounds coarsely, a narrow one cuts. The best range depends on the number of bits: more bits, wider.
 # - Min and max follow the outliers. Percentiles ignore a fixed share. Least squares weighs both errors. Entropy
 #   compares shapes, and is misled by the spike of zeros behind a ReLU unless that is taken out.
