@@ -15,8 +15,6 @@ NOT_YET = {
         "01_floating_point",
         "02_quantization_helpers",
         "03_quantized_layer",
-        "04_calibration",
-        "05_torch_fx",
         "06_yolo_minifloat",
     },
 }
