@@ -1210,8 +1210,8 @@ plt.show()
 # Layers with weights are run by a `QuantizedLayer` (you build one in lab 3; here it comes ready made):
 # `layer.run_quantized_layer(q, x_scalefactor, x_zeropoint, out_scalefactor, out_zeropoint)` takes codes on one grid
 # and gives codes on another. The output's grid is the one that the *next layer with weights* expects; for `layer8_fc`
-# it is that of `output`. **Pooling and flattening** work on codes directly and change no grid: the largest code belongs to the
-# largest value.
+# it is that of `output`. **Pooling and flattening** work on codes directly and change no grid: the largest code
+# belongs to the largest value.
 #
 # **ReLU on codes.** The assignment writes `F.relu(x)` there, with codes from 0 to 255. That does nothing at all! A code
 # is never negative; the code that means 0 is the zero point. ReLU on codes is `max(q, zeropoint)`. (In the assignment
