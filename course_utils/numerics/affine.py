@@ -96,7 +96,9 @@ def scale_and_zero_point(
         symmetric: zero point 0 and ``scale = max(|minimum|, |maximum|) / (2^(num_bits - 1) - 1)``; needs ``signed``.
 
     Returns:
-        (scale, zero_point): float32 and int32, of the range's shape. The zero point is within the integers' range.
+        (scale, zero_point): float32 and int32, of the range's shape. The zero point is within the integers' range, and
+        comes from the range itself, not from the scale that float32 has rounded: -1 to 1 in 8 bits has round(127.5)
+        = 128, halves to even.
 
     Raises:
         ValueError: if the range is not finite, upside down, or ``symmetric`` without ``signed``.
@@ -109,11 +111,12 @@ def scale_and_zero_point(
         raise ValueError("symmetric quantization needs signed integers")
     low, high = low.clamp(max=0), high.clamp(min=0)
     quant_min, quant_max = quant_range(num_bits, signed)
-    width = torch.maximum(-low, high) / quant_max if symmetric else (high - low) / (quant_max - quant_min)
+    span, steps = (torch.maximum(-low, high), quant_max) if symmetric else (high - low, quant_max - quant_min)
     tiny = torch.finfo(torch.float32).smallest_normal  # keeps the scale of a subnormal range from becoming 0
-    scale = torch.where(width == 0, 1.0, width.clamp(min=tiny)).float()
-    zero_point = torch.zeros_like(low) if symmetric else (quant_min - low / scale).round_().clamp_(quant_min, quant_max)
-    return scale, zero_point.to(torch.int32)
+    span = torch.where(span == 0, steps, span.clamp(min=tiny * steps))
+    zero_point = quant_min - low * steps / span  # one rounding, so that a half is a half
+    zero_point = torch.zeros_like(low) if symmetric else zero_point.round_().clamp_(quant_min, quant_max)
+    return (span / steps).float(), zero_point.to(torch.int32)
 
 
 def quantize(

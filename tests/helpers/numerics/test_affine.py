@@ -73,9 +73,19 @@ def test_scale_and_zero_point_on_paper():
     assert scale_and_zero_point(-15.0, -3.0, 4) == (1.0, 15)
     assert scale_and_zero_point(-2.0, 127.0, signed=True, symmetric=True) == (1.0, 0)
     scale, zero_point = scale_and_zero_point(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    assert zero_point.tolist() == [128, 0], "127.5 is halfway, whatever float32 makes of 2 / 255"
     assert scale.dtype == torch.float32
     assert zero_point.dtype == torch.int32
     assert scale.tolist() == [torch.tensor(2 / 255).item(), 1.0], "a range of nothing but 0 gets scale 1"
+
+
+@pytest.mark.parametrize("num_bits", range(2, 17))
+def test_the_zero_point_is_rounded_once_halves_to_even(num_bits):
+    levels = 2**num_bits - 1
+    for low, high in [(-1, 1), (-3, 3), (-0.1, 0.1), (-1, 2), (-5, 1.5), (-(2.0**-110), 2.0**-110)]:
+        low, high = (float(np.float32(v)) for v in (low, high))
+        exact = -Fraction(low) * levels / (Fraction(high) - Fraction(low))
+        assert scale_and_zero_point(low, high, num_bits)[1] == round(exact)
 
 
 @pytest.mark.parametrize("low, high", [(-3e38, 3e38), (0.0, 1e-45), (-1e-40, 1e-40), (1e38, 3e38)])
