@@ -1127,7 +1127,7 @@ def round_to_minifloat(x, exponent_bits, mantissa_bits):
     leading = 1 if exponent_bits > 1 else 0
     largest = (leading + 1 - 2.0**-mantissa_bits) * 2.0**highest
 
-    wide = x.double()  # 2^(k - m) may be too small for float32
+    wide = x.double()  # 2^(k - m) may be subnormal in float32
     _, exponent = torch.frexp(wide)
     k = (exponent - 1).clamp(lowest, highest)
     step = 2.0 ** (k - mantissa_bits).double()

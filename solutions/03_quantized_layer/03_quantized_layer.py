@@ -26,9 +26,13 @@
 #
 # Refused here: `course_utils.quantization.integer_layers`, and torch's own integer matrix product and quantized layers.
 #
-# **Sources.** "The thesis": *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök
-# (Lund University, 2020). The arithmetic is older: B. Jacob and others, *Quantization and Training of Neural Networks
-# for Efficient Integer-Arithmetic-Only Inference* (2018).
+# <details><summary>The sources</summary>
+#
+# "The thesis": *Quantization Profiler for Artificial Neural Networks* by Martin Lindström and Jakob Hök (Lund
+# University, 2020). The arithmetic is older: B. Jacob and others, *Quantization and Training of Neural Networks for
+# Efficient Integer-Arithmetic-Only Inference* (2018).
+#
+# </details>
 
 # %%
 import math
@@ -324,7 +328,7 @@ with check("four_terms"):
 #
 # Now put the terms together. The result is two things: the accumulators, and the real number that one step of them is
 # worth. In the example, with $\Delta_A = 0.5$ and $\Delta_B = 0.1$, the accumulator $-9$ stands for $-9 \cdot 0.05 =
-# -0.45$. Write it with four terms, as hardware does. (The check cannot see which form you choose.)
+# -0.45$. Write it with four terms, as hardware does.
 #
 # **How large do accumulators get?** Two codes of 8 bits have a product of up to $255^2 = 65025$. A sum of $N$ of them
 # passes $2^{24}$, where `float32` loses its last digit, as soon as $N > 258$. It passes $2^{31}$, the end
@@ -411,7 +415,7 @@ with check("quantized_matmul"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check makes the sums long, and stores the codes in small types. It has points of its own.
+# The second check makes the sums long, and stores the codes in small types.
 
 # %% nbgrader={"grade_id": "check_quantized_matmul_edges", "grade": true, "points": 2}
 with check("quantized_matmul"):
@@ -599,8 +603,8 @@ print(f"products of 228 and 228 pass 2^24 at N = {2**24 / 228**2:.0f}")
 #
 # - **Rounding up to $2^{31}$.** For $m = 1 - 2^{-40}$, $f \cdot 2^{31}$ rounds to $2^{31}$, which has 32 bits. Then
 #   take half of it, $2^{30}$, and a shift that is one less.
-# - **$m \ge 1$.** The thesis quotes an observation that $M$ always lies between 0 and 1. That is no law: a layer whose
-#   output range is very narrow breaks it. The formula does not mind: the shift just gets smaller than 31.
+# - **$m \ge 1$.** A layer whose output range is very narrow has such a factor. The formula does not mind: the shift
+#   just gets smaller than 31.
 # - **Very small $m$.** We stop at shift 62 (exercise 4 shows why) and let the multiplier lose bits instead: it is
 #   then $\operatorname{round}(m \cdot 2^{62})$, below $2^{30}$, perhaps 0. That begins below $m = 2^{-32}$, where
 #   $M$ times a 32-bit accumulator is less than half a step anyway.
@@ -780,9 +784,8 @@ with check("fixed_point_multiplier"):
 #
 # $$ \left\lfloor \frac{p}{2^s} + \frac12 \right\rfloor \;=\; (p + 2^{s-1}) \gg s . $$
 #
-# That rounds to nearest, and what lies exactly halfway goes **up**, below 0 too: $2.5 \to 3$ and $-2.5 \to -2$. (That
-# is a decision. Others send $-2.5$ to $-3$; you meet them below. Here halves go up.) With $s = 0$ nothing is dropped,
-# and there is no half to add.
+# That rounds to nearest, and what lies exactly halfway goes **up**, below 0 too: $2.5 \to 3$ and $-2.5 \to -2$. (Others
+# send $-2.5$ to $-3$.) With $s = 0$ nothing is dropped, and there is no half to add.
 #
 # By hand, $m = 0.3$, so $(1288490189, 32)$: $acc = 7$ gives $2.1$, rounded 2, dropped 2. $acc = -7$ gives $-2.1$,
 # rounded $-2$, dropped $-3$. With $m = 0.5$, $acc = -5$ gives $-2.5$, rounded $-2$, dropped $-3$.
@@ -1556,9 +1559,9 @@ print(f"in a corner 16 of the 25 pixels under the kernel are padding, {x_zero} s
 # ## Explore: the layers of a network, one by one
 #
 # `ClassyClassifier` is a small network: two convolutions, three linear layers. We record what goes into each and what
-# comes out, for 16 test images, and run each again as *your* `QuantizedLayer`, on the same input. Left the float
-# output, in the middle yours, on the right a histogram of the difference in steps of the output's grid. The blue band
-# is $\pm\tfrac12$ step, the error of rounding the output and nothing else.
+# comes out, for 16 test images, and run each again as *your* `QuantizedLayer`. Left the float output, in the middle
+# yours, on the right a histogram of the difference in steps of the output's grid. The blue band is $\pm\tfrac12$ step,
+# the error of rounding the output and nothing else.
 #
 # The signal-to-noise ratio of a layer, in decibels, is $\text{SQNR} = 10 \log_{10} \bigl( \sum y^2 / \sum (y -
 # \hat y)^2 \bigr)$ with the float output $y$ and the dequantized one $\hat y$. Try to answer before you move a control:
@@ -1630,9 +1633,9 @@ for name, record in records.items():
 # ## What the field reports
 #
 # **How large are $M$ and the accumulators?** The thesis quotes from Jacob et al. that $M$ was always found between 0
-# and 1, and that accumulators have 32 bits. Here "bits" is what the largest sum needs, with its sign. "Difference" is
-# how far the fixed-point multiplier leads away from the real $M$ there, in output steps; "differ" counts output codes
-# in which your layer and the course's (in whole numbers to the end) differ.
+# and 1. Here "bits" is what the largest sum needs, with its sign. "Difference" is how far the fixed-point multiplier
+# leads away from the real $M$ there, in output steps; "differ" counts output codes in which your layer and the course's
+# (in whole numbers to the end) differ.
 
 # %% tags=["explore"]
 from course_utils.quantization import integer_layers
@@ -1662,17 +1665,17 @@ m = x_scale * w_scale / quantize_tensor(torch.tensor([-0.004, 0.004]))[1]
 print(f"difference of two nearly equal inputs, output range ±0.004: M = {m:.4f}, pair {fixed_point_multiplier(m)}")
 
 # %% [markdown]
-# The observation holds here, with room to spare. The last line breaks it, with a layer that is no monster.
+# The observation holds here, with room to spare. The last line breaks it.
 #
 # **A whole network: rounding or truncating, 32-bit or 8-bit biases.** The thesis (Table 5.2) truncates in five of
-# MobileNetV2's 35 convolutions: the noise grows by 0.4 to 0.8 dB, and the accuracy hardly moves. Of 8-bit biases it
-# says that they make "an overall biased error which continues to propagate". The next cell runs ClassyClassifier in
-# whole numbers from end to end. Each layer's output grid is the next layer's input grid, taken from 500 other images;
-# it begins at 0, so saturation is the ReLU. Pooling takes the maximum of codes.
+# MobileNetV2's 35 convolutions: the noise grows by 0.4 to 0.8 dB, and the accuracy hardly moves. The next cell runs
+# ClassyClassifier in whole numbers from end to end. Each layer's output grid is the next layer's input grid, taken from
+# 500 other images; it begins at 0, so saturation is the ReLU. Pooling takes the maximum of codes.
 #
 # <details><summary>For the curious: the thesis' table</summary>
 #
-# Measured on ImageNet ("top-1": the share of images whose largest output is the right one):
+# Of 8-bit biases the thesis says that they make "an overall biased error which continues to propagate". Its table,
+# measured on ImageNet ("top-1": the share of images whose largest output is the right one):
 #
 # | setting (Lund thesis, Table 5.2) | output SQNR | top-1 accuracy |
 # |---|---|---|
