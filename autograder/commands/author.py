@@ -19,18 +19,24 @@ from autograder.errors import CourseError
 @click.option(
     "--exercise", "exercises", multiple=True, default=["first_exercise"], help="A function to write; say it repeatedly."
 )
+@click.option("--demo", metavar="NAME", help="Also a demo of the first exercise, with its test.")
 @click.pass_obj
-def new(root: Path, lab: str, title: str, exercises: tuple[str, ...]) -> None:
+def new(root: Path, lab: str, title: str, exercises: tuple[str, ...], demo: str | None) -> None:
     """Make the skeleton of a new LAB in solutions/.
 
     It builds, and passes the gates but for what is not written yet: reference answers, variants and hints. Nothing is
-    overwritten.
+    overwritten. A demo's code goes to course_utils/demos, its test to tests/helpers/demos, and solutions/demos.py
+    shows it.
     """
     from autograder.authoring.new import new_lab
 
-    source = new_lab(root, lab, title, exercises)
+    source, *of_demo = new_lab(root, lab, title, exercises, demo)
     console.print(f"{source}: write what is marked TODO, there and in the files beside it, then:", soft_wrap=True)
     console.print(f"  course build {lab}\n  course gates {lab} --failed")
+    if demo is not None:
+        where = " and ".join(map(str, of_demo))
+        console.print(f"{where}: the same; it is shown at the end of solutions/demos.py. Then:", soft_wrap=True)
+        console.print(f"  course build\n  course demo {demo}")
 
 
 @click.command()

@@ -1,12 +1,18 @@
-"""`course new`: a skeleton that builds, and of which the gates miss exactly what is not written yet."""
+"""`course new`: a skeleton that builds, and of which the gates miss exactly what is not written yet; and a demo that
+moves, with a test that passes."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from autograder import ROOT
 from autograder.authoring import gates, new
 from autograder.cli import main
 from autograder.errors import CourseError
@@ -20,7 +26,7 @@ ANSWER = 'raise RuntimeError("TODO: write the reference answer of prune")'
 def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path, grader: Grader) -> None:
     (tmp_path / "solutions" / "shared").mkdir(parents=True)
     (tmp_path / "solutions" / "shared" / "how_to_work.md").write_text("How to work: as everywhere.\n")
-    source = new.new_lab(tmp_path, "07_pruning", 'Pruning: "less" is more', ["prune"])
+    (source,) = new.new_lab(tmp_path, "07_pruning", 'Pruning: "less" is more', ["prune"])
     assert "How to work: as everywhere." in Lab("07_pruning", tmp_path).cells[0].source
     lab = Lab("07_pruning", tmp_path)
     assert lab.source == source and lab.settings["title"] == 'Pruning: "less" is more'
@@ -51,7 +57,7 @@ def test_skeleton_builds_and_the_gates_say_what_is_to_be_written(tmp_path: Path,
 
 
 def test_skeleton_filled_in_passes(tmp_path: Path, grader: Grader) -> None:
-    lab = Lab(new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune"]).stem, tmp_path)
+    lab = Lab(new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune"])[0].stem, tmp_path)
     _fill(lab.source, ANSWER, "return x.clone().float()")
     for path in (lab.folder / "right").iterdir():
         _fill(path, 'raise RuntimeError("TODO: write another right answer to prune")', "return x + 0")
@@ -95,7 +101,56 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
 
 
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """A course with this one's helpers and page of demos."""
+    shutil.copytree(ROOT / "course_utils", tmp_path / "course_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "solutions").mkdir()
+    shutil.copy(ROOT / "solutions" / "demos.py", tmp_path / "solutions")
+    return tmp_path
+
+
+def test_a_demo_comes_with_its_test_and_moves_at_once(course: Path) -> None:
+    lab, code, test = new.new_lab(course, "07_pruning", "Pruning", ["prune", "sparsity"], "pruned_weights")
+    assert "display(pruned_weights_demo(prune))" in lab.read_text()
+    assert build(Lab("07_pruning", course))
+
+    def run(*command: object) -> str:
+        environment = os.environ | {"PYTHONPATH": str(course)}
+        done = subprocess.run([sys.executable, "-m", *map(str, command)], cwd=course, env=environment,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "4 passed" in run("pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test)
+    assert "✓ reach" in run("autograder.cli", "--root", course, "demo", "pruned_weights")
+    run("autograder.cli", "--root", course, "demo", "staircase")
+    files = code, test, code.with_name("__init__.py"), course / "solutions" / "demos.py"
+    run("ruff", "check", "--config", ROOT / "pyproject.toml", *files)
+    run("ruff", "format", "--check", "--config", ROOT / "pyproject.toml", *files)
+
+
+@pytest.mark.parametrize("demo", ["two words", "Pruned", "class", "", "staircase"])
+def test_a_demo_that_does_not_fit_or_is_there_is_refused(demo: str, course: Path) -> None:
+    before = sorted(course.rglob("*"))
+    with pytest.raises(CourseError, match="demo"):
+        new.new_lab(course, "07_pruning", "Pruning", ["prune"], demo)
+    assert sorted(course.rglob("*")) == before
+
+
+def test_without_a_place_for_demos_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="nothing was written"):
+        new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune"], "pruned_weights")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["--root", str(tmp_path), "new", "07_pruning", "--exercise", "prune"])
     assert done.exit_code == 0 and "course gates 07_pruning --failed" in done.output
     assert len(list((tmp_path / "solutions" / "07_pruning").rglob("prune__*.py"))) == 7
+
+
+def test_the_command_names_the_demos_files(course: Path) -> None:
+    done = CliRunner().invoke(main, ["--root", str(course), "new", "07_pruning", "--demo", "pruned_weights"])
+    assert done.exit_code == 0 and "course demo pruned_weights" in done.output
+    assert "test_pruned_weights.py" in done.output
