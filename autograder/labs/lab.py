@@ -16,6 +16,7 @@ What is the same in several labs stands once, in ``solutions/shared/``: a line `
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import tomllib
@@ -185,7 +186,7 @@ def read_source(path: Path) -> NotebookNode:
         CourseError: if it is no notebook.
     """
     try:
-        notebook = jupytext.read(path, fmt="py:percent")
+        notebook = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except Exception as error:
         raise CourseError(f"{path} is not a notebook in jupytext's percent format: {error}") from error
     # what jupytext writes of itself would tie the release to a jupytext version
@@ -196,6 +197,12 @@ def read_source(path: Path) -> NotebookNode:
         cell.source = INCLUDE.sub(lambda found: _shared(found[1], path), cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> NotebookNode:
+    # the slowest part of reading a lab, which commands and the pages of a class do again and again
+    return jupytext.reads(text, fmt="py:percent")
 
 
 def _shared(name: str, source: Path) -> str:

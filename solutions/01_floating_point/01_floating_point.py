@@ -193,7 +193,7 @@ with check("float32_fields"):
         expect_equal(float32_fields(x), expected, nearest, given=f"{x!r}", hint=hint_nearest)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
+    for pattern in torch.randint(0, 2**32, (150,), generator=g).tolist():
         expected = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
         if expected[1] == 255:
             continue
@@ -208,7 +208,7 @@ with check("float32_fields"):
                 wanted = struct.unpack(">I", struct.pack(">f", exact))[0]
                 wanted = wanted >> 31, (wanted >> 23) % 256, wanted % 2**23
                 expect_equal(float32_fields(beside), wanted, nearest, given=f"{beside!r}", hint=hint_nearest)
-    for x in torch.rand(200, generator=g, dtype=torch.float64).tolist():
+    for x in torch.rand(50, generator=g, dtype=torch.float64).tolist():
         exact = struct.unpack(">f", struct.pack(">f", x))[0]
         _, exponent, fraction = float32_fields(x)
         expect_equal(
@@ -373,8 +373,7 @@ with check("float32_value"):
         )
     ### BEGIN HIDDEN TESTS
     g = generator()
-    bits = {1 << i | 1 << j for i in range(23) for j in range(23)}
-    for fraction in [*torch.randint(1, 2**23, (20,), generator=g).tolist(), *sorted(bits)]:
+    for fraction in [*torch.randint(1, 2**23, (8,), generator=g).tolist(), *(n << i for n in (1, 3) for i in range(22))]:
         for sign in (0, 1):
             fields = (sign, 255, fraction)
             expect_equal(float32_value(*fields), math.nan, special, given=fields, hint="every fraction but 0 means NaN")

@@ -46,7 +46,8 @@ def embedded() -> dict[str, str]:
     """The environment without the real data: with them labs take minutes, which is for tests/labs/test_on_real_data."""
     here = {name: value for name, value in os.environ.items() if name != "COURSE_DATA"}
     # TorchScript files hold the path of the cell that made them, with the kernel's process number: one name for all
-    return here | {"IPYKERNEL_CELL_NAME": "cell.py"}
+    # and one thread: two test processes share two cores, and torch's idle threads would spin against each other
+    return here | {"IPYKERNEL_CELL_NAME": "cell.py", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_a_leak_is_caught(lab, grader, monkeypatch):
 def test_luck_is_caught(lab, grader):
     lucky = "import os\n    expect_equal(double(3), 6, f'{os.urandom(8).hex()}"
     lab = with_source(lab, 'expect_equal(double(3), 6, "the double of 3 is 6"', lucky + "'")
-    assert broken(gates.order_does_not_matter, lab, grader) == ["double__0", "double__1", "double__2"]
+    assert broken(gates.order_does_not_matter, lab, grader) == ["wrong: double__0"]
 
 
 def test_a_mistake_that_only_hidden_lines_catch_leaves_the_tick_green(lab, grader):
