@@ -373,7 +373,8 @@ with check("float32_value"):
         )
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for fraction in [*torch.randint(1, 2**23, (8,), generator=g).tolist(), *(n << i for n in (1, 3) for i in range(22))]:
+    few_bits = [n << i for n in (1, 3) for i in range(22)]
+    for fraction in [*torch.randint(1, 2**23, (8,), generator=g).tolist(), *few_bits]:
         for sign in (0, 1):
             fields = (sign, 255, fraction)
             expect_equal(float32_value(*fields), math.nan, special, given=fields, hint="every fraction but 0 means NaN")
