@@ -15,6 +15,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
 from autograder.grading.submission import find_answer
+from autograder.labs.build import digest
 from autograder.labs.cell import Cell
 
 
@@ -47,7 +48,7 @@ def rebuild(release: NotebookNode, submission: NotebookNode) -> tuple[NotebookNo
     A cell whose answer is missing stays as released.
     """
     rebuilt, notes = copy.deepcopy(release), []
-    known = {_grade_id(cell): cell for cell in release.cells if _grade_id(cell)}
+    known = {_grade_id(cell): digest(cell.source) for cell in release.cells if _grade_id(cell)}
     for cell in rebuilt.cells:
         about = cell.metadata.get("nbgrader", {})
         if about.get("solution") or about.get("task"):

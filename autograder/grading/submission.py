@@ -16,11 +16,14 @@ from nbformat import NotebookNode
 
 from autograder.errors import CourseError
 from autograder.grading.copied import copied
-from autograder.labs.build import release, release_id
+from autograder.labs.build import digest, release, release_digests, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
 from autograder.labs.notebook_file import as_cells, read_cells
 from course_utils.checks.notebook import Notebook, Unreadable, read_notebook
+
+DIGEST = re.compile("[0-9a-f]{8,16}")
+"""A release or a cell, as handouts name them. What else a notebook says of itself is passed over."""
 
 MAX_CODE = 500_000
 """Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
@@ -80,24 +83,36 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         raise Unreadable(f"{path.name} is a notebook of {other}, not of {lab.name}")
     if path.name != f"{lab.name}.ipynb":
         answers.notes.append(f"the notebook is named {path.name}")
-    answers.notes += _earlier_release(notebook, lab)
-    released = {c["id"]: c for c in release(lab).cells}
+    if earlier := _earlier_release(notebook, lab):
+        answers.notes.append(f"the notebook came from release {earlier} of the lab, the present one is {release_id(lab)}")
+    handed_out = release_digests(lab) | (_told_digests(notebook) if earlier else {})
+    stubs = {c["id"]: c.source for c in release(lab).cells}
     for wanted in lab.answers:
-        source = find_answer(wanted, cells, released, answers.notes)
-        if source is not None:
-            answers.sources[wanted.id] = source
-    answers.notes += _oddities(lab, cells, released)
+        source = find_answer(wanted, cells, handed_out, answers.notes)
+        if source is not None:  # what is untouched is the present stub, whichever release it came from
+            answers.sources[wanted.id] = source if digest(source) != handed_out[wanted.id] else stubs[wanted.id]
+    answers.notes += _oddities(lab, cells, handed_out)
     answers.notes += [copy.with_lines for copy in copied(lab, answers.sources)]
     return answers
 
 
-def _earlier_release(notebook: Notebook, lab: Lab) -> list[str]:
-    """Says which release a notebook came from, if handouts told it and it is not the present one."""
+def _earlier_release(notebook: Notebook, lab: Lab) -> str:
+    """Which release a notebook came from, if its handout told it and it is not the present one; else an empty text."""
+    told = _told(notebook, "release")
+    return told if isinstance(told, str) and DIGEST.fullmatch(told) and told != release_id(lab) else ""
+
+
+def _told_digests(notebook: Notebook) -> dict[str, str]:
+    """What the handout told of the notebook's cells. A stranger's word: believed, it makes an answer of theirs untouched
+    or a cell of theirs unedited, and no point comes of that."""
+    told = _told(notebook, "cells")
+    told = told if isinstance(told, dict) else {}
+    return {name: word for name, word in told.items() if isinstance(word, str) and DIGEST.fullmatch(word)}
+
+
+def _told(notebook: Notebook, name: str) -> object:
     course = notebook.metadata.get("course")
-    told = course.get("release") if isinstance(course, dict) else None
-    if not isinstance(told, str) or not re.fullmatch(r"[0-9a-f]{8}", told) or told == release_id(lab):
-        return []
-    return [f"the notebook came from release {told} of the lab, the present one is {release_id(lab)}"]
+    return course.get(name) if isinstance(course, dict) else None
 
 
 def other_lab(cells: list[NotebookNode], lab: Lab) -> str:
@@ -122,9 +137,7 @@ def _grade_id(cell: NotebookNode) -> str | None:
     return grade_id if isinstance(grade_id, str) else None
 
 
-def find_answer(
-    wanted: Cell, cells: list[NotebookNode], released: dict[str, NotebookNode], notes: list[str]
-) -> str | None:
+def find_answer(wanted: Cell, cells: list[NotebookNode], handed_out: dict[str, str], notes: list[str]) -> str | None:
     """The student's source for one answer cell, or None.
 
     Of several cells with its id, the last that differs from the stub counts: what a kernel that ran them top-down
@@ -136,15 +149,15 @@ def find_answer(
         notes.append(f"{wanted.id}: {len(sources)} cells have this id; the last whole answer in them counts")
     names = set(wanted.names) if wanted.kind == "exercise" else set()
     if not sources and wanted.kind == "exercise" and _is_searchable(cells):
-        untouched = {c.source.strip() for c in released.values()}
-        defining = [c for c in cells if c.source.strip() not in untouched and _defines(c, names)]
+        untouched = set(handed_out.values())
+        defining = [c for c in cells if digest(c.source) not in untouched and _defines(c, names)]
         sources = [c.source for c in ([c for c in defining if _grade_id(c) is None] or defining)]
         if sources:
             notes.append(f"{wanted.id}: the cell's id is lost; the cell that defines {wanted.names[0]} counts")
     if not sources:
         notes.append(f"{wanted.id}: the cell is missing")
         return None
-    edited = [s for s in sources if s.strip() != released[wanted.id].source.strip()] or sources
+    edited = [s for s in sources if digest(s) != handed_out[wanted.id]] or sources
     return _join(edited, names) if wanted.kind == "exercise" and _is_searchable(cells) else edited[-1]
 
 
@@ -180,8 +193,8 @@ def _names(source: str) -> set[str] | None:
         return None
 
 
-def _oddities(lab: Lab, cells: list[NotebookNode], released: dict[str, NotebookNode]) -> list[str]:
-    """What else differs from the release. It has no effect on the score; an instructor may want to know."""
+def _oddities(lab: Lab, cells: list[NotebookNode], handed_out: dict[str, str]) -> list[str]:
+    """What else differs from what was handed out. It has no effect on the score; an instructor may want to know."""
     notes = []
     by_id: dict[str, list[str]] = {}
     for cell in cells:
@@ -192,7 +205,7 @@ def _oddities(lab: Lab, cells: list[NotebookNode], released: dict[str, NotebookN
             notes.append(f"{check.id}: the check cell was deleted")
         elif len(sources) > 1:
             notes.append(f"{check.id}: {len(sources)} cells have this id")
-        elif sources[0].strip() != released[check.id].source.strip():
+        elif digest(sources[0]) != handed_out[check.id]:
             notes.append(f"{check.id}: the check cell was edited")
     return notes
 

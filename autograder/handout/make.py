@@ -24,7 +24,7 @@ from autograder import HANDOUT, ROOT
 from autograder.errors import CourseError
 from autograder.handout import wheel
 from autograder.handout.scan import leaks, secrets_of
-from autograder.labs.build import release, release_id
+from autograder.labs.build import release, release_digests, release_id
 from autograder.labs.lab import Lab, lab_names
 from autograder.labs.pages import DEMOS, START, Page
 from course_utils.checks import hints
@@ -206,7 +206,7 @@ def _notebooks(labs: list[Lab], root: Path, first_cell: str) -> dict[str, bytes]
     files = {}
     for lab in labs:
         notebook = nbformat.from_dict(release(lab))
-        notebook.metadata.setdefault("course", {})["release"] = release_id(lab)
+        notebook.metadata.setdefault("course", {}).update(release=release_id(lab), cells=release_digests(lab))
         files[f"notebooks/{lab.name}/{lab.name}.ipynb"] = _with_first_cell(notebook, first_cell)
         if lab.hints_path.is_file():
             files[f"notebooks/{lab.name}/{hints.FILE}"] = _text(lab.hints_path)

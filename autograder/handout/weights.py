@@ -1,4 +1,5 @@
-"""A step of setuptools' build: the trained weights, which lie in ``data/weights``, are package data of a wheel.
+"""A step of setuptools' build: a wheel holds the trained weights, which lie in ``data/weights``, and nothing that an
+earlier build has left.
 
 Run by setuptools alone (see pyproject.toml); nothing else of the kit is there then.
 """
@@ -18,8 +19,16 @@ class WithWeights(build_py):
 
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:
-            for path in sorted(SOURCE.glob("*.safetensors")):
-                target = Path(self.build_lib, TARGET, path.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+        if self.editable_mode:
+            return
+        built = {Path(path) for path in self.get_outputs(include_bytecode=False)}
+        for path in sorted(SOURCE.glob("*.safetensors")):
+            target = Path(self.build_lib, TARGET, path.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            built.add(target)
+        # `pip wheel .` builds in the checkout and packs all of build/lib, modules too that were deleted since
+        for package in sorted({name.partition(".")[0] for name in self.packages}):
+            for path in Path(self.build_lib, package).rglob("*"):
+                if path.is_file() and path not in built:
+                    path.unlink()

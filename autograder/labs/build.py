@@ -83,6 +83,17 @@ def release_id(lab: Lab) -> str:
     return hashlib.sha256(release_bytes(lab)).hexdigest()[:8]
 
 
+def release_digests(lab: Lab) -> dict[str, str]:
+    """Cell -> `digest` of what students get of it. Handouts carry it, too: by it an untouched cell of an earlier
+    release is known as such."""
+    return {cell["id"]: digest(cell.source) for cell in release(lab).cells}
+
+
+def digest(source: str) -> str:
+    """Sixteen letters that change with a cell's source, blanks around it aside."""
+    return hashlib.sha256(source.strip().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 def answered(lab: Lab, sources: dict[str, str] | None = None) -> NotebookNode:
     """The release with the reference answers in it, or with others where ``sources`` has them, by ``grade_id``."""
     notebook = copy.deepcopy(release(lab))

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from autograder import HANDOUT
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.grading.grader import Submission
+from autograder.grading.grader import Grader, Submission
 from autograder.handout import make, wheel
 from autograder.handout.make import contents, make_handout
 from autograder.labs.build import release, release_id
@@ -213,6 +213,30 @@ def test_a_notebook_of_an_earlier_release_is_graded_and_says_where_it_came_from(
     assert f"release {was}" in told and release_id(present) in told and was != release_id(present)
     assert "halve: the cell is missing" in told
     assert {"double", "counter", "why"} == submission.answers.sources.keys()
+
+
+def test_what_was_not_touched_in_an_earlier_release_was_not_attempted(mini: Lab, tmp_path: Path) -> None:
+    """The stub and a check have changed since; the notebook itself says what they were."""
+    earlier = make_handout([mini], mini.root, tmp_path / "out").folder / "notebooks" / mini.name
+    hint = "    expect_equal(double(3), 6"
+    for old, new in (("Twice x; a ValueError", "Two times x; a ValueError"), (hint, hint.replace("3), 6", "4), 8"))):
+        assert old in mini.source.read_text()
+        mini.source.write_text(mini.source.read_text().replace(old, new))
+    present = Lab(mini.name, mini.root)
+    submission = Submission.read("ann", present, earlier)
+    stubs = {cell["id"]: cell.source for cell in release(present).cells}
+    assert submission.answers.sources == {cell.id: stubs[cell.id] for cell in present.answers}
+    assert len(submission.answers.notes) == 1, "where it came from; no check cell was edited"
+    with Grader() as grader:
+        assert {row.status for row in grader.grade(submission).rows} == {"not attempted"}
+
+    path = earlier / f"{mini.name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    next(c for c in notebook.cells if c["id"] == "double").source += "\n# I give up"
+    for odd in ({}, {"double": 7, "why": None}, "none", ["double"]):
+        notebook.metadata.course["cells"] = odd
+        nbformat.write(notebook, path)
+        assert "I give up" in Submission.read("ann", present, earlier).answers.sources["double"]
 
 
 def test_a_release_is_no_place_to_write_to_the_grader(mini: Lab, tmp_path: Path) -> None:
