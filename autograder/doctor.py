@@ -59,7 +59,7 @@ def examine(root: Path = ROOT, grades: Path = Path("build/grades")) -> Iterator[
     """
     yield python()
     yield packages(root)
-    yield memory()
+    yield memory(root)
     yield disk(root)
     yield kernel(root)
     yield widgets(root)
@@ -128,7 +128,9 @@ def pins(path: Path) -> dict[str, str]:
 def reinstall(root: Path) -> str:
     """How this installation is mended: as a student's, or as a checkout's."""
     if (root / HANDOUT).is_file():
-        return "delete the folder .venv, then: python start.py"
+        if Path(sys.prefix) == root / ".venv":
+            return "delete the folder .venv, then: python start.py"
+        return f'in {root}: "{sys.executable}" -m pip install --requirement requirements.txt'
     if (root / "pyproject.toml").is_file():
         return "python -m pip install --constraint constraints.txt --editable '.[dev]' (or: make setup)"
     return f"python -m pip install '{DISTRIBUTION}[lab]'"
@@ -139,15 +141,16 @@ def grades_here() -> bool:
     return find_spec("autograder.grading.grader") is not None
 
 
-def memory() -> Finding:
+def memory(root: Path) -> Finding:
     try:
         import psutil
     except ImportError:
-        return Finding("free memory", "note", "not measured: psutil is not installed", "python -m pip install psutil")
+        return Finding("free memory", "note", "not measured: psutil is not installed", reinstall(root))
     free = psutil.virtual_memory().available / 2**30
     if free >= MEMORY_GIB:
         return Finding("free memory", "ok", f"{free:.1f} GiB")
-    mend = "close other notebooks (Kernel > Shut Down All Kernels) and programs; grade with --workers 1"
+    mend = "close other notebooks (Kernel > Shut Down All Kernels) and programs"
+    mend += "; grade with --workers 1" if grades_here() else ""
     return Finding("free memory", "problem", f"{free:.1f} GiB, {MEMORY_GIB:g} are needed", mend)
 
 
@@ -155,7 +158,8 @@ def disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free / 2**30
     if free >= DISK_GIB:
         return Finding("free disk", "ok", f"{free:.1f} GiB at {root}")
-    mend = "make room: build/ can be deleted and made again, but build/grades holds the grades"
+    mend = "make room"
+    mend += ": build/ can be deleted and made again, but build/grades holds the grades" if grades_here() else ""
     return Finding("free disk", "problem", f"{free:.1f} GiB at {root}, {DISK_GIB:g} are needed", mend)
 
 
@@ -185,7 +189,7 @@ def widgets(root: Path) -> Finding:
         return Finding("widgets", "problem", "ipywidgets is not installed: demos have no sliders", reinstall(root))
     if any(Path(folder, EXTENSION, "package.json").is_file() for folder in jupyter_path("labextensions")):
         return Finding("widgets", "ok", f"ipywidgets {version} and JupyterLab's extension")
-    mend = "python -m pip install --force-reinstall jupyterlab-widgets, then reload the page"
+    mend = f'"{sys.executable}" -m pip install --force-reinstall jupyterlab-widgets, then reload the page'
     return Finding("widgets", "problem", f"ipywidgets {version}, but JupyterLab's extension is missing", mend)
 
 

@@ -6,6 +6,7 @@ The kit itself is not lent, nor what students do not have.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -49,3 +50,17 @@ def outside() -> dict[str, str]:
         "PIP_RETRIES": "0",
         "PIP_FIND_LINKS": "",
     }
+
+
+def find_python(version: str) -> str:
+    """A Python of this version, such as "3.12": beside those that pyenv keeps, or on the path; empty if there is
+    none."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    beside = [str(p / "bin" / "python") for p in sorted(kept.glob(f"{version}.*"))]
+    for python in filter(None, [*beside, shutil.which(f"python{version}")]):
+        told = subprocess.run(
+            [python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=False
+        )
+        if told.stdout.startswith(f"{version}."):
+            return python
+    return ""

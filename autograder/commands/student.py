@@ -12,6 +12,7 @@ from rich.table import Table
 
 from autograder.commands.shown import GRADES, console, progress_bar
 from autograder.errors import CourseError
+from course_utils import COMMAND
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -27,7 +28,7 @@ def lab(root: Path, arguments: tuple[str, ...]) -> None:
     try:
         page = write_start_page(root)
     except CourseError as error:  # the labs may be fine all the same
-        console.print(f"no start page: {error}\n`course doctor` may say why", style="bold yellow", markup=False)
+        console.print(f"no start page: {error}\n`{COMMAND} doctor` may say why", style="bold yellow", markup=False)
         page = root / "notebooks"
     open_jupyterlab(root, page, arguments)
 

@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, output_from_msg
 
 from autograder.errors import CourseError
 from autograder.labs.notebook_file import read_cells
+from course_utils import COMMAND
 from course_utils.checks.notebook import Unreadable
 from course_utils.checks.progress import VERDICT
 
@@ -127,7 +128,7 @@ class _Run:
         try:
             self.manager, self.client = start_new_kernel(kernel_name="python3", extra_arguments=quiet, cwd=self.folder)
         except (RuntimeError, OSError) as error:
-            raise CourseError(f"no kernel starts here: {error} (`course doctor` may say why)") from error
+            raise CourseError(f"no kernel starts here: {error} (`{COMMAND} doctor` may say why)") from error
 
     def _send(self, cell: NotebookNode) -> str:
         return self.client.execute(cell.source, allow_stdin=False, stop_on_error=False)

@@ -84,7 +84,8 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     if path.name != f"{lab.name}.ipynb":
         answers.notes.append(f"the notebook is named {path.name}")
     if earlier := _earlier_release(notebook, lab):
-        answers.notes.append(f"the notebook came from release {earlier} of the lab, the present one is {release_id(lab)}")
+        present = release_id(lab)
+        answers.notes.append(f"the notebook came from release {earlier} of the lab, the present one is {present}")
     handed_out = release_digests(lab) | (_told_digests(notebook) if earlier else {})
     stubs = {c["id"]: c.source for c in release(lab).cells}
     for wanted in lab.answers:
@@ -103,8 +104,8 @@ def _earlier_release(notebook: Notebook, lab: Lab) -> str:
 
 
 def _told_digests(notebook: Notebook) -> dict[str, str]:
-    """What the handout told of the notebook's cells. A stranger's word: believed, it makes an answer of theirs untouched
-    or a cell of theirs unedited, and no point comes of that."""
+    """What the handout told of the notebook's cells. It is a stranger's word: believed, it makes an answer of theirs
+    untouched or a cell of theirs unedited, and no point comes of that."""
     told = _told(notebook, "cells")
     told = told if isinstance(told, dict) else {}
     return {name: word for name, word in told.items() if isinstance(word, str) and DIGEST.fullmatch(word)}

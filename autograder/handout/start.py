@@ -123,6 +123,7 @@ def environment():
     """This process's, without what would make the course's Python find other packages."""
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")}
     own["PIP_USER"] = "0"
+    own["COURSE_COMMAND"] = "python start.py"  # what the course's messages call themselves
     return own
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from course_utils import COMMAND
 from course_utils.data import cifar, generated, generated_scenes, photos
 from course_utils.data.places import places
 
@@ -61,7 +62,7 @@ def classification_data(train: bool, root: str | Path | None = None) -> ImageSet
     images, labels = generated.shapes(train)
     note = (
         f"Data: generated shapes, {len(images):,} {part} images, because CIFAR-10 is not here "
-        "(`course data --fetch cifar10` fetches it)"
+        f"(`{COMMAND} data --fetch cifar10` fetches it)"
     )
     return ImageSet("shapes", images, labels, generated.CLASSES, note)
 
@@ -141,7 +142,7 @@ def describe(root: str | Path | None = None) -> list[DataSet]:
             "cifar10",
             "CIFAR-10, 50,000 training and 10,000 test images, 32 x 32 RGB, ten classes",
             None if folder is None else str(folder),
-            f"`course data --fetch cifar10` (looked in {looked})" if folder is None else "",
+            f"`{COMMAND} data --fetch cifar10` (looked in {looked})" if folder is None else "",
         ),
         DataSet("shapes", "shapes, drawn from a seed, 32 x 32 RGB, ten classes", _GENERATED, ""),
         *(_photos(name, about, root) for name, about in _PHOTOS.items()),

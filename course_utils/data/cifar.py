@@ -22,6 +22,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
+from course_utils import COMMAND
 from course_utils.data.places import DataError, places
 
 __all__ = ["CLASSES", "cifar10", "find"]
@@ -65,7 +66,7 @@ def cifar10(train: bool, root: str | Path | None = None) -> tuple[torch.Tensor, 
         looked = ", ".join(str(place) for place in places(root))
         raise DataError(
             f"CIFAR-10 is not here: looked for {_TORCHVISION}/ and {_PACKED}/ in {looked}. "
-            "Fetch it with `course data --fetch cifar10`, or set COURSE_DATA to the folder that holds it."
+            f"Fetch it with `{COMMAND} data --fetch cifar10`, or set COURSE_DATA to the folder that holds it."
         )
     if folder.name == _TORCHVISION:
         return _read_torchvision(folder, train)

@@ -92,7 +92,13 @@ def test_a_students_installation_hears_nothing_of_grading(tmp_path, monkeypatch)
     (tmp_path / "handout.json").write_text("{}")
     assert not {"gradebook", "sandbox"} & {f.subject for f in doctor.examine(tmp_path)}
     assert "nbgrader" not in {r.name for r in doctor.requirements()}
+    assert "requirements.txt" in doctor.reinstall(tmp_path), "in an environment of their own"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     assert "start.py" in doctor.reinstall(tmp_path)
+    for limit in ("MEMORY_GIB", "DISK_GIB"):
+        monkeypatch.setattr(doctor, limit, 1e9)
+    mend = [finding.mend for finding in doctor.examine(tmp_path)]
+    assert not [text for text in mend if "grade" in text or "make setup" in text]
 
 
 def test_an_old_python(monkeypatch):
@@ -102,7 +108,7 @@ def test_an_old_python(monkeypatch):
 
 def test_little_memory(monkeypatch):
     monkeypatch.setattr(doctor, "MEMORY_GIB", 1e6)
-    assert doctor.memory().verdict == "problem"
+    assert doctor.memory(ROOT).verdict == "problem"
 
 
 def test_a_kernel_of_another_python(tmp_path, monkeypatch):

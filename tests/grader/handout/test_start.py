@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from borrowed import outside
+from borrowed import find_python, outside
 
 from autograder.handout import wheel
 
@@ -195,16 +195,3 @@ def test_an_old_python_is_told_by_name(tmp_path: Path, old: str) -> None:
     told = stopped(done)
     assert f"this is Python {old}." in told and "3.12" in told
     assert not (folder / ".venv").exists()
-
-
-def find_python(version: str) -> str:
-    """A Python of this version: on the path, or beside those that pyenv keeps; empty if there is none."""
-    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    beside = [str(p / "bin" / "python") for p in sorted(kept.glob(f"{version}.*"))]
-    for python in filter(None, [*beside, shutil.which(f"python{version}")]):
-        told = subprocess.run(
-            [python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=False
-        )
-        if told.stdout.startswith(f"{version}."):
-            return python
-    return ""
