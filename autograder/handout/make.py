@@ -6,6 +6,7 @@ machine. What was handed out before is read from the folder's ``handout.json``, 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -108,7 +109,8 @@ def contents(labs: list[Lab], root: Path, wheel_url: str = "") -> dict[str, byte
     installed = wheel.payload(ROOT, WEIGHTS)
     fixed = {path: _text(ROOT / path) for path in GUIDES if (ROOT / path).is_file()}
     fixed["start.py"] = _text(TEMPLATES / "start.py")
-    pins = _pins(project)
+    asked = [text for texts in wheel.students_requirements(project).values() for text in texts]
+    pins = dict(_pins(tuple(asked), (ROOT / "constraints.txt").read_text(encoding="utf-8")))
     unnamed = {**fixed, **_notebooks(labs, root, wheel_url)}  # all that is handed out, before it bears the name
     unnamed |= {path.name: _text(path) for path in TEMPLATES.glob("*.jinja")}
     label = _label(project["version"], installed, unnamed, pins, str(wheel.students_requirements(project)))
@@ -119,13 +121,12 @@ def contents(labs: list[Lab], root: Path, wheel_url: str = "") -> dict[str, byte
         **_notebooks(labs, root, _first_cell(wheel_name, wheel_url)),
         "constraints.txt": "".join(f"{name}=={version}\n" for name, version in pins.items()).encode(),
     }
-    asked = [Requirement(text).name for texts in wheel.students_requirements(project).values() for text in texts]
     about = {
         "release": label,
         "wheel": wheel_name,
         "labs": {lab.name: lab.settings.get("title", lab.name) for lab in labs},
         "first": labs[0].name if labs else "",
-        "requirements": [f"{name}=={pins[canonicalize_name(name)]}" for name in asked],
+        "requirements": [f"{name}=={pins[canonicalize_name(name)]}" for name in (Requirement(t).name for t in asked)],
     }
     files |= {name: _rendered(f"{name}.jinja", about) for name in ("README.md", "requirements.txt", "environment.yml")}
     told = {
@@ -247,19 +248,18 @@ def _first_cell(wheel_name: str, wheel_url: str) -> str:
     return _rendered(template, {"wheel": where}).decode().rstrip("\n")
 
 
-def _pins(project: dict) -> dict[str, str]:
-    """What students install, with all that it pulls in, as constraints.txt has it.
+@functools.cache  # a hundred packages are asked what they need
+def _pins(asked: tuple[str, ...], lock: str) -> tuple[tuple[str, str], ...]:
+    """What students install, with all that it pulls in, as constraints.txt has it: names and versions.
 
     Raises:
         CourseError: if the lock file lacks something that is asked for.
     """
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
-    frozen = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    asked = [Requirement(text) for texts in wheel.students_requirements(project).values() for text in texts]
-    if missing := [r.name for r in asked if canonicalize_name(r.name) not in frozen]:
+    frozen = {canonicalize_name(name): version for name, version in (line.split("==") for line in lock.split())}
+    left = [Requirement(text) for text in asked]
+    if missing := [r.name for r in left if canonicalize_name(r.name) not in frozen]:
         raise CourseError(f"constraints.txt has no version of {missing[0]}: run `make lock`")
     wanted: set[str] = set()
-    left = asked
     while left:
         requirement = left.pop()
         name = canonicalize_name(requirement.name)
@@ -276,4 +276,4 @@ def _pins(project: dict) -> dict[str, str]:
             # what another system needs is taken along: a pin of what nobody installs does no harm
             if "extra" not in str(further.marker) or any(further.marker.evaluate({"extra": e}) for e in extras):
                 left.append(further)
-    return {name: frozen[name] for name in sorted(wanted & frozen.keys())}
+    return tuple((name, frozen[name]) for name in sorted(wanted & frozen.keys()))

@@ -1,7 +1,8 @@
 """Looks for answers in what is handed out: every file, every file in a zip or wheel, every text in a notebook.
 
 A secret is a line of a reference answer, of a hidden check or of a model answer, unless a lab shows it to everybody;
-and the first line of each variant in ``right/`` and ``wrong/``, which says what it is.
+and the first line of each variant in ``right/`` and ``wrong/``, which says what it is. Packed modules are unpacked.
+They do what an exercise asks for, so a line of an answer may stand there, and nowhere else; other secrets may not.
 """
 
 from __future__ import annotations
@@ -11,16 +12,27 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from autograder.authoring.gates import secret_lines
+from autograder.handout.wheel import unpacked
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
 
 SHORTEST = 25
 """Letters of the shortest secret (see `secret_lines`): each is looked up by as many."""
 
-Secrets = dict[str, list[tuple[str, str]]]
-"""The first `SHORTEST` letters -> lines that begin so, each with where it stands."""
+
+class Secret(NamedTuple):
+    """A line that must not be told, and where it stands."""
+
+    where: str
+    line: str
+    answer: bool  # of a reference answer, and of nothing else
+
+
+Secrets = dict[str, list[Secret]]
+"""The first `SHORTEST` letters -> secrets that begin so."""
 
 
 def secrets_of(labs: Iterable[Lab]) -> Secrets:
@@ -29,28 +41,34 @@ def secrets_of(labs: Iterable[Lab]) -> Secrets:
     shown = "\n".join(cell.source for lab in labs for cell in release(lab).cells)
     secrets: Secrets = {}
     for lab in labs:
-        for where, line in [*((lab.name, line) for line in secret_lines(lab)), *_variants(lab)]:
-            if len(line) >= SHORTEST and line not in shown:  # what another lab gives everybody is none
-                secrets.setdefault(line[:SHORTEST], []).append((where, line))
+        hidden = {line for cell in lab.cells if cell.kind in ("check", "written") for line in _lines(cell.source)}
+        own = [Secret(lab.name, line, line not in hidden) for line in secret_lines(lab)]
+        for secret in [*own, *_variants(lab)]:
+            if len(secret.line) >= SHORTEST and secret.line not in shown:  # what another lab gives everybody is none
+                secrets.setdefault(secret.line[:SHORTEST], []).append(secret)
     return secrets
 
 
-def _variants(lab: Lab) -> Iterator[tuple[str, str]]:
+def _lines(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines()}
+
+
+def _variants(lab: Lab) -> Iterator[Secret]:
     for right in (True, False):
         for variant in lab.variants(right=right):
             word, where = "Way" if right else "Mistake", f"{lab.name}, {variant.name}"
-            yield where, f"# {word}: {variant.about}"
-            yield where, f'{word.lower()} = "{variant.about}"'
+            yield Secret(where, f"# {word}: {variant.about}", False)
+            yield Secret(where, f'{word.lower()} = "{variant.about}"', False)
 
 
-def found_in(text: str, secrets: Secrets) -> set[tuple[str, str]]:
-    """The secrets that stand in a text, each with where it comes from."""
+def found_in(text: str, secrets: Secrets) -> set[Secret]:
+    """The secrets that stand in a text."""
     places = range(len(text) - SHORTEST + 1)
     return {
         secret
         for at in places
         for secret in secrets.get(text[at : at + SHORTEST], ())
-        if text.startswith(secret[1], at)
+        if text.startswith(secret.line, at)
     }
 
 
@@ -58,7 +76,8 @@ def leaks(name: str, content: bytes, secrets: Secrets) -> list[str]:
     """What of the secrets a file tells, one line each; what is in a zip or wheel is looked at file by file."""
     told = []
     for where, text in texts(name, content):
-        told += [f"{where}: a line of {lab}: {line}" for lab, line in sorted(found_in(text, secrets))]
+        found = found_in(text, secrets) | {s for s in found_in(unpacked(text), secrets) if not s.answer}
+        told += [f"{where}: a line of {secret.where}: {secret.line}" for secret in sorted(found)]
         parts = PurePosixPath(where).parts
         told += [f"{where}: a folder of answers" for part in ("solutions", "right", "wrong") if part in parts]
     return told

@@ -14,6 +14,7 @@ import ast
 import base64
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -80,6 +81,12 @@ def packed(source: bytes) -> bytes:
         f'_SOURCE = """\n{blob}\n"""\n'
         'exec(compile(zlib.decompress(base64.b85decode("".join(_SOURCE.split()))), __file__, "exec"))\n'
     ).encode()
+
+
+def unpacked(text: str) -> str:
+    """The source in a `packed` module; empty for any other text."""
+    blob = re.search(r'^_SOURCE = """\n(.+?)\n"""$', text, re.MULTILINE | re.DOTALL)
+    return zlib.decompress(base64.b85decode("".join(blob[1].split()))).decode() if blob else ""
 
 
 def write_wheel(project: Mapping, version: str, files: dict[str, bytes]) -> tuple[str, bytes]:

@@ -52,6 +52,7 @@ def write_instructor_notebook(lab: Lab, folder: Path) -> Path:
     return path
 
 
+@functools.cache
 def release_bytes(lab: Lab) -> bytes:
     """The released notebook as it stands in a file. The same source always gives the same bytes."""
     with tempfile.TemporaryDirectory() as folder:

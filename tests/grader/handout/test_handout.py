@@ -25,6 +25,7 @@ from autograder.labs.build import release, release_id
 from autograder.labs.lab import Lab
 
 PLANTED = 'raise ValueError("a string cannot be doubled")'  # a line of the mini course's answer
+HIDDEN = 'expect_raises(ValueError, lambda: double("ab"), "a string is refused")'  # and of a hidden check
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_students_are_asked_for_nothing_that_only_graders_need(mini: Lab) -> Non
     assert [n for n in inside if n.endswith(".safetensors")]
 
 
-@pytest.mark.parametrize("where", ["hints", "page", "package", "guide", "variant"])
+@pytest.mark.parametrize("where", ["hints", "page", "package", "guide", "variant", "packed"])
 def test_an_answer_anywhere_and_nothing_is_written(mini: Lab, tmp_path: Path, monkeypatch, where: str) -> None:
     """In the hints' file, in a notebook, in a wheel in the zip: whoever put it there."""
     payload = wheel.payload
@@ -102,6 +103,9 @@ def test_an_answer_anywhere_and_nothing_is_written(mini: Lab, tmp_path: Path, mo
         (mini.root / "solutions" / "demos.py").write_text(f"# %%\nif True:\n    {PLANTED}\n")
     elif where == "package":
         planted = {"course_utils/x.py": f"def double(x):\n    {PLANTED}\n".encode()}
+        monkeypatch.setattr(wheel, "payload", lambda *a: payload(*a) | planted)
+    elif where == "packed":  # not readable, and yet there
+        planted = {"course_utils/x.py": wheel.packed(f'"""Doubles."""\n# {HIDDEN}\n'.encode())}
         monkeypatch.setattr(wheel, "payload", lambda *a: payload(*a) | planted)
     elif where == "variant":
         variant = (mini.folder / "wrong" / "double__triples.py").read_bytes()
@@ -183,7 +187,8 @@ def test_a_packed_module_does_the_same_and_cannot_be_read(tmp_path: Path, monkey
     )
     source += '    """Twice x."""\n    return 2 * x  # "quotes" and ümlauts\n'
     (tmp_path / "packed_example.py").write_bytes(wheel.packed(source.encode()))
-    assert "2 * x" not in (tmp_path / "packed_example.py").read_text(encoding="utf-8")
+    text = (tmp_path / "packed_example.py").read_text(encoding="utf-8")
+    assert "2 * x" not in text and wheel.unpacked(text) == source and wheel.unpacked(source) == ""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "packed_example", raising=False)
     import packed_example  # type: ignore[import-not-found]
