@@ -9,6 +9,7 @@ Other arguments go to JupyterLab, for instance --no-browser. Python's own librar
 Python back to 2.7 can read it, so that an old one is told by name.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -22,13 +23,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv")
 PYTHON = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 READY = os.path.join(VENV, "ready")  # written when all is installed; holds what that was
+LOCK = os.path.join(HERE, ".installing")  # locked while something is installed
 
 NO_NETWORK = "no package could be fetched: is there a network connection? Run this again, and it goes on"
 NO_PACKAGE = "torch or another package is not there for Python {0} yet: run this with Python 3.11, 3.12 or 3.13"
+NO_DISK = "the disk is full: make room, then run this again, and it goes on"
 REASONS = (
+    (("No space left", "not enough space", "Errno 28", "quota exceeded"), NO_DISK),
     (
-        ("No space left", "not enough space", "Errno 28"),
-        "the disk is full: make room, then run this again, and it goes on",
+        ("Long Path",),
+        "this folder's path is too long for Windows: unpack the course in a shorter one, for instance C:\\course",
     ),
     (
         ("ermission denied", "Access is denied", "Read-only file system"),
@@ -50,11 +54,16 @@ def main(arguments):
             "this is Python {0}, the course needs 3.11, 3.12 or 3.13: install one of them from python.org, then run "
             "start.py with it (python3.12 start.py; on Windows: py -3.12 start.py)".format(sys.version.split()[0])
         )
+    if not os.path.exists(os.path.join(HERE, "requirements.txt")):
+        stop("there is no requirements.txt beside it: unpack the whole zip, then run the start.py that you find there")
     command = course_command(arguments)
     wanted = what_is_wanted()
-    if not os.path.exists(PYTHON) or read(READY) != wanted:
-        install()
-        write(READY, wanted)
+    if not is_installed(wanted):
+        with open(LOCK, "a") as lock:
+            hold(lock)
+            if not is_installed(wanted):
+                install()
+                write(READY, wanted)
     process = subprocess.Popen([PYTHON, "-m", "autograder.cli", "--root", HERE] + command, env=environment())
     while True:
         try:
@@ -86,6 +95,27 @@ def what_is_wanted():
     return hashlib.sha256("".join(read(os.path.join(HERE, name)) for name in names).encode("utf-8")).hexdigest()
 
 
+def is_installed(wanted):
+    return os.path.exists(PYTHON) and read(READY) == wanted
+
+
+def hold(lock):
+    """Keeps a second start from installing at the same time. The lock goes with this process, however that ends."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (IOError, OSError) as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            stop("it is being installed here by another start.py: wait until that one is done, then run this again")
+        # else a file system without locks, a server's perhaps: there one has to take care
+
+
 def install():
     """Makes .venv, or goes on where an earlier run stopped."""
     begun = os.path.exists(PYTHON) and call([PYTHON, "-m", "pip", "--version"])[0] == 0
@@ -97,12 +127,14 @@ def install():
                     DISK_GB, free
                 )
             )
-        print("First start: making {0}".format(VENV))
+        print("First start: making the folder .venv")
         code, told = call([sys.executable, "-m", "venv", "--clear", VENV])
-        if code and "ensurepip" in told:
+        if code and ("ensurepip is not available" in told or "No module named" in told):
             stop("this Python cannot make environments: install its part `venv` (on Debian: apt install python3-venv)")
+        if code and shutil.disk_usage(HERE).free < 1e8:  # what pip's own installer says of it, venv keeps to itself
+            stop(NO_DISK)
         if code:
-            stop(what_to_do(told, "Python could not make {0}: ".format(VENV)))
+            stop(what_to_do(told, "Python could not make the folder .venv: "))
     print("Installing what the labs need. This takes some minutes, the first time.")
     sys.stdout.flush()
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]

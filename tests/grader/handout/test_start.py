@@ -25,7 +25,11 @@ PROJECT = {
     "dependencies": [],
     "optional-dependencies": {"lab": []},
 }
-TELLS = b"import json, sys\nprint(json.dumps(sys.argv[1:]))\nsys.exit(1 if 'check' in sys.argv else 0)\n"
+TELLS = b"""import json, os, sys
+assert os.environ["COURSE_COMMAND"] == "python start.py"
+print(json.dumps(sys.argv[1:]))
+sys.exit(1 if "check" in sys.argv else 0)
+"""
 
 
 def lay_out(folder: Path, *, requires: str = "", version: str = "1+h1") -> Path:
@@ -63,8 +67,11 @@ def stopped(done) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Started once, in a folder with blanks and umlauts in its path."""
+    """Started once, in a folder with blanks and umlauts in its path, where a Python that is gone has left its
+    environment."""
     folder = lay_out(tmp_path_factory.mktemp("Übungen im Herbst") / "mein Kurs (größer)")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(folder / "gone")
     begun = time.monotonic()
     done = start(folder)
     (folder / "first start took").write_text(str(time.monotonic() - begun))
@@ -107,8 +114,9 @@ def test_what_changed_is_installed_again(installed: Path, tmp_path: Path) -> Non
     assert len(start(folder).stdout.splitlines()) == 1
 
 
-def test_no_network(tmp_path: Path) -> None:
+def test_no_network(tmp_path: Path, installed: Path) -> None:
     folder = lay_out(tmp_path, requires="a-package-of-which-nobody-has-heard==1.0")
+    shutil.copytree(installed / ".venv", folder / ".venv", symlinks=True)
     assert "network" in stopped(start(folder))
     assert "network" in stopped(start(folder)), "again: no harm was done"
     lay_out(folder)  # the network is back
@@ -116,24 +124,16 @@ def test_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0 and "First start" not in done.stdout, "it goes on with the environment that is there"
 
 
-@pytest.mark.parametrize(
-    "left",
-    [
-        "a Python that is gone",
-        *(pytest.param(left, marks=pytest.mark.slow) for left in ("an empty folder", "no pip", "not all installed")),
-    ],
-)
-def test_a_half_finished_installation_goes_on(tmp_path: Path, installed: Path, left: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "no pip", "not all installed"])
+def test_a_half_finished_installation_goes_on(tmp_path: Path, left: str) -> None:
     folder = lay_out(tmp_path / "kurs")
-    if left == "an empty folder":
+    if left == "nothing":
+        pass
+    elif left == "an empty folder":
         (folder / ".venv").mkdir()
     elif left == "no pip":
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
-    elif left == "a Python that is gone":
-        shutil.copytree(installed / ".venv", folder / ".venv", symlinks=True)
-        for python in (folder / ".venv" / "bin").glob("python*"):
-            python.unlink()
-            python.symlink_to(tmp_path / "gone")
     else:
         subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
     done = start(folder)
@@ -153,6 +153,25 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         folder.chmod(0o700)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the lock is taken by another call there")
+def test_two_starts_at_once(tmp_path: Path) -> None:
+    """The second one does not touch what the first one is making."""
+    import fcntl
+
+    folder = lay_out(tmp_path)
+    with (folder / ".installing").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        assert "another start.py" in stopped(start(folder))
+    assert not (folder / ".venv").exists()
+
+
+def test_started_within_the_zip(tmp_path: Path) -> None:
+    """Windows unpacks the one file that is clicked on."""
+    shutil.copyfile(START, tmp_path / "start.py")
+    for arguments in ([], ["--check", "01_lab"]):
+        assert "unpack the whole zip" in stopped(start(tmp_path, *arguments))
+
+
 def test_little_disk(tmp_path: Path) -> None:
     folder = lay_out(tmp_path)
     source = (folder / "start.py").read_text(encoding="utf-8")
@@ -166,6 +185,7 @@ def test_little_disk(tmp_path: Path) -> None:
     [
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
         ("WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError'", "network"),
+        ("ERROR: [Errno 2] No such file\nHINT: This system does not have Windows Long Path support enabled", "shorter"),
         ("ERROR: [Errno 13] Permission denied: '/opt/course'", "cannot be written to"),
         ("something\nERROR: the wheel is broken", "ERROR: the wheel is broken"),
     ],
