@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -21,6 +22,9 @@ from autograder.labs.lab import Lab
 
 SHORTEST = 25
 """Letters of the shortest secret (see `secret_lines`): each is looked up by as many."""
+
+WRITING = re.compile(rf"[^\x00-\x08\x0e-\x1f\x7f\ufffd]{{{SHORTEST},}}")
+"""As much writing as a secret is long, at least: in trained weights there is hardly any."""
 
 
 class Secret(NamedTuple):
@@ -63,10 +67,10 @@ def _variants(lab: Lab) -> Iterator[Secret]:
 
 def found_in(text: str, secrets: Secrets) -> set[Secret]:
     """The secrets that stand in a text."""
-    places = range(len(text) - SHORTEST + 1)
     return {
         secret
-        for at in places
+        for run in WRITING.finditer(text)
+        for at in range(run.start(), run.end() - SHORTEST + 1)
         for secret in secrets.get(text[at : at + SHORTEST], ())
         if text.startswith(secret.line, at)
     }

@@ -71,15 +71,21 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def start_lab(tmp_path_factory: pytest.TempPathFactory, embedded: dict[str, str]) -> Iterator[Callable[..., Server]]:
-    """Starts JupyterLab in a folder, with settings and state of its own; by a command of its own, if one is given."""
+    """Starts JupyterLab in a folder, with settings and state of its own; by a command of its own, if one is given.
+    With ``settings={}`` it is as on a new computer."""
     processes: list[subprocess.Popen] = []
 
-    def start(root: Path, *options: str, command: Sequence[str] = (sys.executable, "-m", "jupyter", "lab")) -> Server:
+    def start(
+        root: Path,
+        *options: str,
+        command: Sequence[str] = (sys.executable, "-m", "jupyter", "lab"),
+        settings: dict[str, dict] = SETTINGS,
+    ) -> Server:
         own = tmp_path_factory.mktemp("jupyter")
-        for name, settings in SETTINGS.items():
+        for name, values in settings.items():
             path = own / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(settings), encoding="utf-8")
+            path.write_text(json.dumps(values), encoding="utf-8")
         folders = {
             "JUPYTER_CONFIG_DIR": own / "config",
             "JUPYTER_DATA_DIR": own / "data",

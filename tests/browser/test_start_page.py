@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from notebook_page import open_notebook
 from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
-from autograder import ROOT
+from autograder import HANDOUT, ROOT
 from autograder.labs.build import build
 from autograder.labs.lab import Lab
 from autograder.labs.pages import DEMOS, START, Page
@@ -21,12 +22,15 @@ from course_utils.checks.progress import VERDICT
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 LABS = ("01_floating_point", "02_quantization_helpers", "03_quantized_layer")
+QUESTIONS = ".jp-Dialog, .Toastify__toast"
+LATE_QUESTIONS = 3000  # milliseconds, after which JupyterLab has asked all that it asks at its start
 VERDICT_TRUE = {"output_type": "display_data", "data": {VERDICT: {"exercise": "x", "passed": True}}, "metadata": {}}
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This course with three labs: of the first, one check passed; the second has a date; the third is no notebook."""
+    """What a student has, with three labs: of the first, one check passed; the second has a date; the third is no
+    notebook."""
     root = tmp_path_factory.mktemp("course")
     for name in (START, DEMOS):
         (root / "solutions").mkdir(exist_ok=True)
@@ -34,6 +38,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in LABS:
         shutil.copytree(ROOT / "notebooks" / name, root / "notebooks" / name)
     build(Page(DEMOS, root))
+    (root / HANDOUT).write_text("{}", encoding="utf-8")
     change(root, LABS[0], pass_first_check)
     change(root, LABS[1], lambda notebook: notebook["metadata"]["course"].update(due="2020-02-29T12:00:00+00:00"))
     notebook_path(root, LABS[2]).write_text("<<<<<<< HEAD\n", encoding="utf-8")
@@ -59,7 +64,8 @@ def pass_first_check(notebook: dict) -> None:
 
 @pytest.fixture(scope="module")
 def server(course: Path, start_lab: Callable):
-    return start_lab(course, command=[sys.executable, "-m", "autograder.cli", "--root", str(course), "lab"])
+    command = [sys.executable, "-m", "autograder.cli", "--root", str(course), "lab"]
+    return start_lab(course, command=command, settings={})
 
 
 @pytest.fixture
@@ -99,3 +105,19 @@ def test_its_links_open_notebooks(start_page: Locator, page: Tab, link: str, tab
     start_page.get_by_role("link", name=link).last.click()
     expect(page.locator(".lm-DockPanel .lm-TabBar-tabLabel", has_text=tab)).to_be_visible()
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").first).to_be_visible()
+
+
+def test_on_a_new_computer_it_asks_nothing_and_calls_no_untouched_notebook_changed(
+    start_page: Locator, server, page: Tab
+) -> None:
+    page.wait_for_timeout(LATE_QUESTIONS)
+    expect(page.locator(QUESTIONS)).to_have_count(0)
+    changed = page.locator(".lm-TabBar-tab.jp-mod-dirty")  # the mark of a document that is not saved
+    notebook = open_notebook(page, server.address(f"lab/tree/notebooks/{LABS[1]}/{LABS[1]}.ipynb"))
+    page.wait_for_timeout(LATE_QUESTIONS)
+    expect(page.locator(QUESTIONS)).to_have_count(0)
+    expect(changed).to_have_count(0)
+
+    notebook.locator(".jp-CodeCell", has_text="YOUR CODE HERE").first.locator(".cm-content").click()
+    page.keyboard.type("# mine")
+    expect(changed).not_to_have_count(0)  # so it would have been seen
