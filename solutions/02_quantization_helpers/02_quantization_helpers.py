@@ -516,11 +516,12 @@ with check("quantize_tensor"):
                 hint=hint,
             )
     rule = "an empty x needs both bounds: without them a ValueError, with them an empty q"
-    q, _, zeropoint = expect_returns(
-        lambda: quantize_tensor(torch.zeros(0, 4), -3.0, 6.0), rule, hint="nothing missing"
-    )
-    expect_equal(q, torch.zeros(0, 4), rule, given="shape (0, 4), range [-3, 6]", hint="q has x's shape")
-    expect_equal(zeropoint, 85, rule, given="empty x, range [-3, 6]", hint="the range alone decides the zero point")
+    for bounds, code_of_0 in (((-3.0, 6.0), 85), ((0.0, 6.0), 0), ((-3.0, 0.0), 255)):
+        call = functools.partial(quantize_tensor, torch.zeros(0, 4), *bounds)
+        facts = f"shape (0, 4), range {list(bounds)}"
+        q, _, zeropoint = expect_returns(call, rule, given=facts, hint="nothing is missing; 0.0 is a bound, too")
+        expect_equal(q, torch.zeros(0, 4), rule, given=facts, hint="q has x's shape")
+        expect_equal(zeropoint, code_of_0, rule, given=facts, hint="the range alone decides the zero point")
     rule = "min_val and max_val may be equal, since the range is widened afterwards"
     result = expect_returns(
         lambda: quantize_tensor(torch.ones(1), 1.0, 1.0), rule, given="both 1.0", hint="greater only"
@@ -599,6 +600,12 @@ with check("quantize_tensor"):
             given=f"x of shape {tuple(x.shape)}, then {arguments}",
             hint=hint,
         )
+    low, high = (torch.rand(2, generator=g) * 5 + 0.1).tolist()
+    for bounds, code_of_0 in (((-low, 0), 15), ((0, high), 0), ((-high, high * 4), 3)):
+        call = functools.partial(quantize_tensor, empty, *bounds, 4)
+        q, _, zeropoint = expect_returns(call, refused[1][0], given=f"shape (2, 0, 3), range {list(bounds)}")
+        expect_equal(q, empty, refused[1][0], given=f"shape (2, 0, 3), range {list(bounds)}")
+        expect_equal(zeropoint, code_of_0, refused[1][0], given=f"shape (2, 0, 3), range {list(bounds)}, 4 bits")
     x = torch.randn(5, 7, generator=g)
     rule = "x may have any shape, and lie in memory in any order"
     for part in (x.T, x[:, ::2], x[1]):
@@ -1167,6 +1174,7 @@ with check("quantize_per_channel"):
         *((torch.zeros(2, 3), 0, 8), (torch.zeros(2, 3, dtype=torch.float64), 1, 8)),
         *((torch.tensor(sums), 0, 8), (torch.tensor([sums[3]] * 8), 0, 8)),
         *((-torch.rand(4, 50, generator=g).half(), 0, 16), (torch.randn(4, 50, generator=g).half(), 0, 16)),
+        (torch.tensor([[-1.5, 0.2, 1.5], [3.0, -3.0, 0.1]]), 0, 2),  # both ends are 1.5 steps from 0
     ):
         expect_channels(quantize_per_channel, w, axis, num_bits)
     rule = "w may lie in memory in any order"
@@ -1204,6 +1212,9 @@ with check("quantize_per_channel"):
                 bits_rule,
                 given=f"num_bits={num_bits}, axis {axis}",
             )
+    for num_bits in (1, 3, 8, 16):  # both ends lie halfway between two steps
+        w = torch.tensor([[-1.0, 1.0], [0.25, -0.25]]) * (2**num_bits - 1) / 2
+        expect_channels(quantize_per_channel, w * 2.0 ** int(torch.randint(-9, 9, (), generator=g)), 0, num_bits)
     w = torch.randn(3, 4, 2, generator=g)
     w[:, 1] = 0
     q, scalefactors, zeropoints = quantize_per_channel(w, 1, 5)
@@ -1856,6 +1867,8 @@ with check("round_stochastic"):
             random = torch.Generator().manual_seed(seed)
             y = expect_returns(lambda x=x, s=step, r=random: round_stochastic(x, s, r), rule, given=x)
             expect_equal(y, x, rule, given=x, hint="the probability of going up is 0 there")
+            types = "the result is a float32 tensor of x's shape"
+            expect_type(y, torch.float32, types, given=f"step = {step!r}", hint="whatever the step is")
     x = torch.full((400_000,), 3.0)
     y = round_stochastic(x, 1.0, torch.Generator().manual_seed(ZERO_SEED))
     hint = "a random number may be exactly 0, and must not send a multiple up: < or <= ?"
@@ -1914,11 +1927,20 @@ with check("round_stochastic"):
         hint = "as many random numbers as elements; not one per row"
         given = f"shape (3, 4, 10, 100), all 0.5, step 1; how often two neighbours along dimension {dim} agree"
         expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint=hint)
+    given = "shape (3, 4, 10, 100), all 0.5, step 1; how often elements agree that are 1, 2, 3, ... 999 apart"
+    same = torch.stack([(y.flatten()[n:] == y.flatten()[:-n]).double().mean() for n in range(1, 1000)])
+    within = 6 * 0.5 / math.sqrt(y.numel() - 1000)
+    expect_close(same, torch.full((999,), 0.5), rule, within=within, given=given, hint="no number is used twice")
     y = round_stochastic(torch.full((40_000,), 0.5), 1.0, torch.Generator().manual_seed(3))
     for apart in (2**n for n in range(15)):
         given = f"40,000 times 0.5, step 1; how often two elements agree that are {apart} apart"
         same, count = (y[apart:] == y[:-apart]).double().mean(), len(y) - apart
         expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint="no number is used twice")
+    rule = "the mean of many results is x, also if x lies very near to a multiple of step"
+    y = round_stochastic(torch.full((400_000,), 1e-4), 1.0, torch.Generator().manual_seed(4))
+    hint = "random numbers in float32: those of float16 are multiples of 2^-11"
+    within = 6 * math.sqrt(1e-4 / 400_000)
+    expect_close(y.double().mean(), 1e-4, rule, within=within, given="400,000 times 0.0001, step 1", hint=hint)
     rule = "the generator is the only source of randomness"
     expect(not global_state_changes(), rule, got="torch's global random state has changed", hint="seed nothing")
     ### BEGIN HIDDEN TESTS
@@ -1929,6 +1951,10 @@ with check("round_stochastic"):
         y = x.clone()
         y[2, 1, 4] = bad
         expect_raises(ValueError, lambda y=y: round_stochastic(y, 0.5, g), finite_rule, given=f"x with {bad}")
+    for p in (1.5e-4, 2.5e-4):
+        rule = "the mean of many results is x, also if x lies very near to a multiple of step"
+        y, within = round_stochastic(torch.full((400_000,), p), 1.0, g), 6 * math.sqrt(p / 400_000)
+        expect_close(y.double().mean(), p, rule, within=within, given=f"400,000 times {p}, step 1")
     x = torch.randint(-50, 50, (40,), generator=g) * 0.125
     for step in (0.125, 0.0625):
         rule = "a multiple of step stays what it is"

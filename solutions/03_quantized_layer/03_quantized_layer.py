@@ -672,6 +672,7 @@ with check("fixed_point_multiplier"):
         (1 - 2.0**-31, nearest, 2**31 - 1, 31),
         (0.5, nearest, 2**30, 31),
         (2.0**-32, nearest, 2**30, 62),
+        (0.75 * 2.0**-30, nearest, 1610612736, 61),
         (1.0, large, 2**30, 30),
         (3.0, large, 1610612736, 29),
         (1234567.89, large, 1264197519, 10),
@@ -917,6 +918,7 @@ with check("requantize"):
         (2**31 - 1, 2**30, 62, 0, 0),
         (1, 1, 1, 1, 0),
         (12345, 0, 40, 0, 0),
+        (2**31 - 1, 0, 1, 0, 0),
         (12345, 2**20, 20, 12345, 12345),
     ):
         facts = f"acc {acc}, multiplier {multiplier}, shift {shift}"
@@ -1352,7 +1354,7 @@ with check("quantized_layer"):
         ("", {}),
         ("stride is", {"stride": (1, 3)}),
         ("padding is", {"padding": (0, 2)}),
-        ("padding is", {"padding": "same"}),
+        ("padding is", {"padding": "same", "dilation": (2, 1)}),
         ("dilation is", {"dilation": (2, 1)}),
         ("groups are", {"groups": 2}),
     ):
@@ -1392,6 +1394,8 @@ def refusal(kind):
         "circular": nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
         "derived from Linear": type("Derived", (nn.Linear,), {})(2, 1),
         "derived from Conv2d": type("Derived", (nn.Conv2d,), {})(2, 1, 3),
+        "derived from Conv2d, reflect": type("Derived", (nn.Conv2d,), {})(1, 1, 3, padding=1, padding_mode="reflect"),
+        "derived from Conv2d, circular": type("Derived", (nn.Conv2d,), {})(1, 1, 3, padding=1, padding_mode="circular"),
     }
     try:
         QuantizedLayer(layers[kind])
@@ -1404,8 +1408,11 @@ def refusal(kind):
 
 @probe
 def run_edge(kind, weight, bias, x, *grids):
-    """The student's layer, made and run here on 8 bits."""
-    return QuantizedLayer(make_layer(kind, weight, bias)).run_quantized_layer(x, *grids)
+    """The student's layer, made and run here on 8 bits; also of a derived class."""
+    layer = make_layer(kind.removeprefix("derived "), weight, bias)
+    if kind.startswith("derived "):
+        layer.__class__ = type("Derived", (type(layer),), {})
+    return QuantizedLayer(layer).run_quantized_layer(x, *grids)
 
 
 with check("quantized_layer"):
@@ -1428,8 +1435,14 @@ with check("quantized_layer"):
         hint = "isinstance or type(...) ==: which of them takes a derived class?"
         rule = "a layer of a class derived from Linear or Conv2d is accepted"
         expect_refused(kind, "no exception", rule, hint)
+    weight, x = torch.tensor([[-0.5, 0.25], [127 / 256, 0.0]]), torch.tensor([[26.0, 10.0], [4.0, 12.0]])
+    grids = (2.0**-4, 10, 0.021, 100)
+    for kind, wanted in (("derived linear", [[80, 131], [139, 92]]), ("derived conv", [[[[67]]]])):
+        w, image = (weight, x) if kind == "derived linear" else (weight[None, None], x[None, None])
+        facts, hint = f"{kind}, weight {weight.tolist()}", "does running ask for the class as the constructor does?"
+        try_edge(rule, facts, hint, kind, w, None, image, grids, wanted)
     modes = "a convolution that pads with anything but zeros is refused with a ValueError"
-    for kind in ("reflect", "circular"):
+    for kind in ("reflect", "circular", "derived from Conv2d, reflect"):
         expect_refused(kind, "ValueError", modes, "which setting of a Conv2d says with what it pads?")
 
     # weight codes 0 and 255, zero point 0, step 2^-8; input step 2^-4, so one accumulator step is 2^-12
@@ -1484,6 +1497,11 @@ with check("quantized_layer"):
         grids = (2.0**-40 / step, zero, 2.0**-40 / m, out_zero)
         hint = "which end of 32 bits is which? The bias code saturates, before it is added; the sum does not"
         try_edge(wide, facts, hint, "linear", ones, [bias], x, grids, [[expected]])
+    nearest = "an output code is the whole number nearest to M * acc + out_zeropoint"
+    steps, hint = 701 * 240 + 350, "how many bits does your M have? 16 are too few to see which number is nearest"
+    facts, grids = "no sum, a bias of 168590 accumulator steps, M = 1/701: 240.4993", (2.0**-4, 0, 701 * 2.0**-12, 0)
+    weight = torch.tensor([[0.0, 255 / 256]])
+    try_edge(nearest, facts, hint, "linear", weight, [steps * 2.0**-12], nothing, grids, [[240]])
     rule_m = "an M of 1 and more is an ordinary one"
     three = torch.tensor([[0.0, 0.0], [0.0, 255 / 256], [0.0, 0.0]])
 
@@ -1500,7 +1518,14 @@ with check("quantized_layer"):
     try_edge(rule_zero, facts, hint, "conv", weight_zero, [0.5, -0.25], x, (0.125, 9, 0.25, 50), [[[[52.0]], [[49.0]]]])
     ### BEGIN HIDDEN TESTS
     expect_refused("Conv1d", "TypeError", kinds, "which kinds are allowed? To have a weight is not enough")
-    expect_refused("replicate", "ValueError", modes, "which setting of a Conv2d says with what it pads?")
+    for kind in ("replicate", "derived from Conv2d, circular"):
+        expect_refused(kind, "ValueError", modes, "which setting of a Conv2d says with what it pads?")
+    rule, hint = "a layer of a class derived from Linear or Conv2d is accepted", "which class does running ask for?"
+    layer = torch.tensor([[0.75, -0.25, 0.5]]), None, torch.tensor([[3.0, 250.0, 77.0]])
+    layers = {"linear": layer, "conv": (layer[0].reshape(1, 3, 1, 1), None, layer[2].reshape(1, 3, 1, 1))}
+    for kind, case in layers.items():
+        plain, facts = run_edge(kind, *case, 0.1, 100, 0.2, 130), f"derived {kind}, beside one that is not"
+        try_edge(rule, facts, hint, f"derived {kind}", *case, (0.1, 100, 0.2, 130), plain)
     for steps, whole in ((27.4, 27), (3.6, 4), (-7.4, -7)):
         try_bias(steps, 50 + 0.9 * whole)
     for bias, zero, expected in ((0.75, 5, 133), (-0.6, 130, 2), (2.0**-10, 0, 64), (3.0, 0, 128)):
