@@ -877,7 +877,7 @@ with check("quantize_symmetric"):
     expect_equal(result[2], 0, "zeropoint is 0", hint="codes carry a sign here, so nothing is added")
     code = "a code is round(x / scalefactor), with its sign"
     expect_equal(result[0], [-127, -25, 0, 17, 50], code, given=x, hint="round to nearest")
-    for num_bits in (2, 16):
+    for num_bits in (2, 3, 16):
         call = functools.partial(quantize_symmetric, x, num_bits)
         expect_returns(
             call, "num_bits may be any whole number from 2 to 16", given=f"num_bits={num_bits}", hint="both ends"
@@ -950,9 +950,9 @@ with check("quantize_symmetric"):
         expect(x.dtype == dtype, "x itself is not changed", given=dtype, got=x.dtype)
     for constant in (-1e-30, 1e30):
         x = torch.full((2, 2), constant)
-        q, scalefactor, _ = quantize_symmetric(x)
         rule = "very small and very large values are ordinary ones"
         hint = "no threshold like 1e-8 for the largest value"
+        q, scalefactor, _ = expect_returns(lambda x=x: quantize_symmetric(x), rule, given=x, hint=hint)
         expect_close(scalefactor * q.double(), x, rule, within=abs(constant) * 2**-20, given=x, hint=hint)
     rule = "x may have any shape, and lie in memory in any order"
     got = expect_returns(lambda: quantize_symmetric(torch.tensor(-2.5))[0], rule, given="tensor(-2.5)")
@@ -1759,8 +1759,13 @@ DRAWS = 20_000
 def expect_unbiased(value, step, random, draws=DRAWS):
     """The rules of rounding one value, draws times."""
     x = torch.full((draws,), value)
-    y = round_stochastic(x, step, random)
-    facts = f"x = {value:.6g}, {draws} times, step = {step}"
+    facts, rule = (
+        f"x = {value:.6g}, {draws} times, step = {step}",
+        "the result is one of the two multiples of step next to x",
+    )
+    y = expect_returns(
+        lambda: round_stochastic(x, step, random), rule, given=facts, hint="any positive number is a step"
+    )
     expect_equal(
         x, torch.full((draws,), value), "x itself is not changed", given=facts, hint="no method that ends in _"
     )
