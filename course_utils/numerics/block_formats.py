@@ -213,7 +213,7 @@ class BlockFormat:
         return self.scale_format.decode(scales).to(dtype)
 
     def _runs_compiled(self, blocks: Tensor) -> bool:
-        return self.block_size > 1 and self.element.bits <= 31 and runs_compiled(blocks)
+        return runs_compiled(blocks) and self.block_size >= compiled_loops().RUN and self.element.bits <= 31
 
     def _compiled(self, loop: str, blocks: Tensor, result: torch.dtype, tensor_scale, rounding, generator):
         """(values or codes, codes of the scales): by a loop over blocks."""

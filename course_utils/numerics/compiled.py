@@ -40,6 +40,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core.caching import FunctionCache
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
 __all__ = [
@@ -363,6 +364,9 @@ def _(x, f, draw):
         def value(x, f, draw):
             return _count(x, f, draw) * f.step + f.zero  # -0.0 + 0.0 is 0.0
 
+    else:
+        return lambda x, f, draw: _decoded(_code(x, f, draw), f)
+
     return value
 
 
@@ -486,8 +490,7 @@ class PowerOfTwo(NamedTuple):
 
     top: np.int64
     zero: np.floating  # of the width to compute in
-    magnitude: np.integer  # all bits but the sign
-    exponent: np.integer
+    exponent: np.integer  # where the exponent is in that width's bits
     reciprocal: np.integer  # see `_divided`
     smallest: np.integer
 
@@ -500,7 +503,6 @@ class TwoLevels(NamedTuple):
     least: np.floating  # of the scales
     scales: Float
     zero: np.floating
-    magnitude: np.integer
 
 
 def _scale(largest, rule):
@@ -513,9 +515,8 @@ def _(largest, rule):
 
         def scale(largest, rule):
             exponent = min(max((_bits(np.float64(largest)) >> 52) - 1023 - rule.top, -127), 127)
-            if not largest < np.inf:
-                return np.nan, 255
-            return _number(np.int64((exponent + 1023) << 52)), exponent + 127
+            finite = largest < np.inf
+            return _number(np.int64((exponent + 1023) << 52)) if finite else np.nan, exponent + 127 if finite else 255
 
     else:
 
@@ -544,53 +545,71 @@ def _(x, scale, rule):
     return lambda x, scale, rule: x / scale
 
 
-# These are functions of their own, on pieces of arrays, because then the compiler sees neighbours and uses them.
+# A run is what a processor's widest instructions take at once. Compilers do not find them here: told so, it is one
+# instruction or two where another order of the loops would be many.
+
+RUN = 16  # elements
+PIECE = 2**10  # elements; with what is worked out about them they stay in a core's first-level cache
+
+
+@intrinsic
+def _largest_of_run(context, x, k):
+    """The magnitude with the largest bits in run ``k``: bits are in the order of magnitudes, and NaN above all."""
+    width = x.dtype.bitwidth
+
+    def generate(context, builder, _, given):
+        vector = ir.VectorType(ir.IntType(width), RUN)
+        bits = builder.and_(
+            builder.load(_run(context, builder, x, given, vector), align=width // 8),
+            ir.Constant(vector, [2 ** (width - 1) - 1] * RUN),
+        )
+        kind = ir.FunctionType(ir.IntType(width), [vector])
+        reduce = get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.smax.v{RUN}i{width}")
+        return builder.bitcast(builder.call(reduce, [bits]), context.get_value_type(x.dtype))
+
+    return x.dtype(x, k), generate
+
+
+@intrinsic
+def _fill_run(context, x, k, value):
+    """Every element of run ``k`` becomes ``value``."""
+
+    def generate(context, builder, _, given):
+        vector = ir.VectorType(given[2].type, RUN)
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), given[2], ir.IntType(32)(0))
+        same = ir.Constant(ir.VectorType(ir.IntType(32), RUN), [0] * RUN)
+        filled = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), same)
+        builder.store(filled, _run(context, builder, x, given, vector), align=x.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(x, k, x.dtype), generate
+
+
+def _run(context, builder, x, given, vector):
+    """Where it is."""
+    start = builder.mul(given[1], given[1].type(RUN))
+    return builder.bitcast(
+        builder.gep(context.make_array(x)(context, builder, given[0]).data, [start]), vector.as_pointer()
+    )
 
 
 @inner
-def _larger_of_pairs(x, magnitude, out):
-    """The magnitudes' bits, which are in the order of the magnitudes, and NaN above all."""
-    for k in range(out.size):
-        out[k] = max(_and(_bits(_load(x[2 * k])), magnitude), _and(_bits(_load(x[2 * k + 1])), magnitude))
-
-
-@inner
-def _larger_of_bits(bits, out):
-    for k in range(out.size):
-        out[k] = max(bits[2 * k], bits[2 * k + 1])
-
-
-@inner
-def _twice(scales, out):
-    for k in range(scales.size):
-        out[2 * k] = scales[k]
-        out[2 * k + 1] = scales[k]
-
-
-@inner
-def _scales(x, size, rule, ones, others, scales, codes):
-    """The scales of a piece's blocks, and their codes. Halving the piece again and again keeps neighbours together."""
-    n = x.size // 2
-    _larger_of_pairs(x, rule.magnitude, ones[:n])
-    while size > 2:
-        n //= 2
-        _larger_of_bits(ones[: 2 * n], others[:n])
-        ones, others = others, ones
-        size //= 2
-    for k in range(n):
-        scales[k], code = _scale(_number(ones[k]), rule)
-        codes[k] = code
-
-
-@inner
-def _spread(scales, blocks, size, others):
-    """The scale of each element, in one of the two arrays."""
-    n = blocks
-    while n < blocks * size:
-        _twice(scales[:n], others[: 2 * n])
-        scales, others = others, scales
-        n *= 2
-    return scales
+def _scales(x, size, rule, runs, codes, each):
+    """The scales of a piece's blocks: their codes, and the scale of each element. ``runs`` has room for a number for
+    each run."""
+    for k in range(x.size // RUN):
+        runs[k] = _load(_largest_of_run(x, k))
+    n = size // RUN
+    for k in range(codes.size if n > 1 else 0):
+        largest = _bits(runs[k * n])
+        for j in range(1, n):
+            largest = max(largest, _bits(runs[k * n + j]))
+        runs[k] = _number(largest)
+    for k in range(codes.size):
+        runs[k], codes[k] = _scale(runs[k], rule)
+    for k in range(codes.size):
+        for j in range(k * n, (k + 1) * n):
+            _fill_run(each, j, runs[k])
 
 
 @inner
@@ -617,9 +636,6 @@ def _(key, elements):
     return lambda key, elements: None
 
 
-PIECE = 2**10  # elements; with what is worked out about them they stay in a core's first-level cache
-
-
 @loop
 def quantize_blocks(x, y, codes, size, f, key, rule):
     """``y[i]`` = ``x[i]`` rounded to its block's scale times a value of ``f``.
@@ -627,31 +643,25 @@ def quantize_blocks(x, y, codes, size, f, key, rule):
     Args:
         x, y: arrays of one dimension, as in `quantize`; the numbers of a block are neighbours.
         codes: uint8, the codes of the blocks' scales; written.
-        size: of the blocks, a power of two from 2 on that divides the length.
+        size: of the blocks, a power of two from RUN on that divides the length.
     """
     length = max(PIECE, size)
-    ones, others = np.full(length // 2, rule.magnitude), np.full(length // 2, rule.magnitude)
-    a, b = np.full(length, rule.zero), np.full(length, rule.zero)
+    runs, each = np.full(length // RUN, rule.zero), np.full(length, rule.zero)
     for start in range(0, x.size, length):
         piece = x[start : start + length]
-        blocks = piece.size // size
-        _scales(piece, size, rule, ones, others, a, codes[start // size : start // size + blocks])
-        scales = _spread(a, blocks, size, b)[: piece.size]
-        _quantize_piece(piece, scales, y[start : start + length], f, _moved(key, start), rule)
+        _scales(piece, size, rule, runs, codes[start // size : (start + piece.size) // size], each)
+        _quantize_piece(piece, each[: piece.size], y[start : start + length], f, _moved(key, start), rule)
 
 
 @loop
 def encode_blocks(x, y, codes, size, f, key, rule):
     """The same for codes: ``y[i]`` is that of the element, which is 0 where the scale is NaN."""
     length = max(PIECE, size)
-    ones, others = np.full(length // 2, rule.magnitude), np.full(length // 2, rule.magnitude)
-    a, b = np.full(length, rule.zero), np.full(length, rule.zero)
+    runs, each = np.full(length // RUN, rule.zero), np.full(length, rule.zero)
     for start in range(0, x.size, length):
         piece = x[start : start + length]
-        blocks = piece.size // size
-        _scales(piece, size, rule, ones, others, a, codes[start // size : start // size + blocks])
-        scales = _spread(a, blocks, size, b)[: piece.size]
-        _encode_piece(piece, scales, y[start : start + length], f, _moved(key, start), rule)
+        _scales(piece, size, rule, runs, codes[start // size : (start + piece.size) // size], each)
+        _encode_piece(piece, each[: piece.size], y[start : start + length], f, _moved(key, start), rule)
 
 
 @loop
@@ -741,17 +751,15 @@ def _more(rounding: str, real: type):
 def power_of_two(largest: float, real: type) -> PowerOfTwo:
     """The rule of MX, for elements up to ``largest``."""
     mantissa = _MANTISSA[real]
-    bias = np.finfo(real).maxexp - 1
-    magnitude = (1 << 8 * real().itemsize - 1) - 1
-    bits = magnitude, magnitude >> mantissa << mantissa, (2 * bias << mantissa) + (1 << mantissa - 1), 1 << mantissa - 1
+    bias, half = np.finfo(real).maxexp - 1, 1 << mantissa - 1
+    bits = (2 * bias + 1) << mantissa, (2 * bias << mantissa) + half, half
     return PowerOfTwo(np.int64(math.frexp(largest)[1] - 1), real(0), *map(_INTEGER[real], bits))
 
 
 def two_levels(tensor_scale: float, largest: float, scales, real: type) -> TwoLevels:
     """The rule of NVFP4, for elements up to ``largest`` and scales in the format ``scales``."""
-    magnitude = _INTEGER[real]((1 << 8 * real().itemsize - 1) - 1)
     rounded = float_format(scales, real, "nearest-even", "saturate")
-    return TwoLevels(*map(real, (tensor_scale, largest, scales.smallest)), rounded, real(0), magnitude)
+    return TwoLevels(*map(real, (tensor_scale, largest, scales.smallest)), rounded, real(0))
 
 
 # What `affine` and `format_search` have compiled.
