@@ -45,11 +45,13 @@ from torch.nn.functional import pad
 from course_utils.numerics.carriers import power_of_two, require_floating
 from course_utils.numerics.chunks import (
     REAL,
+    block_length,
     compiled_loops,
     draw_key,
     in_blocks,
     in_slices,
     largest_finite,
+    may_have_nan,
     runs_compiled,
 )
 from course_utils.numerics.formats import FORMATS, FixedPoint, FloatFormat, Rounding
@@ -99,9 +101,7 @@ class BlockFormat:
             TypeError: if ``x`` is not a floating-point tensor.
             ValueError: if it has no axis.
         """
-        blocks = self._blocks(x)
-        compute, tensor_scale = torch.promote_types(x.dtype, torch.float32), self._tensor_scale(x)
-        return self._decoded(self._scale_codes(blocks.to(compute), tensor_scale), tensor_scale, compute)
+        return self._scales(self._blocks(x))[1]
 
     def quantize(
         self, x: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None
@@ -118,20 +118,19 @@ class BlockFormat:
         Raises:
             TypeError, ValueError: see `scales`; and ValueError for an unknown ``rounding``.
         """
-        blocks, tensor_scale = self._blocks(x), self._tensor_scale(x)
+        blocks = self._blocks(x)
         require_rounding(rounding)
         compute = torch.promote_types(x.dtype, torch.float32)
 
-        def work(flat: Tensor, out: Tensor) -> None:
-            block = flat.view(-1, self.block_size)
-            scale = self._decoded(self._scale_codes(block, tensor_scale), tensor_scale, compute).unsqueeze(-1)
+        def work(flat: Tensor, out: Tensor, scale: Tensor) -> None:
+            block, scale = flat.view(-1, self.block_size), scale.unsqueeze(-1)
             element = self.element.quantize(block / scale, rounding, generator=generator)
             torch.mul(element, scale, out=out.view(-1, self.block_size))
 
         if self._runs_compiled(blocks):
-            y, _ = self._compiled("quantize_blocks", blocks, compute, tensor_scale, rounding, generator)
+            y, *_ = self._compiled("quantize_blocks", blocks, compute, rounding, generator)
         else:
-            y = in_blocks(work, blocks, compute, compute)
+            y = in_blocks(work, blocks, compute, compute, self._scales(blocks)[1])
         return y.flatten(-2)[..., : x.shape[-1]]
 
     def encode(
@@ -149,7 +148,7 @@ class BlockFormat:
         Raises:
             TypeError, ValueError: see `quantize`.
         """
-        return self._encode(x, self._tensor_scale(x), rounding, generator)
+        return self._encode(x, rounding, generator)[:2]
 
     def decode(self, codes: Tensor, scales: Tensor) -> Tensor:
         """The values of what `encode` returned: float32, the shape of ``codes``.
@@ -159,29 +158,25 @@ class BlockFormat:
         """
         return self._decode(codes, scales, None)
 
-    def _encode(self, x: Tensor, tensor_scale: Tensor | None, rounding, generator) -> tuple[Tensor, Tensor]:
+    def _encode(self, x: Tensor, rounding, generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The codes of the elements, those of the scales, and the scale of the whole tensor."""
         blocks = self._blocks(x)
         require_rounding(rounding)
         compute = torch.promote_types(x.dtype, torch.float32)
 
-        found = []
-
-        def work(flat: Tensor, out: Tensor) -> None:
-            block = flat.view(-1, self.block_size)
-            found.append(self._scale_codes(block, tensor_scale))
-            scale = self._decoded(found[-1], tensor_scale, compute).unsqueeze(-1)
-            element = block / scale
-            if (nan := scale.isnan()).any():
-                element.masked_fill_(nan, 0.0)
+        def work(flat: Tensor, out: Tensor, scale: Tensor) -> None:
+            element = flat.view(-1, self.block_size) / scale.unsqueeze(-1)
+            if may_have_nan(scale):
+                element.masked_fill_(scale.isnan().unsqueeze(-1), 0.0)
             out.copy_(self.element.encode(element, rounding, generator=generator).view(-1))
 
         if self._runs_compiled(blocks):
-            arguments = self.element.code_dtype, tensor_scale, rounding, generator
-            codes, scales = self._compiled("encode_blocks", blocks, *arguments)
+            codes, *scales = self._compiled("encode_blocks", blocks, self.element.code_dtype, rounding, generator)
         else:
-            codes = in_blocks(work, blocks, compute, self.element.code_dtype)
-            scales = torch.cat(found).view(blocks.shape[:-1])
-        return codes.flatten(-2)[..., : x.shape[-1]], scales
+            scale_codes, scale, tensor_scale = self._scales(blocks)
+            codes = in_blocks(work, blocks, compute, self.element.code_dtype, scale)
+            scales = scale_codes, tensor_scale
+        return codes.flatten(-2)[..., : x.shape[-1]], *scales
 
     def _decode(self, codes: Tensor, scales: Tensor, tensor_scale: Tensor | None) -> Tensor:
         element = self._blocks(self.element.decode(codes))
@@ -195,18 +190,29 @@ class BlockFormat:
             raise ValueError("blocks run along the last axis, and a single number has none")
         missing = -x.shape[-1] % self.block_size
         x = pad(x.detach(), (0, missing)) if missing else x.detach()
-        return x.unflatten(-1, (x.shape[-1] // self.block_size, self.block_size))
+        return x.contiguous().unflatten(-1, (x.shape[-1] // self.block_size, self.block_size))
 
-    def _tensor_scale(self, x: Tensor) -> Tensor | None:
-        """The scale of the whole tensor, if there is one."""
+    def _scales(self, blocks: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The codes of the scales, the scales, and the scale of the whole tensor; by torch's operations."""
+        compute = torch.promote_types(blocks.dtype, torch.float32)
+        largest = torch.empty(blocks.shape[:-1], dtype=compute, device=blocks.device)
+        # Bits without the sign are in the order of magnitudes, and NaN above all; and torch is faster with integers.
+        integer, magnitude = {torch.float32: (torch.int32, 2**31 - 1), torch.float64: (torch.int64, 2**63 - 1)}[compute]
+        count = block_length(blocks) // self.block_size
+        for piece, out in zip(blocks.flatten(0, -2).split(count), largest.view(-1).split(count), strict=True):
+            out.view(integer).copy_(piece.to(compute).view(integer).bitwise_and(magnitude).amax(-1))
+        tensor_scale = self._tensor_scale(blocks, largest)
+        codes = self._scale_codes(largest, tensor_scale)
+        return codes, self._decoded(codes, tensor_scale, compute), tensor_scale
 
-    def _scale_codes(self, blocks: Tensor, tensor_scale: Tensor | None) -> Tensor:
-        """uint8 (..., blocks): the codes of the scales of (..., blocks, block_size)."""
-        largest = blocks.abs().amax(-1).double()
-        _, exponent = torch.frexp(largest)
-        code = (exponent + (self.scale_format.bias - math.frexp(self.element.largest)[1])).clamp_(0, 254)
-        code = torch.where(largest == 0, 0, code)
-        return torch.where(largest.isfinite(), code, 255).to(torch.uint8)
+    def _tensor_scale(self, blocks: Tensor, largest: Tensor | None = None) -> Tensor | None:
+        """The scale of the whole tensor, if there is one; ``largest`` are the largest magnitudes of the blocks."""
+
+    def _scale_codes(self, largest: Tensor, tensor_scale: Tensor | None) -> Tensor:
+        """uint8: the codes of the scales that belong to the largest magnitudes of blocks."""
+        exponent = largest.double().view(torch.int64) >> 52  # 0 for zero, 2047 for NaN and infinity; the bias is 1023
+        shift = self.scale_format.bias - 1023 + 1 - math.frexp(self.element.largest)[1]
+        return (exponent + shift).clamp_(0, 254).add_((exponent + 1) >> 11).to(torch.uint8)
 
     def _decoded(self, scales: Tensor, tensor_scale: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The scales of these codes."""
@@ -215,9 +221,10 @@ class BlockFormat:
     def _runs_compiled(self, blocks: Tensor) -> bool:
         return runs_compiled(blocks) and self.block_size >= compiled_loops().RUN and self.element.bits <= 31
 
-    def _compiled(self, loop: str, blocks: Tensor, result: torch.dtype, tensor_scale, rounding, generator):
-        """(values or codes, codes of the scales): by a loop over blocks."""
+    def _compiled(self, loop: str, blocks: Tensor, result: torch.dtype, rounding, generator):
+        """(values or codes, codes of the scales, scale of the whole tensor): by a loop over blocks."""
         loops, real = compiled_loops(), REAL[torch.promote_types(blocks.dtype, torch.float32)]
+        tensor_scale = self._tensor_scale(blocks)
         described, rule = (
             self.element._compiled(loops, real, rounding, "saturate"),
             self._rule(loops, tensor_scale, real),
@@ -228,7 +235,7 @@ class BlockFormat:
             getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule)
 
         in_slices(run, blocks, y, draw_key(rounding, generator), self.block_size, scales)
-        return y, scales
+        return y, scales, tensor_scale
 
     def _rule(self, loops, tensor_scale: Tensor | None, real: type):
         """What the loop wants to know of the scales."""
@@ -247,8 +254,7 @@ class TwoLevelFormat(BlockFormat):
         self, x: Tensor, rounding: Rounding = "nearest-even", generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(codes, scales, tensor scale): as of `BlockFormat.encode`, and a float32 of no dimension."""
-        tensor_scale = self._tensor_scale(x)
-        return *self._encode(x, tensor_scale, rounding, generator), tensor_scale
+        return self._encode(x, rounding, generator)
 
     def decode(self, codes: Tensor, scales: Tensor, tensor_scale: Tensor) -> Tensor:
         """The values of what `encode` returned: float32, the shape of ``codes``.
@@ -258,21 +264,17 @@ class TwoLevelFormat(BlockFormat):
         """
         return self._decode(codes, scales, tensor_scale)
 
-    def _tensor_scale(self, x: Tensor) -> Tensor:
-        require_floating(x)
-        largest = largest_finite(x)
-        scale = (
-            max(largest / (self.scale_format.largest * self.element.largest), power_of_two(-126)) if largest else 1.0
-        )
-        return torch.full((), scale, device=x.device)
+    def _tensor_scale(self, blocks: Tensor, largest: Tensor | None = None) -> Tensor:
+        finite = largest is not None and largest.numel() > 0 and bool(largest.amax() < torch.inf)
+        size = largest_finite(largest if finite else blocks)
+        scale = max(size / (self.scale_format.largest * self.element.largest), power_of_two(-126)) if size else 1.0
+        return torch.full((), scale, device=blocks.device)
 
-    def _scale_codes(self, blocks: Tensor, tensor_scale: Tensor) -> Tensor:
-        largest = blocks.abs().amax(-1)
+    def _scale_codes(self, largest: Tensor, tensor_scale: Tensor) -> Tensor:
         # Both divisors are tensors, because torch multiplies a GPU tensor by the reciprocal of a number that is not.
-        wanted = (largest / torch.full_like(tensor_scale, self.element.largest) / tensor_scale).clamp_min_(
-            self.scale_format.smallest
-        )
-        return self.scale_format.encode(wanted.masked_fill_(~largest.isfinite(), torch.nan))
+        wanted = largest / torch.full_like(tensor_scale, self.element.largest) / tensor_scale
+        wanted.clamp_min_(self.scale_format.smallest).add_((largest - largest).abs_())  # NaN for infinity
+        return self.scale_format.encode(wanted)
 
     def _decoded(self, scales: Tensor, tensor_scale: Tensor, dtype: torch.dtype) -> Tensor:
         return self.scale_format.decode(scales).to(dtype) * tensor_scale

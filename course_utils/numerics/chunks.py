@@ -169,7 +169,7 @@ def _table(f) -> Tensor:
 
 
 def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit: int = 1, *more: Tensor) -> list:
-    """Runs a compiled loop on a tensor; with more than one thread, on as many slices of it at once.
+    """Runs a compiled loop on a tensor; with more than one thread, on as many slices of it at a time.
 
     The results are the same. How many threads is what torch has been told (``torch.set_num_threads``), which is one
     while grading. They are Python's own: the loops give up its lock. None is started before it is needed, and where the
@@ -187,7 +187,9 @@ def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit
     """
     arrays = [_array(t) for t in (x.contiguous(), y, *more)]
     count = x.numel() // unit
-    slices = max(1, min(torch.get_num_threads(), x.numel() // SLICE_FROM))
+    threads = torch.get_num_threads()
+    # More slices than threads: a core that others use, too, does fewer of them.
+    slices = max(1, min(4 * threads if threads > 1 else 1, x.numel() // SLICE_FROM))
     length = max(1, -(-count // slices))
     starts = deque(range(0, max(1, count), length))
     results = []
@@ -205,7 +207,7 @@ def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit
 
     helpers = []
     with contextlib.suppress(RuntimeError):  # no more threads: the limit is reached, or Python is about to end
-        for _ in range(len(starts) - 1):
+        for _ in range(min(threads, len(starts)) - 1):
             helpers.append(_threads(os.getpid()).submit(work))
     work()
     for helper in helpers:
@@ -231,17 +233,18 @@ def block_length(x: Tensor) -> int:
     return CPU_BLOCK if x.device.type == "cpu" else GPU_BLOCK
 
 
-def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torch.dtype, result: torch.dtype) -> Tensor:
+def in_blocks(work: Callable, x: Tensor, compute: torch.dtype, result: torch.dtype, *beside: Tensor) -> Tensor:
     """Applies an elementwise function block by block, so that its temporaries stay in the cache.
 
     Ten operations on a large tensor fetch it from memory ten times; ten operations on each block in turn fetch it once.
 
     Args:
-        work: ``work(block, out)`` reads the one-dimensional ``block`` in dtype ``compute`` and writes ``out``, in dtype
-            ``compute`` if both are floats, else ``result``. Once it has written to ``out`` it reads ``block`` no
-            more: they may be the same memory.
+        work: ``work(block, out, *beside)`` reads the one-dimensional ``block`` in dtype ``compute`` and writes
+            ``out``, in dtype ``compute`` if both are floats, else ``result``. Once it has written to ``out`` it reads
+            ``block`` no more: they may be the same memory.
         x: any shape and layout.
         compute, result: the dtypes to work in and to return.
+        beside: with one number for so many elements of ``x``; `work` gets those that belong to the block.
 
     Returns:
         A contiguous tensor of ``x``'s shape, without gradient.
@@ -253,11 +256,12 @@ def in_blocks(work: Callable[[Tensor, Tensor], object], x: Tensor, compute: torc
     else:
         y = torch.empty_like(x, dtype=result)
     size = block_length(x)
-    for block, out in zip(x.view(-1).split(size), y.view(-1).split(size), strict=True):
+    cut = [t.reshape(-1).split(size * t.numel() // max(1, x.numel())) for t in (x, y, *beside)]
+    for block, out, *more in zip(*cut, strict=True):
         if result == compute or not (result.is_floating_point and compute.is_floating_point):
-            work(block.to(compute), out)
+            work(block.to(compute), out, *more)
         else:
             wide = block.to(compute, copy=True)
-            work(wide, wide)
+            work(wide, wide, *more)
             out.copy_(wide)
     return y

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.numerics.carriers import power_of_two, require_floating
-from course_utils.numerics.chunks import decoded, encoded
+from course_utils.numerics.chunks import decoded, encoded, quantized
 from course_utils.numerics.rounding import Overflow, Rounding, require_overflow, require_rounding
 
 __all__ = ["ExponentFormat"]
@@ -57,8 +57,13 @@ class ExponentFormat:
         Returns:
             float32 (float64 for float64), ``x``'s shape.
         """
-        codes = self.encode(x, rounding, overflow, generator)
-        return self.decode(codes).to(torch.promote_types(x.dtype, torch.float32))
+        self._require(x, rounding, overflow)
+        compute = torch.promote_types(x.dtype, torch.float32)
+
+        def work(block: Tensor, out: Tensor) -> None:
+            out.copy_(self._values(self._codes(block, rounding, overflow, generator)))
+
+        return quantized(self, x, rounding, overflow, generator, compute, compute, work)
 
     def encode(
         self,
@@ -71,27 +76,10 @@ class ExponentFormat:
 
         They are the exponent field of a float32, whose mantissa is rounded away.
         """
-        require_floating(x)
-        require_rounding(rounding)
-        require_overflow(overflow)
+        self._require(x, rounding, overflow)
 
         def work(block: Tensor, out: Tensor) -> None:
-            integer, mantissa_bits, bias = LAYOUT[block.dtype]
-            code = block.abs().view(integer).sub_((bias - self.bias) << mantissa_bits)
-            if block.dtype == torch.float32:  # from 2^-127 to 2^-126 its numbers are subnormal: half as many for a step
-                code.sub_((2**mantissa_bits - code).clamp_min_(0))
-            code.clamp_min_(0)
-            if rounding == "stochastic":
-                draw = torch.rand(code.shape, generator=generator, dtype=block.dtype, device=code.device)
-                code.add_(draw.mul_(2.0**mantissa_bits).to(integer))
-            elif rounding == "nearest-even":
-                code.add_((code >> mantissa_bits).bitwise_and_(1)).add_(2 ** (mantissa_bits - 1) - 1)
-            elif rounding == "nearest-away":
-                code.add_(2 ** (mantissa_bits - 1))
-            code.bitwise_right_shift_(mantissa_bits).clamp_max_(254 if overflow == "saturate" else 255)
-            if block.numel() and not block.amin() >= 0:  # there are negative numbers or NaN
-                code.masked_fill_((block < 0) | block.isnan(), 255)
-            out.copy_(code)
+            out.copy_(self._codes(block, rounding, overflow, generator))
 
         return encoded(self, x, rounding, overflow, generator, torch.promote_types(x.dtype, torch.float32), work)
 
@@ -99,9 +87,40 @@ class ExponentFormat:
         """The values of codes in [0, 255]: float32, the same shape; 255 is NaN."""
         return decoded(self, codes)
 
+    def _require(self, x: Tensor, rounding: Rounding, overflow: Overflow) -> None:
+        """Refuses what `quantize` refuses."""
+        require_floating(x)
+        require_rounding(rounding)
+        require_overflow(overflow)
+
+    def _codes(self, block: Tensor, rounding: Rounding, overflow: Overflow, generator) -> Tensor:
+        """See `encode`; in an integer dtype as wide as the block's."""
+        integer, mantissa_bits, bias = LAYOUT[block.dtype]
+        bits, smallest = block.view(integer), float(block.amin()) if block.numel() else 0.0
+        if not (ordinary := smallest >= power_of_two(-126)):  # or there is a NaN
+            bits = bits & torch.iinfo(integer).max
+            if block.dtype == torch.float32:  # its numbers below are subnormal: half as many for a step
+                bits.sub_((2**mantissa_bits - bits).clamp_min_(0))
+        if bias != self.bias:
+            bits = bits - ((bias - self.bias) << mantissa_bits)
+        if not ordinary:
+            bits.clamp_min_(0)
+        if rounding == "stochastic":
+            draw = torch.rand(bits.shape, generator=generator, dtype=block.dtype, device=bits.device)
+            code = draw.mul_(2.0**mantissa_bits).to(integer).add_(bits)
+        elif rounding == "nearest-even":
+            code = (bits >> mantissa_bits).bitwise_and_(1).add_(bits).add_(2 ** (mantissa_bits - 1) - 1)
+        else:
+            code = bits + (2 ** (mantissa_bits - 1) if rounding == "nearest-away" else 0)
+        code.bitwise_right_shift_(mantissa_bits).clamp_max_(254 if overflow == "saturate" else 255)
+        if not smallest >= 0:  # there are negative numbers or NaN
+            code.masked_fill_((block < 0) | block.isnan(), 255)
+        return code
+
     def _values(self, codes: Tensor) -> Tensor:
-        value = ((codes.long() - self.bias + 1023) << 52).view(torch.float64)
-        return torch.where(codes == 255, torch.nan, value).float()
+        """See `decode`. The code is a float32's exponent field, but 2^-127 is subnormal, and 255 would be infinity."""
+        value = (codes.int() << 23).clamp_min_(2**22).view(torch.float32)
+        return value.add_(value - value)  # infinity less infinity is NaN
 
     def _compiled(self, loops, real: type, rounding: Rounding, overflow: Overflow):
         return loops.exponent_format(rounding, overflow)
