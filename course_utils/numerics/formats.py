@@ -350,11 +350,10 @@ class FloatFormat:
         """Numbers in steps, rounded, in place."""
         q.div_(step)
         if self.mantissa_bits == 0 and rounding == "nearest-even":
-            # 1.5 must go to 1 where the code of that power of two is even: there a trifle is taken off all numbers.
+            # 1.5 must go to 1 where the code of that power of two is even: then a trifle is taken off all numbers.
             integer, mantissa_bits, bias, _ = _LAYOUT[q.dtype]
-            last_bit, info = 1 << mantissa_bits, torch.finfo(q.dtype)  # the exponent's
-            even = (step.view(integer) ^ ((self.min_exponent + bias) << mantissa_bits)).bitwise_and_(last_bit)
-            q.sub_(even.view(q.dtype), alpha=info.eps / info.smallest_normal)  # of what those bits are: that or 0
+            even = (step.view(integer) >> mantissa_bits).sub_(self.min_exponent + bias).bitwise_and_(1)
+            q.mul_(((bias << mantissa_bits) - even).view(q.dtype))  # 1.0, or the number below it
         return round_(q, rounding, generator)
 
     def _values(self, codes: Tensor) -> Tensor:
