@@ -191,14 +191,14 @@ def _(key, i):
 
 
 def _whole(q, more, draw):
-    """``q >= 0`` to a whole number: downward after adding ``more``; without ``more`` to the nearest, ties to even; with
-    a draw by chance."""
+    """``q >= 0`` to a whole number: downward after adding ``more``; if that is -1 to the nearest, ties to even; with a
+    draw by chance."""
 
 
 @overload(_whole)
 def _(q, more, draw):
     if not _given(draw):
-        return (lambda q, more, draw: np.floor(q + more)) if _given(more) else (lambda q, more, draw: np.rint(q))
+        return lambda q, more, draw: np.floor(q + more) if more >= 0 else np.rint(q)
     if q == types.float32:
 
         def by_chance(q, more, draw):
@@ -231,7 +231,7 @@ class Float(NamedTuple):
     spacing: np.floating  # 2^-mantissa_bits
     per_spacing: np.floating
     largest: np.floating
-    more: np.floating | None  # see `_whole`
+    more: np.floating  # see `_whole`
     exponent: np.integer  # where the exponent is in the input's bits
     reciprocal: np.integer  # less the bits of a power of two: the bits of its reciprocal
     smallest: np.integer  # but for the largest power, whose reciprocal is subnormal
@@ -274,7 +274,7 @@ class Fixed(NamedTuple):
     lowest: np.floating
     highest: np.floating
     zero: np.floating
-    more: np.floating | None
+    more: np.floating
 
 
 class FixedCodes(NamedTuple):
@@ -743,7 +743,7 @@ def exponent_format(rounding: str, overflow: str) -> Exponent:
 def _more(rounding: str, real: type):
     """What to add before going downward. For a half and more to go up, the number just below a half: see `rounding`."""
     if rounding == "nearest-even":
-        return None
+        return real(-1)
     return real(0.5 - np.finfo(real).eps / 4 if rounding == "nearest-away" else 0)
 
 
