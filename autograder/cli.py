@@ -9,6 +9,7 @@ import click
 from autograder import ROOT
 from autograder.commands import author, instructor, records, student
 from autograder.errors import CourseError
+from autograder.sandbox.strangers import visible
 
 EXTRAS = {
     "lab": ("jupyterlab", "jupyter_client", "nbclient", "nbformat"),
@@ -35,7 +36,7 @@ class OneLine(click.ClickException):
     exit_code = 2
 
     def show(self, file=None) -> None:
-        click.echo(f"course: {self.format_message()}", file=file, err=True)
+        click.echo(visible(f"course: {self.format_message()}"), file=file, err=True)
 
 
 class Course(click.Group):

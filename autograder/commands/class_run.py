@@ -147,10 +147,9 @@ def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: R
 def show_student(labs: list[Lab], student: str, submissions: Path, roster: Roster | None, verbose: bool) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
     from autograder.grading.grader import Grader, Submission, student_folders
-    from autograder.records.report import clean
 
     def tell(text: str, style: str = "") -> None:
-        console.print(clean(text), style=style, markup=False, highlight=False)
+        console.print(text, style=style, markup=False, highlight=False)
 
     folders = student_folders(submissions)
     if student not in folders and roster and (known := roster.student(student)):
@@ -189,10 +188,9 @@ def tell_walls(standing: list[str], required: bool) -> None:
 def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:
     """Prints every row that a run would change or take away; of students who are new only that they are."""
     from autograder.records.changes import changes
-    from autograder.records.report import clean
 
     def tell(text: str, style: str = "") -> None:
-        console.print(clean(text), style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     known = set() if before is None else set(before.of(lab.name)["student"])
     for student, rows in itertools.groupby(changes(before, after, lab.name), lambda change: change.student):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -14,11 +14,22 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
 )
+from rich.text import Text
+
+from autograder.sandbox.strangers import visible
 
 if TYPE_CHECKING:
     from autograder.labs.lab import Lab
 
-console = Console()
+
+class _Console(Console):
+    """Shows what a terminal would obey: names, messages and outputs are strangers'."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+console = _Console()
 
 INBOX = Path("inbox")
 GRADES = Path("build/grades")

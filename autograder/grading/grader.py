@@ -18,6 +18,7 @@ from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.processes.job import Job, Report, Result
 from autograder.processes.servers import Servers
+from autograder.sandbox.strangers import visible_name
 from course_utils.checks.notebook import Unreadable
 
 MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
@@ -222,9 +223,14 @@ def student_folders(folder: Path) -> dict[str, Path]:
     students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not students:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-    # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off their letters
-    names = [os.fsencode(path.name).decode("utf-8", "backslashreplace") for path in students]
-    return {unicodedata.normalize("NFC", name): path for name, path in zip(names, students, strict=True)}
+    found: dict[str, Path] = {}
+    for path in students:
+        # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off letters
+        name = visible_name(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
+        other = found.setdefault(unicodedata.normalize("NFC", name), path)
+        if other is not path:
+            raise CourseError(f"{folder}: two folders have names that look the same, {name!r}: rename one of them")
+    return found
 
 
 def find_submissions(lab: Lab, folder: Path) -> list[Submission]:

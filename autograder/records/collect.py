@@ -23,6 +23,7 @@ from autograder.records.archives import BROKEN, Source, files_in, is_litter
 from autograder.records.origins import remember
 from autograder.records.roster import Roster, folder_name
 from autograder.records.system_names import Reading, readings
+from autograder.sandbox.strangers import visible_name
 from course_utils.checks.notebook import Unreadable, parse_notebook
 
 WRAPPERS = {"submissions", "submission", "submitted", "submitted files", "abgaben", "inbox", "handed in", "downloads"}
@@ -63,7 +64,11 @@ class Collected:
 
     def ended(self, how: str) -> list[str]:
         """Files that ended so, each with the reason."""
-        return [f"{_shown(s.name)}: {why}" if why else _shown(s.name) for s, (e, why) in self.ends.items() if e == how]
+        return [
+            f"{visible_name(s.name)}: {why}" if why else visible_name(s.name)
+            for s, (e, why) in self.ends.items()
+            if e == how
+        ]
 
     @property
     def refused(self) -> list[str]:
@@ -452,8 +457,3 @@ def _likeness(name: str, lab: Lab) -> int:
 def _natural(text: str) -> list[tuple[int, int | str]]:
     """A key by which file 10 comes after file 9."""
     return [(1, int(p)) if p.isdecimal() else (0, p) for p in re.split(r"(\d+)", text) if p]
-
-
-def _shown(name: str) -> str:
-    """A stranger's name without what a terminal would obey; longer than any real one is cut."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name)[:300]

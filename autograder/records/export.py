@@ -19,6 +19,7 @@ from autograder.labs.lab import Lab
 from autograder.records.roster import Person, Roster, read_roster
 from autograder.records.rows import Records
 from autograder.records.tables import Table, read_table
+from autograder.sandbox.strangers import NUMBER, visible_cell
 
 SYSTEMS = {
     "canvas": {"Student": "name", "ID": "id", "SIS User ID": "sis", "SIS Login ID": "login", "Section": "section"},
@@ -31,7 +32,6 @@ KEYS = {"canvas": "id", "moodle": "email", "gradescope": "email"}
 """What of a `Person` a system finds its students by."""
 
 POSSIBLE = "    Points Possible"  # Canvas's second line begins so
-NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 GRADE = ("grade", "bewertung", "note", "calificación")
 COMMENTS = ("feedback comments", "feedback als kommentar", "feedback par commentaires")
@@ -109,9 +109,11 @@ def new_table(points: Points, system: str, roster: Roster, comments: bool = Fals
             cells += [f"{points.largest[lab]:g}" for lab in labs]
         if comments:
             cells += [points.comments(student, lab) for lab in labs]
-        row = [harmless(cell) for cell in [*who, *cells]]
+        row = [visible_cell(cell) for cell in [*who, *cells]]
         if row != [*who, *cells]:
-            notes.append(f"{person.student}: a text that a spreadsheet would take for a formula got an apostrophe")
+            notes.append(
+                f"{person.student}: a text that a spreadsheet would obey (a formula, a control character) is written so that it does not"
+            )
         rows.append(row)
     absent = [person.student for person in roster.people if person not in known]
     return Export(header, rows, len(roster.people), unknown, list(dict.fromkeys(absent)), notes)
@@ -168,13 +170,6 @@ def waiting(records: Records) -> str:
     students = list(dict.fromkeys(rows["student"]))
     named = ", ".join(students[:5]) + (f" and {len(students) - 5} more" if len(students) > 5 else "")
     return f"{len(rows)} answers of {len(students)} students wait for a person ({named})"
-
-
-def harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula. Numbers are none."""
-    if NUMBER.fullmatch(text):
-        return text
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n") else text
 
 
 def write_export(made: Export, path: Path) -> None:

@@ -27,9 +27,10 @@ from autograder.errors import CourseError
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import SECRET, nbgrader_id
 from autograder.records.markdown import safe_markdown
-from autograder.records.report import KINDS, clean
+from autograder.records.report import KINDS
 from autograder.records.roster import Roster
 from autograder.records.rows import Records, Submitted
+from autograder.sandbox.strangers import visible
 
 FOLDER = "feedback"
 DIGEST = re.compile(r'<meta name="grades" content="(\w+)">')
@@ -151,7 +152,7 @@ def _parts(lab: Lab, rows: list[dict], about: Submitted) -> list[Part]:
     questions: dict[str, list[dict]] = {}
     for question, row in zip(lab.questions, _in_order(lab, rows), strict=True):
         answer = question if question.kind == "written" else lab.exercise_of(question)
-        questions.setdefault(answer.id, []).append(row | {"public": clean(row["public"])})
+        questions.setdefault(answer.id, []).append(row | {"public": visible(row["public"])})
     parts = []
     for cell in lab.answers:
         own = questions.get(cell.id, [])
@@ -181,7 +182,7 @@ def _cells(lab: Lab, notebook: NotebookNode, parts: list[Part]) -> list[Cell]:
     for cell in notebook.cells:
         identity = cell["id"]
         page = _code(cell.source) if cell.cell_type == "code" else _text(cell.source)
-        outputs = [clean(o.text) for o in cell.get("outputs", []) if o.output_type == "stream"]
+        outputs = [visible(o.text) for o in cell.get("outputs", []) if o.output_type == "stream"]
         if row := verdicts.get(identity):
             outputs = [_verdict(row)]
         cells.append(Cell(identity, titles.get(identity, ""), page, outputs, identity in titles))
@@ -202,7 +203,7 @@ def _text(source: str) -> Markup:
 
 @functools.lru_cache(maxsize=1000)
 def _code(source: str) -> Markup:
-    return Markup(f"<pre>{highlight(source, PythonLexer(), FORMATTER)}</pre>")
+    return Markup(f"<pre>{highlight(visible(source), PythonLexer(), FORMATTER)}</pre>")
 
 
 def _told(late: timedelta) -> str:

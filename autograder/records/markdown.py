@@ -13,6 +13,8 @@ from typing import Any
 import bleach
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from autograder.sandbox.strangers import visible
+
 TAGS = bleach.ALLOWED_TAGS | {
     *("p", "br", "hr", "pre", "div", "span", "img", "h1", "h2", "h3", "h4", "h5", "h6", "del", "sub", "sup"),
     *("table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "details", "summary"),
@@ -28,12 +30,13 @@ def safe_markdown(source: str) -> str:
     Args:
         source: a cell's text, perhaps a student's.
     """
-    source = source.replace(r"\href", r"\text")  # a formula that could not be read is shown as written, to MathJax too
     source = re.sub("[\ue000\ue001]", "\ufffd", source)  # what formulas are marked with on their way
     renderer = _WithFormulas(escape=False, exclude_anchor_links=True)
     page = MarkdownWithMath(renderer=renderer).render(source)
     page = bleach.clean(page, tags=TAGS, attributes=_is_harmless, protocols={"http", "https", "data"})
-    return re.sub("\ue000(\\d+)\ue001", lambda match: renderer.formulas[int(match[1])], page)
+    page = re.sub("\ue000(\\d+)\ue001", lambda match: renderer.formulas[int(match[1])], page)
+    # only now are entities characters; a formula that could not be read is shown as written, not run by MathJax
+    return f'<div class="tex2jax_ignore mathjax_ignore">{visible(page)}</div>'
 
 
 class _WithFormulas(IPythonRenderer):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import statistics
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pandas as pd
 
 from autograder.records.roster import Roster
 from autograder.records.rows import Records
+from autograder.sandbox.strangers import visible
 from autograder.sandbox.walls import WALLS
 
 KINDS = {
@@ -35,7 +35,6 @@ KINDS = {
 }
 """Status -> how the page shows it: mark, colour and word."""
 
-CONTROL = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 HEADLINE = 120  # characters of a message's first line that are shown in a table
 
 MIN_STUDENTS = 20
@@ -184,7 +183,7 @@ def write_report(records: Records, to: Path, roster: Roster | None = None) -> Pa
     Returns:
         The path of ``index.html``.
     """
-    rows = records.rows.assign(message=records.rows["message"].map(clean))
+    rows = records.rows.assign(message=records.rows["message"].map(lambda text: visible(text).strip("\n")))
     labs = []
     for name in records.labs:
         own = rows[rows["lab"] == name]
@@ -244,7 +243,7 @@ def lab_report(name: str, rows: pd.DataFrame, run: dict, absent: Iterable[str] =
         walls=run.get("walls"),
         notes=_cleaned(run.get("notes", {})),
         refused=_cleaned(run.get("refused", {})),
-        absent=[clean(student) for student in absent],
+        absent=[visible(student) for student in absent],
     )
 
 
@@ -273,7 +272,7 @@ def discrimination(rows: pd.DataFrame) -> dict[str, float | None]:
 
 
 def _cleaned(texts: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {student: [clean(text) for text in own] for student, own in texts.items()}
+    return {student: [visible(text) for text in own] for student, own in texts.items()}
 
 
 def _by_student(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -346,8 +345,3 @@ def _first_line(message: str) -> str:
 
 def _headline(text: str) -> str:
     return text if len(text) <= HEADLINE else text[: HEADLINE - 1] + "…"
-
-
-def clean(message: str) -> str:
-    """Without terminal colours and control characters, which HTML does not allow."""
-    return CONTROL.sub("", message.replace("\r\n", "\n")).strip("\n")

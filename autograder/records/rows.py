@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.errors import CourseError
+from autograder.sandbox.strangers import visible_cell
 from autograder.sandbox.walls import WALLS
 
 if TYPE_CHECKING:
@@ -256,5 +257,6 @@ def write_csv(output: Path, lab: str) -> None:
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(records.rows.to_dict("records"))
+        for row in records.rows.to_dict("records"):
+            writer.writerow({name: visible_cell(v) if isinstance(v, str) else v for name, v in row.items()})
     partial.replace(path)
