@@ -125,12 +125,16 @@ def other_lab(cells: list[NotebookNode], lab: Lab) -> str:
     return next((name for name, ids in others.items() if len(found & ids) > len(ids) / 2), "")
 
 
-@functools.cache
 def _answers_of(name: str, root: Path) -> frozenset[str]:
     try:
-        return frozenset(cell.id for cell in Lab(name, root).answers)
+        return _answers_at(name, root, Lab(name, root).source.stat().st_mtime_ns)
     except CourseError:  # another lab's source that is being written is nothing to this one
         return frozenset()
+
+
+@functools.lru_cache(maxsize=64)  # every notebook of a class asks for all labs
+def _answers_at(name: str, root: Path, _changed: int) -> frozenset[str]:
+    return frozenset(cell.id for cell in Lab(name, root).answers)
 
 
 def _grade_id(cell: NotebookNode) -> str | None:

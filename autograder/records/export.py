@@ -111,9 +111,7 @@ def new_table(points: Points, system: str, roster: Roster, comments: bool = Fals
             cells += [points.comments(student, lab) for lab in labs]
         row = [visible_cell(cell) for cell in [*who, *cells]]
         if row != [*who, *cells]:
-            notes.append(
-                f"{person.student}: a text that a spreadsheet would obey (a formula, a control character) is written so that it does not"
-            )
+            notes.append(f"{person.student}: a text that a spreadsheet would obey got an apostrophe, or its escape")
         rows.append(row)
     absent = [person.student for person in roster.people if person not in known]
     return Export(header, rows, len(roster.people), unknown, list(dict.fromkeys(absent)), notes)

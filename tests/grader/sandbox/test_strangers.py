@@ -57,7 +57,8 @@ def course(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("hostile")
     lab = write_mini(root / "course")
     inbox, name = root / "inbox", f"eve{HOSTILE}".replace("/", "")
-    notebook = answered(lab, {"double": ANSWER, "why": f"{HOSTILE}<!-- {TURNS} --> &#8238; &#155;31m $\\unknown{{&#92;href{{javascript:alert(1)}}}}$"})
+    why = f"{HOSTILE}<!-- {TURNS} --> &#8238; &#155;31m &#36;&#92;href{{javascript:alert(1)}}{{x}}&#36;"
+    notebook = answered(lab, {"double": ANSWER, "why": why})
     notebook.metadata["title"] = HOSTILE
     for student in (name, "ann"):
         (inbox / student).mkdir(parents=True)
