@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,13 @@ MAX_ITEMS = 1_000_000
 """The most items of a list or dict, and of all in a message; an item of one byte costs up to a hundred in memory."""
 
 MAX_SET = 1_000
-"""The most items of a set. A stranger can choose items that look alike to it, each of which is compared with all."""
+"""The most items of a set, and keys of a dict that are no text. A stranger can choose items that look alike to it, each
+of which is compared with all, in one call of C that no time limit ends."""
+
+MAX_KEYS = 10_000
+"""The most keys of a dict that are text, of which it takes long to find many that look alike."""
+
+MAX_DIMENSIONS = 32
 
 MAX_DEPTH = 32
 """How deep extensions may nest. Python's own recursion limit comes too late: each level crosses C code as well."""
@@ -54,6 +61,7 @@ TORCH_DTYPES = {
     )
 }
 NUMPY_KINDS = "biufc"
+NUMPY_NAMES = re.compile(rf"[<|][{NUMPY_KINDS}]\d{{1,2}}")  # of dtypes, in `Ext.ARRAY`
 
 
 @dataclass(frozen=True)
@@ -189,27 +197,43 @@ class Decoder:
             return self._unpack(body)
 
     def _unpack(self, body: bytes) -> Any:
+        most = min(MAX_ITEMS, len(body))  # an item takes a byte at least; room for all is made before the first is read
         try:
             return msgpack.unpackb(
                 body,
                 ext_hook=self._extension,
                 list_hook=self._count,
-                object_hook=self._count,
+                object_pairs_hook=self._dict,
                 strict_map_key=False,
-                max_array_len=MAX_ITEMS,
-                max_map_len=MAX_ITEMS,
+                max_array_len=most,
+                max_map_len=most,
             )
         except WireError:
             raise
         except Exception as error:  # whatever a stranger's bytes make msgpack, struct, numpy or torch raise
             raise WireError(f"a message is not well-formed ({type(error).__name__}: {error})") from None
 
-    def _count(self, items: Any) -> Any:
+    def _count(self, items: list) -> list:
         """Lists of empty lists would take sixty times the memory of their bytes."""
         self.items += 1 + len(items)
         if self.items > MAX_ITEMS:
             raise WireError(f"a message has more than {MAX_ITEMS} items")
         return items
+
+    def _dict(self, pairs: list[tuple[Any, Any]]) -> dict:
+        limit = MAX_KEYS if all(type(key) is str for key, _ in self._count(pairs)) else MAX_SET
+        if len(pairs) > limit:
+            raise WireError(f"a dict has {len(pairs)} keys (limit {limit})")
+        return dict(pairs)
+
+    def _parts(self, data: bytes, count: int) -> list[Any]:
+        """The parts of an extension: numbers, texts, bytes, and lists of few of these."""
+        parts = msgpack.unpackb(
+            data, list_hook=self._count, max_array_len=MAX_DIMENSIONS, max_map_len=0, max_ext_len=0
+        )
+        if not isinstance(parts, list) or len(parts) != count:
+            raise WireError(f"an extension has not {count} parts")
+        return parts
 
     def _extension(self, code: int, data: bytes) -> Any:
         match code:
@@ -225,25 +249,25 @@ class Decoder:
             case Ext.COMPLEX:
                 return complex(*struct.unpack("!dd", data))
             case Ext.TENSOR:
-                name, shape, order, raw = msgpack.unpackb(data)
+                name, shape, order, raw = self._parts(data, 4)
                 dtype = TORCH_DTYPES[name]
                 self._check_shape(shape, len(raw), dtype.itemsize)
                 flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
                 return self._keep(flat.reshape(shape).permute([order.index(n) for n in range(len(shape))]))
             case Ext.ARRAY:
-                name, shape, raw = msgpack.unpackb(data)
-                dtype = np.dtype(str(name))
-                if dtype.kind not in NUMPY_KINDS:
-                    raise WireError(f"an array of dtype {dtype} is not data")
+                name, shape, raw = self._parts(data, 3)
+                if not isinstance(name, str) or not NUMPY_NAMES.fullmatch(name):
+                    raise WireError("an array of such a dtype is not data")
+                dtype = np.dtype(name)
                 self._check_shape(shape, len(raw), dtype.itemsize)
                 return self._keep(np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape))
             case Ext.DTYPE:
                 return TORCH_DTYPES[data.decode("ascii")]
             case Ext.GENERATOR:
-                number, state = msgpack.unpackb(data)
+                number, state = self._parts(data, 2)
                 return self.resolve(GeneratorState(int(number), bytes(state)))
             case Ext.HANDLE:
-                number, type_name = msgpack.unpackb(data)
+                number, type_name = self._parts(data, 2)
                 return self.resolve(Handle(int(number), str(type_name)[:100]))
         raise WireError(f"extension {code} is unknown")
 
@@ -253,7 +277,7 @@ class Decoder:
 
     @staticmethod
     def _check_shape(shape: Any, nbytes: int, itemsize: int) -> None:
-        fits = isinstance(shape, list) and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        fits = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and 0 <= n < 2**40 for n in shape)
         if not fits or math.prod(shape) * itemsize != nbytes:
             raise WireError(f"a shape {str(shape)[:100]} does not fit {nbytes} bytes of {itemsize}")
 

@@ -104,6 +104,14 @@ HOSTILE = {
     "a set whose items all look alike": ext(  # each new one is compared with all before: a minute, in one call of C
         Ext.SET, *(msgpack.ExtType(Ext.BIG_INT, str(k * (2**61 - 1)).encode()) for k in range(60_000))
     ),
+    "a dict whose keys all look alike": msgpack.packb(
+        {msgpack.ExtType(Ext.BIG_INT, str(k * (2**61 - 1)).encode()): 0 for k in range(60_000)}
+    ),
+    "a dict of more texts than anybody needs": msgpack.packb({str(k): 0 for k in range(60_000)}),
+    "a tensor whose shape is a forest": ext(Ext.TENSOR, "float32", [[[]] * 30] * 30, [], b""),
+    "a tensor with parts that are a dict": ext(Ext.TENSOR, {"a": 1}, [], [], b"1234"),
+    "a tensor of too few parts": ext(Ext.TENSOR, "float32"),
+    "an array whose dtype is a long story": ext(Ext.ARRAY, "i4," * 100_000, [1], b"1234"),
 }
 nested = msgpack.packb([])
 for _ in range(2000):
@@ -115,6 +123,14 @@ HOSTILE["tuples in tuples"] = nested
 def test_hostile_frames_are_refused(name):
     with pytest.raises(WireError):
         Decoder().unpack(HOSTILE[name])
+
+
+def test_counting_comes_before_building(monkeypatch):
+    """A few bytes may announce many items: no room is made for more than the bytes that are there."""
+    seen = []
+    monkeypatch.setattr(msgpack, "unpackb", lambda body, **options: seen.append(options))
+    Decoder().unpack(b"\xdd\x00\x0f\x42\x40" * 10)
+    assert seen[0]["max_array_len"] == seen[0]["max_map_len"] == 50
 
 
 def test_frames_over_a_socket():
