@@ -164,7 +164,8 @@ class Task:
             self.results |= new
             self.run = {"output": report.output, "walls": report.walls}
             if self.cache is not None:
-                self.cache.put({self.keys[i]: r for i, r in new.items()} | {self.run_key: self.run})
+                sure = {self.keys[i]: r for i, r in new.items() if i not in report.doubtful}
+                self.cache.put(sure | {self.run_key: self.run})
         rows = [self._row(question) for question in self.questions]
         return Graded(self.submission, self._explain_added_names(rows), self.run["output"], self.run["walls"])
 

@@ -15,14 +15,16 @@ import inspect
 import io
 import json
 import linecache
+import math
+import resource
 import signal
 import socket
 import textwrap
-import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,9 @@ import torch
 
 from autograder.labs.cell import Cell
 from autograder.processes import forkserver
+from autograder.processes.clock import Clock, TimeUp, only_child
 from autograder.processes.frames import Closed, Wire, WireError
-from autograder.processes.job import GRACE_SECONDS, START_SECONDS, Job, Report, Result, crowding, read_walls
+from autograder.processes.job import GRACE_SECONDS, HANGING, START_SECONDS, Job, Report, Result, read_walls
 from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
 from autograder.sandbox import walls
 from course_utils.checks import expectations
@@ -54,41 +57,29 @@ class CandidateGone(expectations.Unavailable):
     """The candidate's process ended, or said something that is not data, in the middle of a request."""
 
 
-class TimeUp(BaseException):
-    """Raised by the alarm. A BaseException, so that no ``except Exception`` of a check swallows it."""
-
-
 def child(jobs: socket.socket, candidates: socket.socket) -> None:
-    """The forked child's whole life: one job."""
+    """The forked child's whole life: one job. It says which cell it is at (``{"at": id}``), each check's result as soon
+    as it is there, and in the end the rest of the report: should this process end before, its parent knows where."""
     walls.limit_memory()  # what an answer's data makes a check do is limited too
     wire = Wire(jobs)
     job = Job(**json.loads(wire.receive()))
-    report = Examiner(job, candidates).run()
-    wire.send(json.dumps(asdict(report)).encode())
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raises `TimeUp` inside the block when its time is up."""
-
-    def ring(*_: Any) -> None:
-        raise TimeUp
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds * crowding())
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    report = Examiner(job, candidates, lambda told: wire.send(json.dumps(told).encode())).run()
+    wire.send(json.dumps({"report": asdict(report) | {"results": []}}).encode())
 
 
 class Examiner:
-    """Runs one job."""
+    """Runs one job.
 
-    def __init__(self, job: Job, candidates: socket.socket):
-        self.job = job
+    Args:
+        tell: see `child`.
+    """
+
+    def __init__(self, job: Job, candidates: socket.socket, tell: Callable[[dict[str, Any]], None]):
+        self.job, self.tell = job, tell
         self.cells = [Cell(**c) for c in job.cells]
-        self.candidate = Candidate(job, self.cells, candidates)
+        self.clock = Clock()
+        self.candidate = Candidate(job, self.cells, candidates, self.clock, tell)
+        self.hung: Counter[str] = Counter()  # exercise -> seconds of its checks that had no result
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.missing: dict[str, str] = {}  # name that the answers should define and do not -> why
 
@@ -96,14 +87,14 @@ class Examiner:
         report = Report()
         # Each cell has its own limit; an answer that ends its process in every check has all cells run again and again
         limits = len(self.cells) * (self.job.seconds + GRACE_SECONDS)
-        self.deadline = time.perf_counter() + (START_SECONDS + limits) * crowding()
+        self.deadline = START_SECONDS + limits
         expectations.run_probes_with(self._probe)
         try:
             self._run_given()
             self.candidate.start()
             for cell in self.cells:
                 if cell.kind == "check":
-                    report.results.append(asdict(self._check(cell)))
+                    self.tell({"result": asdict(self._timed_check(cell))})
         except CourseErrorInLab as error:
             report.error = str(error)
         finally:
@@ -131,37 +122,55 @@ class Examiner:
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(cell.source, filename, "exec"), namespace)
 
-    def _check(self, cell: Cell) -> Result:
-        started = time.perf_counter()
+    def _timed_check(self, cell: Cell) -> Result:
+        """A check, and what its exercise has to answer for when it had no result: the start of a new process too."""
+        exercise = self.job.exercise_of[cell.id]
+        before = self.clock.counted
+        self.candidate.go_to(cell)
+        seconds, hung = self.job.seconds, self.hung[exercise]
+        if hung:
+            later = self.cells[self.cells.index(cell) :]
+            left = sum(c.kind == "check" and self.job.exercise_of[c.id] == exercise for c in later)
+            seconds = max(min(seconds, (HANGING * self.job.seconds - hung) / left), 0.0)
+        result = self._check(cell, seconds)
+        if result.status in ("timeout", "crashed"):
+            if self.candidate.pid is None and cell is not self.cells[-1]:
+                self.candidate.start()
+            self.hung[exercise] += self.clock.counted - before
+        return replace(result, seconds=round(self.clock.counted - before, 3))
 
+    def _check(self, cell: Cell, seconds: float) -> Result:
         def result(status: str, message: str = "", public: str | None = None) -> Result:
             if status != "passed" and self._is_untouched(exercise):
                 status, message, public = "not attempted", f"{exercise} still holds its stub", None
-            seconds = round(time.perf_counter() - started, 3)
             message, public = (t[:MESSAGE_LIMIT] for t in (message, message if public is None else public))
             rules = list(expectations.check.rules) if self.job.list_rules else []
-            return Result(cell.id, status == "passed", status, message, public, seconds, rules)
+            return Result(cell.id, status == "passed", status, message, public, rules=rules)
 
         exercise = self.job.exercise_of[cell.id]
         expectations.check.rules.clear()
-        if started > self.deadline:
+        if self.clock.counted > self.deadline:
             return result("timeout", f"{exercise}: the time for the whole notebook was used up before this check")
+        if not seconds:
+            return result("timeout", f"{exercise}: its checks before this one hung, and used up the time for all")
         try:
             answers = self._answers(cell)
-            self.candidate.running = cell.id
+            self.candidate.go_to(cell)  # again: a new process may have been started meanwhile
             self.candidate.may_overwrite = True
-            with time_limit(self.job.seconds):
+            with self.clock.limit(seconds):
                 self._execute(cell, self.namespace | answers)  # no check sees what another one defined
             if self.candidate.put_back() and not self.job.as_shown:
                 # Who overwrites the input overwrites what the check compares with: zeros are right for zeros.
                 # So the check must hold for the input that was sent, too.
                 self.candidate.may_overwrite = False
-                with time_limit(self.job.seconds):
+                with self.clock.limit(seconds):
                     self._execute(cell, self.namespace | answers)
             return result("passed")
         except TimeUp:
             self.candidate.interrupt()
-            return result("timeout", f"{exercise}: no result within {self.job.seconds:g} s; is there an endless loop?")
+            told = f"{exercise}: no result within {seconds:.3g} s; is there an endless loop?"
+            left = "" if seconds == self.job.seconds else " (its checks before this one hung, and left so much)"
+            return result("timeout", told + left)
         except CandidateGone as error:
             return result("crashed", f"{exercise}: {error}")
         except expectations.CheckFailed as error:
@@ -232,6 +241,15 @@ class Examiner:
         return f"{exercise}: your code raised {error.type_name}: {error}{where}"
 
 
+def _end_if_stuck_for(seconds: float) -> None:
+    """Ends this process by the system's hand when it has computed for so long from now on: one call of C, on numbers
+    that an answer gave, ends by no alarm."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
 class CourseErrorInLab(Exception):
     """The lab itself is wrong: nothing of any student's can be judged."""
 
@@ -239,11 +257,13 @@ class CourseErrorInLab(Exception):
 class Candidate:
     """The examiner's view of the candidate process: starts it, asks it, ends and restarts it."""
 
-    def __init__(self, job: Job, cells: list[Cell], server: socket.socket):
-        self.job, self.server = job, server
+    def __init__(
+        self, job: Job, cells: list[Cell], server: socket.socket, clock: Clock, tell: Callable[[dict[str, Any]], None]
+    ):
+        self.job, self.server, self.clock, self.tell = job, server, clock, tell
         self.to_run = [c for c in cells if c.is_code and not c.explore and c.kind in ("given", "exercise")]
         self.failures: dict[str, str] = {}  # exercise -> why its cell defines nothing
-        self.poison: set[str] = set()  # exercises whose cell ended the process
+        self.poison: set[str] = set()  # exercises whose cell ended the process, or hung
         self.output: dict[str, str] = {}  # cell -> what the answers printed in it, its end
         self.running = ""  # that cell
         self.walls: list[str] = []
@@ -264,12 +284,14 @@ class Candidate:
 
     def _try_to_start(self) -> bool:
         ours, theirs = socket.socketpair()
-        self.pid = forkserver.fork(self.server, theirs)
+        self.pid = self.clock.candidate = forkserver.fork(self.server, theirs)
         theirs.close()
         self.wire = Wire(ours)
         try:
-            with time_limit(START_SECONDS):
+            with self.clock.limit(START_SECONDS):
                 self.walls = read_walls(self.wire)
+                if "processes" in self.walls:  # the process that was forked only watches over the candidate
+                    self.clock.candidate = only_child(self.pid)
                 self.ask({"do": "withhold", "entries": self.job.withheld})
         except CandidateError as error:
             raise CourseErrorInLab(str(error)) from None
@@ -282,18 +304,18 @@ class Candidate:
             if source is None:
                 self.failures[cell.id] = "the submission has no such exercise cell"
                 continue
-            self.running = cell.id
+            self.go_to(cell)
             self.output.pop(cell.id, None)  # of an earlier process
             try:
-                with time_limit(self.job.seconds):
+                with self.clock.limit(self.job.seconds):
                     self.ask({"do": "run", "cell": cell.id, "source": source, "given": cell.kind == "given"})
             except CandidateError as error:
                 where = f" ({'; '.join(error.lines)})" if error.lines else ""
                 self.failures[cell.id] = f"its cell raised {error.type_name}: {error}{where}"
             except TimeUp:
                 self.failures[cell.id] = f"its cell did not finish within {self.job.seconds:g} s"
+                self.poison.add(cell.id)
                 if not self.interrupt():
-                    self.poison.add(cell.id)
                     return False
             except CandidateGone as error:
                 self.failures[cell.id] = f"its cell: {error}"
@@ -301,9 +323,15 @@ class Candidate:
                 return False
         return True
 
+    def go_to(self, cell: Cell) -> None:
+        """What is printed from now on belongs to that cell; and what goes wrong, should this process itself end."""
+        self.running = cell.id
+        self.tell({"at": cell.id})
+        _end_if_stuck_for(self.job.seconds + GRACE_SECONDS)
+
     def names(self, used: set[str], check: str) -> dict[str, Any]:
         wanted = [name for names in self.job.names.values() for name in names if name in used]
-        with time_limit(self.job.seconds):
+        with self.clock.limit(self.job.seconds):
             found = self.ask({"do": "names", "names": wanted, "cell": check, "answer": self.job.exercise_of[check]})
         if not isinstance(found, dict):
             raise CandidateGone(self._end(WireError("it does not say which names it defines")))
@@ -365,7 +393,7 @@ class Candidate:
             return False
         forkserver.interrupt(self.server, self.pid)
         try:
-            with time_limit(GRACE_SECONDS):
+            with self.clock.limit(GRACE_SECONDS):
                 self.wire.receive()
             return True
         except (TimeUp, Closed, WireError):

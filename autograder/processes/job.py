@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 
 from autograder.processes.frames import Wire
 
 START_SECONDS = 30.0  # for a candidate to start; it takes a tenth of a second on an idle machine
 GRACE_SECONDS = 2.0  # from the interrupt of a hanging call to its end by force
+
+HANGING = 2
+"""Of so many limits, an answer that hangs may use up the time; its further checks share what is left of it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Job:
     stubs: dict[str, str]  # exercise -> source of the untouched exercise
     exercise_of: dict[str, str]  # check -> exercise
     withheld: list[str]
-    seconds: float  # for each check and each answer cell
+    seconds: float  # for each check and each answer cell, as `autograder.processes.clock` counts them
     seeds: dict[str, int]  # exercise -> what its checks draw their inputs from
     list_rules: bool = False  # say with each result which rules held
     as_shown: bool = False  # judge as a notebook does: an input that was overwritten is not put back for a second look
@@ -46,19 +48,14 @@ class Result:
 
 @dataclass
 class Report:
-    """An examiner's answer: a result per check, and what the answers printed in each answer and check cell."""
+    """What came of a job: a result per check, and what the answers printed in each answer and check cell."""
 
     results: list[dict] = field(default_factory=list)
     output: dict[str, str] = field(default_factory=dict)
     walls: list[str] = field(default_factory=list)  # of the sandbox that the answers ran in
     error: str = ""  # a slip of the lab's author or of ours, never of the student
+    doubtful: list[str] = field(default_factory=list)  # checks that may have no result by an accident of the machine's
     lost: str = ""  # why the examiner itself ended before it had an answer: then nothing else is known
-
-
-def crowding() -> float:
-    """How many processes have to share a core of this machine, from 1 to 10. Time limits are stretched by it: that
-    others keep the machine busy must cost nobody points."""
-    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), 10.0)
 
 
 def read_walls(wire: Wire) -> list[str]:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Self
 
 from autograder.errors import CourseError
 from autograder.processes import forkserver
+from autograder.processes.clock import LONGEST
 from autograder.processes.forkserver import Parent, connect
 from autograder.processes.frames import Closed, Wire, WireError
-from autograder.processes.job import GRACE_SECONDS, START_SECONDS, Job, Report, crowding, read_walls
+from autograder.processes.job import GRACE_SECONDS, START_SECONDS, Job, Report, Result, read_walls
+
+STUCK = "what it gave is so large or so odd that the check computed without end"
 
 
 class Servers:
@@ -47,7 +51,7 @@ class Servers:
             ours, theirs = socket.socketpair()
             forkserver.fork(candidates, theirs)
             theirs.close()
-            ours.settimeout(START_SECONDS * crowding())
+            ours.settimeout(LONGEST * START_SECONDS)
             try:
                 return read_walls(Wire(ours))
             except WireError as error:
@@ -56,20 +60,52 @@ class Servers:
                 ours.close()
 
     def examine(self, job: Job) -> Report:
-        """Runs a job in a fresh examiner. Should that die or hang itself, the report says so, and nothing of the next
-        job is touched."""
+        """Runs a job in a fresh examiner. Should that die or hang itself at an exercise, in its cell or a check, this
+        costs the exercise's checks, and another examiner does the rest; nothing of the next job is touched."""
+        report = Report()
+        while True:
+            ended, where = self._examine(job, report)
+            if not ended:
+                return report
+            exercise = job.exercise_of.get(where, where)
+            if exercise not in job.answers:  # in the lab's own cells: another one would fare no better
+                report.lost = f"no result: {ended}"
+                return report
+            known = {r["question"] for r in report.results}
+            lost = [c["id"] for c in job.cells if job.exercise_of.get(c["id"]) == exercise and c["id"] not in known]
+            told = f"{exercise}: {ended} (at {where})"
+            status = "timeout" if ended == STUCK else "crashed"
+            report.results += [asdict(Result(check, False, status, told, told)) for check in lost]
+            report.doubtful += lost if status == "crashed" else []
+            job = replace(
+                job,
+                cells=[c for c in job.cells if c["id"] not in known.union(lost)],
+                answers=job.answers if where != exercise else {e: a for e, a in job.answers.items() if e != exercise},
+            )
+
+    def _examine(self, job: Job, report: Report) -> tuple[str, str]:
+        """Adds to a report. Returns why the examiner ended too early, or nothing, and the cell that it was at then."""
         with forkserver.session(self.candidates) as candidates:
             ours, theirs = socket.socketpair()
             pid = forkserver.fork(self.examiners, theirs, candidates)
             theirs.close()
-            # longer than its own limits, also should the machine become busy meanwhile
-            ours.settimeout(10 * (START_SECONDS + (job.seconds + 2 * GRACE_SECONDS) * 2 * len(job.cells)))
-            wire = Wire(ours)
+            # longer than its own limits for what it does between two messages
+            ours.settimeout(LONGEST * (START_SECONDS + 2 * (job.seconds + GRACE_SECONDS)))
+            wire, where, ended = Wire(ours), "", ""
             try:
                 wire.send(json.dumps(asdict(job)).encode())
-                return Report(**json.loads(wire.receive()))
+                while True:
+                    told = json.loads(wire.receive())
+                    where = told.get("at", where)
+                    if "result" in told:
+                        report.results.append(told["result"])
+                    if "report" in told:
+                        last = Report(**told["report"])
+                        report.output, report.walls, report.error = last.output, last.walls, last.error
+                        return "", ""
             except (Closed, WireError) as error:
-                return Report(lost=f"the process that examines the answers ended without a result: {error}")
+                ended = f"the process that examines it ended: {error}"
             finally:
-                forkserver.kill(self.examiners, pid)
+                status = forkserver.kill(self.examiners, pid)
                 ours.close()
+            return STUCK if status == -signal.SIGXCPU else ended, where

@@ -228,9 +228,7 @@ class Decoder:
 
     def _parts(self, data: bytes, count: int) -> list[Any]:
         """The parts of an extension: numbers, texts, bytes, and lists of few of these."""
-        parts = msgpack.unpackb(
-            data, list_hook=self._count, max_array_len=MAX_DIMENSIONS, max_map_len=0, max_ext_len=0
-        )
+        parts = msgpack.unpackb(data, list_hook=self._count, max_array_len=MAX_DIMENSIONS, max_map_len=0, max_ext_len=0)
         if not isinstance(parts, list) or len(parts) != count:
             raise WireError(f"an extension has not {count} parts")
         return parts
@@ -277,7 +275,11 @@ class Decoder:
 
     @staticmethod
     def _check_shape(shape: Any, nbytes: int, itemsize: int) -> None:
-        fits = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        fits = (
+            isinstance(shape, list)
+            and len(shape) <= MAX_DIMENSIONS
+            and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        )
         if not fits or math.prod(shape) * itemsize != nbytes:
             raise WireError(f"a shape {str(shape)[:100]} does not fit {nbytes} bytes of {itemsize}")
 

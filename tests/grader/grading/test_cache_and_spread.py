@@ -241,8 +241,8 @@ def test_an_examiner_that_is_killed_costs_nobody_else_and_is_not_remembered(mini
         rows = grader.grade(Submission("ann", mini, answers)).rows
         assert not servers[0].children(), "nor does the candidate outlive its submission"
         killer.join()
-        assert {r.status for r in rows} == {"crashed", "by hand"}
-        assert "ended without a result" in rows[0].message
+        assert [r.status for r in rows] == ["crashed", "passed", "passed", "by hand"]
+        assert "the process that examines it ended" in rows[0].message
         assert grader.grade(Submission("bob", mini, reference_answers(mini))).score == 4
         assert grader.grade(Submission("ann", mini, answers)).score == 4, "graded again, not remembered"
 

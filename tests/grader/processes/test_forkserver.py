@@ -14,27 +14,26 @@ import psutil
 import pytest
 
 from autograder.processes import forkserver
+from autograder.processes.clock import LONGEST, Clock, TimeUp
 from autograder.processes.forkserver import REPLY, REQUEST
-from autograder.processes.job import crowding
 from autograder.sandbox import walls
 
 
 @pytest.mark.timeout(120, method="thread")  # the other method takes the alarm that is the subject here
 def test_a_time_limit_does_not_leave_a_reply_behind():
     """It would be taken for the answer to the next request, and a process of another student be ended, or none."""
-    examiner = pytest.importorskip("autograder.processes.examiner")
     ours, theirs = socket.socketpair()
     rung = []
 
     def answer_late() -> None:
         theirs.recv(REQUEST.size)
-        time.sleep(0.1 * crowding() + 1)
+        time.sleep(LONGEST * 0.1 + 1)
         rung.append(time.perf_counter())
         theirs.sendall(REPLY.pack(7))
 
     server = threading.Thread(target=answer_late)
     server.start()
-    with pytest.raises(examiner.TimeUp), examiner.time_limit(0.1):
+    with pytest.raises(TimeUp), Clock().limit(0.1):
         forkserver.kill(ours, 1)
     server.join()
     assert rung, "the limit waits for the reply"
