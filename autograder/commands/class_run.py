@@ -125,12 +125,15 @@ def tell_other_names(records: Records | None, roster: Roster | None) -> None:
             console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache) -> Iterator[Graded]:
+def grade_lab(
+    lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache, secret: bytes
+) -> Iterator[Graded]:
     """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
     from autograder.grading.grader import Submission, Task
 
     # read when its turn comes, so that a large class does not fill the memory
-    tasks = (Task(Submission.read(student, lab, folder), cache) for student, folder in folders.items())
+    read = (Submission.read(student, lab, folder) for student, folder in folders.items())
+    tasks = (Task(submission, cache, secret=secret) for submission in read)
     columns = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[slowest]}")
     slowest = (0.0, "")
     with progress_bar(*columns) as progress:
@@ -144,9 +147,12 @@ def grade_lab(lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: R
             yield graded
 
 
-def show_student(labs: list[Lab], student: str, submissions: Path, roster: Roster | None, verbose: bool) -> None:
+def show_student(
+    labs: list[Lab], student: str, submissions: Path, output: Path, roster: Roster | None, verbose: bool
+) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
     from autograder.grading.grader import Grader, Submission, student_folders
+    from autograder.grading.seeds import secret_beside
 
     def tell(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
@@ -156,7 +162,7 @@ def show_student(labs: list[Lab], student: str, submissions: Path, roster: Roste
         student = next((name for name in folders if roster.student(name) == known), student)
     if student not in folders:
         raise CourseError(f"there is no folder {submissions / student}")
-    with Grader() as grader:
+    with Grader(secret=secret_beside(output)) as grader:
         tell_walls(grader.walls(), required=False)
         for lab in labs:
             graded = grader.grade(Submission.read(student, lab, folders[student]))

@@ -204,12 +204,13 @@ def grade(
     if student is not None:
         from autograder.records.roster import course_roster
 
-        show_student(labs_of(root, labs), student, submissions, course_roster(root, roster), verbose)
+        show_student(labs_of(root, labs), student, submissions, output, course_roster(root, roster), verbose)
         return
     workers = workers or enough_workers(submissions)
     with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
         from autograder.grading.cache import ResultCache
         from autograder.grading.grader import student_folders
+        from autograder.grading.seeds import secret_beside
         from autograder.records.backups import backed_up, rehearsal
         from autograder.records.changes import summary
         from autograder.records.gradebook import GradeWriter
@@ -234,12 +235,12 @@ def grade(
                 writers = [GradeWriter(lab, place, own) for lab, own in zip(chosen, dates, strict=True)]
                 walls = examiners.walls()
             tell_walls(walls, require_sandbox)
-            cache = stack.enter_context(ResultCache(output / "cache.db"))
+            cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
             for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
                 statuses: list[str] = []
                 with writer:
                     gone = [student for student in forget if writer.forget(student, submissions)]
-                    for graded in grade_lab(lab, own, examiners, cache):
+                    for graded in grade_lab(lab, own, examiners, cache, secret):
                         writer.add(graded)
                         statuses += [row.status for row in graded.rows]
                 if unknown := [student for student in forget if student not in gone]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-import zlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache, check_key, common_key
+from autograder.grading.seeds import KNOWN, seed
 from autograder.grading.submission import Answers, added_names, notebook_path, read_answers
 from autograder.labs.build import release
 from autograder.labs.cell import Cell
@@ -79,14 +79,15 @@ class Grader(Servers):
 
     Args:
         cache: what `grade` knows already.
+        secret: see `seeds`; without one the inputs that checks draw are no secret.
 
     Attributes:
         draw: which inputs the checks draw: with another number, every submission gets other ones.
     """
 
-    def __init__(self, cache: ResultCache | None = None):
+    def __init__(self, cache: ResultCache | None = None, secret: bytes = KNOWN):
         super().__init__()
-        self.cache = cache
+        self.cache, self.secret = cache, secret
         self.draw = 0
 
     def grade(
@@ -103,7 +104,8 @@ class Grader(Servers):
         Raises:
             CourseError: if the lab itself is at fault, so that nobody's answers can be judged.
         """
-        task = Task(submission, None if afresh else self.cache, only, as_shown=as_shown, draw=self.draw)
+        cache = None if afresh else self.cache
+        task = Task(submission, cache, only, as_shown=as_shown, draw=self.draw, secret=self.secret)
         return task.finish(self.examine(task.job) if task.job else None)
 
 
@@ -114,7 +116,7 @@ class Task:
         cache: results found there are not computed again; new ones are put there by `finish`.
         only: the ids of the questions to grade; by default all.
         as_shown: see `Grader.grade`.
-        draw: see `Grader`.
+        draw, secret: see `Grader`.
 
     Attributes:
         job: for `Servers.examine`; None if nothing is left to examine.
@@ -128,6 +130,7 @@ class Task:
         *,
         as_shown: bool = False,
         draw: int = 0,
+        secret: bytes = KNOWN,
     ):
         self.submission, self.cache = submission, cache
         self.questions = [q for q in submission.lab.questions if only is None or q.id in only]
@@ -135,7 +138,7 @@ class Task:
         self.run: dict = {"output": {}, "walls": []}  # what is known of the answers' run as a whole
         self.job: Job | None = None
         if not submission.unreadable:
-            job = make_job(submission.lab, submission.answers, as_shown=as_shown, draw=draw)
+            job = make_job(submission.lab, submission.answers, as_shown=as_shown, draw=draw, secret=secret)
             checks = [q for q in self.questions if q.kind == "check"]
             if cache is not None:
                 common = common_key(job)
@@ -239,7 +242,7 @@ def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
     return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
 
 
-def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 0) -> Job:
+def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 0, secret: bytes = KNOWN) -> Job:
     """What an examiner needs to know, without the reference answers."""
     released = {c["id"]: c.source for c in release(lab).cells}
     source = {c.id: "" if c.kind in ("exercise", "written") else c.source for c in lab.cells}
@@ -256,10 +259,6 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 
         withheld=lab.withheld,
         seconds=lab.check_seconds,
         # Other inputs for every answer, the same ones whenever it is graded again; in a notebook always the same.
-        seeds={i: 0 if as_shown else _seed(lab.name, i, given.get(i, ""), str(draw)) for i in exercises},
+        seeds={i: 0 if as_shown else seed(secret, lab.name, i, given.get(i, ""), str(draw)) for i in exercises},
         as_shown=as_shown,
     )
-
-
-def _seed(*told: str) -> int:
-    return zlib.crc32("\0".join(told).encode())
