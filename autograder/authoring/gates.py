@@ -37,6 +37,11 @@ KEPT = ("passed", "by hand")
 SHOWN_OF_LAB, SHOWN_OF_EXERCISE = 0.95, 0.90
 """Of a lab's and of each exercise's wrong variants, how many the shown part of the checks must catch."""
 
+NUMBER_LIES = ("huge", "tiny", "negative", "not a number", "whole and huge", "whole and negative")
+PROBE_LIES = ("yes", "no", "the opposite", "all alike", "nothing", "an echo")
+LIE_TOLD = "a lie was told"
+"""What `lies.py` knows to tell, and what it prints."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -56,7 +61,7 @@ def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = (), seeds: int
     The first is always tried: where the reference answers lose points, the others would say nothing, and are left out.
 
     Args:
-        seeds: how many times the checks of gates 1, 4 and 5 draw their inputs.
+        seeds: how many times the checks of gates 1, 4 and 5 draw their inputs; and in gate 13 each variant its lie.
     """
     reference = list(reference_scores_all(lab, grader))
     holds = all(verdict.holds for verdict in reference)
@@ -71,7 +76,7 @@ def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = (), seeds: int
             yield from gate(lab, grader)
     for grader.draw in range(1, seeds):
         for number, gate in enumerate(GATES, start=1):
-            if number in (1, 4, 5) and (not chosen or number in chosen):
+            if number in (1, 4, 5, 13) and (not chosen or number in chosen):
                 yield from (replace(v, gate=f"{v.gate}, seed {grader.draw + 1}") for v in gate(lab, grader))
     grader.draw = 0
 
@@ -266,6 +271,44 @@ def withheld_refuses(lab: Lab, grader: Grader) -> Iterator[Verdict]:
             yield Verdict(gate, line.removeprefix("does not refuse: "), False, message="does not refuse")
 
 
+def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """13. What a candidate says is a claim: who lies about numbers, or in reply to probes, gains nothing by it, and no
+    check computes with absurd numbers before it looks at them."""
+    gate = "lies gain nothing"
+    for lie in NUMBER_LIES:
+        answers = reference_answers(lab)
+        last = lab.exercises[-1].id
+        answers.sources[last] = _lying(answers.sources[last], lie)
+        graded = _grade(lab, grader, answers)
+        about = [r for r in graded.rows if LIE_TOLD in graded.output.get(r.question, "")]
+        yield Verdict(gate, f"numbers: {lie}", True, message=f"told in {len(about)} checks")
+        for row in about:
+            if row.status not in ("failed", "error"):
+                told = "all points for numbers" if row.status == "passed" else f"{row.status} on numbers"
+                yield Verdict(gate, row.question, False, message=f"{told} that are {lie}: {row.message}")
+    probing = [c for c in lab.cells if c.kind == "check" and "@probe" in c.source]
+    asked = {lab.exercise_of(c).id for c in probing}
+    wrong = [v for v in lab.variants(right=False) if v.exercise in asked]
+    lost = _lost_rows(lab, grader, wrong)
+    told = {v: PROBE_LIES[(number + grader.draw) % len(PROBE_LIES)] for number, v in enumerate(wrong)}
+    for lie in PROBE_LIES:
+        for group in together(lab, [v for v in wrong if told[v] == lie]):
+            answers = with_variants(lab, [replace(v, source=_lying(v.source, lie)) for v in group])
+            # one that has no result in time costs time, and a lie has nothing to turn
+            rows = {r.question: v for v in group for r in lost[v] if r.status != "timeout"}
+            only = {c.id for c in probing} & rows.keys()
+            graded = grader.grade(Submission("", lab, answers), only=only) if only else None
+            gained = {rows[r.question]: r for r in graded.rows if r.status == "passed"} if graded else {}
+            for variant in group:
+                message = f"gains {gained[variant].question} by lying: {lie}" if variant in gained else ""
+                yield Verdict(gate, variant.name, variant not in gained, message=message)
+
+
+def _lying(answer: str, lie: str) -> str:
+    source = Path(__file__).with_name("lies.py").read_text(encoding="utf-8").replace('LIE: str = ""', f"LIE = {lie!r}")
+    return f"{answer}\nexec({source!r}, {{}})\n"
+
+
 GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     reference_scores_all,
     release_scores_nothing,
@@ -279,6 +322,7 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     shown_checks_catch,
     mutants_are_caught,
     withheld_refuses,
+    lies_gain_nothing,
 ]
 
 

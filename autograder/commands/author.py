@@ -42,8 +42,13 @@ def new(root: Path, lab: str, title: str, exercises: tuple[str, ...], demo: str 
 @click.command()
 @click.argument("lab")
 @click.option("--failed", is_flag=True, help="Print only what does not hold.")
-@click.option("--gate", "chosen", type=click.IntRange(min=1, max=12), multiple=True, help="Only this one; repeatable.")
-@click.option("--seeds", default=1, show_default=True, help="How many inputs each answer meets in gates 1, 4 and 5.")
+@click.option("--gate", "chosen", type=click.IntRange(min=1, max=13), multiple=True, help="Only this one; repeatable.")
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    help="Inputs that each answer meets in gates 1, 4, 5; lies in 13.",
+)
 @click.option("--show", "shown", metavar="VARIANT", help="Print the whole source of a variant; grade nothing.")
 @click.pass_obj
 def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], seeds: int, shown: str | None) -> None:
