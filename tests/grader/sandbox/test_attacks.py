@@ -239,7 +239,8 @@ ATTACKS = {
     ),
     "memory of many processes that hide what they hold": Attack(
         "libc.prctl(4, 0, 0, 0, 0)\nfor _ in range(8):\n    if os.fork() == 0:\n"
-        "        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\ndef double(x):\n    time.sleep(60)"
+        "        hoard = bytearray(900 * 2**20)\n        time.sleep(60)\ndef double(x):\n    time.sleep(60)",
+        harms_itself=True,  # as above: on a busy machine it has filled the memory only when the next check runs
     ),
     "memory that belongs to no process": Attack(
         "attempt(system, 68, 0, 0o1600)\n"
