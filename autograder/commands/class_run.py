@@ -61,6 +61,7 @@ def dates_of(
     folders: Iterable[str],
     *,
     submissions: Path | None = None,
+    output: Path | None = None,
     roster: Roster | None = None,
     zone: str | None = None,
 ) -> Dates:
@@ -69,9 +70,10 @@ def dates_of(
 
     Args:
         folders: the names of those who handed in.
-        submissions: the folder with the list that `course collect` wrote.
+        submissions: the folder with the list that `course collect` wrote; or that into which nbgrader's exchange
+            collects, which is in ``output``.
     """
-    from autograder.labs.due import Clock, Dates, named_zone, read_time, zone_of
+    from autograder.labs.due import SUBMITTED, Clock, Dates, named_zone, read_time, zone_of
     from autograder.labs.lab import lab_names
     from autograder.records.origins import LIST, collected
     from autograder.records.times import read_times
@@ -100,7 +102,9 @@ def dates_of(
     if unknown := (handed_in.keys() | own.keys()) - set(folders):
         told = f"{lab.name}: times, but no submission, of {', '.join(sorted(unknown))}"
         console.print(told, style="bold yellow", markup=False, soft_wrap=True)
-    return Dates(moment, own, handed_in, frozenset(called_late - handed_in.keys()))
+    collected_there = output and submissions and submissions.resolve() == (output / SUBMITTED).resolve()
+    exchange = submissions if collected_there else None
+    return Dates(moment, own, handed_in, frozenset(called_late - handed_in.keys()), exchange)
 
 
 def tell_late(lab: Lab, records: Records | None) -> None:

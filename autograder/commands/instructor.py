@@ -189,9 +189,10 @@ def grade(
     again (look first, with --dry-run).
 
     --timestamps is a file of your own, Moodle's grading worksheet or Gradescope's list of scores. A time that is not in
-    it is the one that `course collect` found in the archive, else that of the timestamp.txt that nbgrader's exchange
-    lays beside a notebook. What lateness costs is for the LateSubmissionPlugin in nbgrader_config.py to say. Who is in
-    the roster, or has a folder, and handed in nothing for the lab is named, and gets no rows.
+    it is the one that `course collect` found in the archive; for what nbgrader's exchange collected, into
+    <output>/submitted, that of the timestamp.txt there; a student's own such file counts nothing. What lateness costs
+    is for the LateSubmissionPlugin in nbgrader_config.py to say. Who is in the roster, or has a folder, and handed in
+    nothing for the lab is named, and gets no rows.
     """
     from autograder.grading.spread import open_examiners
 
@@ -227,7 +228,7 @@ def grade(
                 if not dry_run:
                     stack.enter_context(backed_up(output))
                 # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-                options = {"submissions": submissions, "roster": people, "zone": zone}
+                options = {"submissions": submissions, "output": output, "roster": people, "zone": zone}
                 dates = [
                     dates_of(lab, due, timestamps, extensions, own, **options)
                     for lab, (own, _) in zip(chosen, handed_in, strict=True)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from autograder.errors import CourseError
 
 TIMESTAMP = "timestamp.txt"  # what nbgrader's exchange lays beside a notebook
+SUBMITTED = "submitted"  # where it does so, beside the gradebook
 
 EXAMPLE = "write for instance 2026-11-30 23:59 Europe/Vienna"
 
@@ -98,12 +99,15 @@ class Dates:
         extensions: student -> due date of their own.
         handed_in: student -> when.
         called_late: of whom a learning system says that it was late, and not by how much.
+        exchange: the folder into which nbgrader's exchange collected what is graded, with the time beside each
+            notebook; None if it came another way.
     """
 
     due: datetime | None = None
     extensions: dict[str, datetime] = field(default_factory=dict)
     handed_in: dict[str, datetime] = field(default_factory=dict)
     called_late: frozenset[str] = frozenset()
+    exchange: Path | None = None
 
 
 def read_time(text: str, where: str, clock: Clock | None = None) -> datetime:

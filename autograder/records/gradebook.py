@@ -95,7 +95,7 @@ class GradeWriter:
         nbformat.write(notebook, folder / f"{self.lab.name}.ipynb")
         handed_in = self._save(graded, notebook)
         self._copy_submission(graded, handed_in)
-        _lay_beside(graded, folder, handed_in)
+        _lay_beside(graded.submission.path if self._by_exchange(graded.submission.path) else None, folder, handed_in)
         self._charge_lateness(graded, notebook)
 
     def forget(self, student: str, submissions: Path | None = None) -> bool:
@@ -220,7 +220,7 @@ class GradeWriter:
         """Tells the gradebook that there is a submission, and its dates as far as they are known; returns its time."""
         name, path = graded.submission.student, graded.submission.path
         handed_in = self.dates.handed_in.get(name)
-        if handed_in is None and path is not None:
+        if handed_in is None and self._by_exchange(path):
             handed_in, problem = timestamp_beside(path)
             graded.submission.answers.notes += [problem] if problem else []
         if handed_in is None and name in self.dates.called_late:
@@ -233,6 +233,14 @@ class GradeWriter:
                 raise CourseError(f"{name} has an extension, but {self.lab.name} has no due date: say --due TIME")
             submission.extension = self.dates.extensions[name] - submission.assignment.duedate
         return submission.timestamp
+
+    def _by_exchange(self, path: Path | None) -> bool:
+        """Whether nbgrader's collect has laid a notebook where it lies, and its own files beside it. In any other
+        folder, and further down, a student may have laid them."""
+        exchange = self.dates.exchange
+        if path is None or exchange is None or path.parent.name != self.lab.name:
+            return False
+        return path.parent.parent.parent.resolve() == exchange.resolve()
 
     def _a_second_late(self, graded: Graded, student: str) -> datetime | None:
         """The time of whom a learning system calls late without saying by how much: the least that this can mean, which
@@ -281,10 +289,10 @@ def _number_new_database(path: Path) -> None:
     engine.dispose()
 
 
-def _lay_beside(graded: Graded, folder: Path, handed_in: datetime | None) -> None:
+def _lay_beside(path: Path | None, folder: Path, handed_in: datetime | None) -> None:
     """Time and secret of a submission, by which nbgrader's exchange hands feedback back. What came by the exchange has
-    its own; any other way there is nobody to fetch it, but release_feedback stops everybody's where a file lacks."""
-    path = graded.submission.path
+    its own, beside its notebook at ``path``; any other way there is nobody to fetch it, but release_feedback stops
+    everybody's where a file lacks."""
     for name in (TIMESTAMP, SECRET):
         source = path and path.parent / name
         if source and source.is_file() and not source.is_symlink():

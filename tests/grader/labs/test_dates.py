@@ -40,22 +40,25 @@ c.AssignLatePenalties.plugin_class = PointAnHour
 
 DUE = datetime(2026, 11, 30, 12)
 
+COLLECTED = "grades/submitted"
+"""Where nbgrader's exchange collects."""
+
 
 @pytest.fixture
 def course(tmp_path: Path) -> Lab:
-    """A course with three right submissions, of which one has a time beside it, and an hour costs a point."""
+    """A course with three right submissions from an exchange, one with a time beside it; an hour costs a point."""
     lab = write_mini(tmp_path)
     (tmp_path / "nbgrader_config.py").write_text(CONFIG)
     for student in ("ann", "bob", "cyd"):
-        (tmp_path / "inbox" / student).mkdir(parents=True)
-        nbformat.write(answered(lab), tmp_path / "inbox" / student / "00_mini.ipynb")
-    (tmp_path / "inbox" / "bob" / "timestamp.txt").write_text("2026-11-30 14:00:00.0 UTC\n")
+        (tmp_path / COLLECTED / student / "00_mini").mkdir(parents=True)
+        nbformat.write(answered(lab), tmp_path / COLLECTED / student / "00_mini" / "00_mini.ipynb")
+    (tmp_path / COLLECTED / "bob" / "00_mini" / "timestamp.txt").write_text("2026-11-30 14:00:00.0 UTC\n")
     return lab
 
 
 def grade(lab: Lab, grader: Grader, **dates: object) -> None:
-    with GradeWriter(lab, lab.root / "grades", Dates(**dates)) as writer:
-        for submission in find_submissions(lab, lab.root / "inbox"):
+    with GradeWriter(lab, lab.root / "grades", Dates(**dates, exchange=lab.root / COLLECTED)) as writer:
+        for submission in find_submissions(lab, lab.root / COLLECTED):
             writer.add(grader.grade(submission))
 
 
@@ -81,7 +84,7 @@ def test_what_a_person_decided_survives(course, grader):
         gradebook.find_grade("check_counter", "00_mini", "00_mini", "cyd").manual_score = 0.25
         gradebook.db.commit()
     other = answered(course, {"why": "I have changed my mind."})
-    nbformat.write(other, course.root / "inbox" / "bob" / "00_mini.ipynb")
+    nbformat.write(other, course.root / COLLECTED / "bob" / "00_mini" / "00_mini.ipynb")
 
     for _ in range(2):
         grade(course, grader)
@@ -131,7 +134,7 @@ def test_the_command_takes_dates_and_names_who_is_not_there(course):
         "student,time,lab\nann,2026-11-30 12:30 UTC,00_mini\nzoe,2026-1-1 0:00 UTC,00_mini\n"
     )
     (course.root / "own.csv").write_text("student,time\nbob,2026-11-30 13:30 UTC\n")
-    folders = ["--submissions", course.root / "inbox", "--output", course.root / "grades"]
+    folders = ["--submissions", course.root / COLLECTED, "--output", course.root / "grades"]
     dates = ["--due", "2026-11-30 12:00 UTC", "--timestamps", course.root / "times.csv"]
     own = ["--extensions", course.root / "own.csv"]
     arguments = ["--root", course.root, "grade", "00_mini", *folders, *dates, *own]
@@ -295,8 +298,8 @@ def test_what_came_by_the_exchange_is_graded_where_it_lies_and_can_get_feedback(
     nbformat.write(answered(lab), here / "00_mini.ipynb")
     (here / "timestamp.txt").write_text("2026-11-30 14:00:00.0 UTC")
     (here / "submission_secret.txt").write_text("0" * 128)
-    with GradeWriter(lab, tmp_path / "grades", Dates(due=DUE)) as writer:
-        for submission in find_submissions(lab, tmp_path / "grades" / "submitted"):
+    with GradeWriter(lab, tmp_path / "grades", Dates(due=DUE, exchange=tmp_path / COLLECTED)) as writer:
+        for submission in find_submissions(lab, tmp_path / COLLECTED):
             writer.add(grader.grade(submission))
     assert read_records(tmp_path / "grades").rows["score"].sum() == lab.max_score
     beside = tmp_path / "grades" / "autograded" / "ann" / "00_mini"  # generate_feedback takes both along from there
@@ -306,8 +309,33 @@ def test_what_came_by_the_exchange_is_graded_where_it_lies_and_can_get_feedback(
         assert gradebook.find_submission("00_mini", "ann").total_seconds_late == 2 * 3600
 
 
+@pytest.mark.parametrize(
+    ("place", "is_exchange"),
+    [("inbox/ann", False), ("inbox/ann/00_mini", False), ("grades/submitted/ann/00_mini/00_mini", True)],
+)
+def test_a_time_that_a_student_lays_counts_nothing(
+    place: str, is_exchange: bool, tmp_path: Path, grader: Grader
+) -> None:
+    """Outside of what an exchange collected, and deeper than it lays its own, all files are the student's."""
+    lab, here = write_mini(tmp_path), tmp_path / place
+    here.mkdir(parents=True)
+    nbformat.write(answered(lab), here / "00_mini.ipynb")
+    (here / "timestamp.txt").write_text("2026-11-29 00:00:00.0 UTC")
+    (here / "submission_secret.txt").write_text("0" * 128)
+    submissions, output = tmp_path / (COLLECTED if is_exchange else "inbox"), tmp_path / "grades"
+    dates = dates_of(lab, "2026-11-30 12:00 UTC", None, None, ["ann"], submissions=submissions, output=output)
+    assert (dates.exchange is not None) is is_exchange
+    with GradeWriter(lab, output, dates) as writer:
+        writer.add(grader.grade(find_submissions(lab, submissions)[0]))
+    with book(lab) as gradebook:
+        assert gradebook.find_submission("00_mini", "ann").timestamp is None
+    beside = output / "autograded" / "ann" / "00_mini"
+    assert (beside / "timestamp.txt").read_text() == "not known\n"
+    assert (beside / "submission_secret.txt").read_text() != "0" * 128
+
+
 def run(lab: Lab, *arguments: object) -> str:
-    folders = ["--submissions", lab.root / "inbox", "--output", lab.root / "grades", "--workers", 1]
+    folders = ["--submissions", lab.root / COLLECTED, "--output", lab.root / "grades", "--workers", 1]
     result = CliRunner().invoke(main, ["--root", *map(str, [lab.root, "grade", "00_mini", *folders, *arguments])])
     assert result.exit_code == 0, result.output
     return result.output
@@ -327,7 +355,8 @@ def test_who_is_late_and_what_it_costs_is_told_also_before(course):
 
 def test_formgrader_does_not_want_to_grade_again_what_has_its_time_from_a_file(course):
     (course.root / "times.csv").write_text("student,time\nann,2026-11-30 12:30:15.5 UTC\n")
-    run(course, "--due", "2026-11-30 12:00 UTC", "--timestamps", course.root / "times.csv")
+    inbox = (course.root / COLLECTED).rename(course.root / "inbox")
+    run(course, "--due", "2026-11-30 12:00 UTC", "--timestamps", course.root / "times.csv", "--submissions", inbox)
     directory = CourseDirectory(root=str(course.root / "grades"), db_url=f"sqlite:///{course.root}/grades/gradebook.db")
     api = NbGraderAPI(directory)
     assert api.get_autograded_students("00_mini") == {"ann", "bob", "cyd"}
@@ -336,7 +365,7 @@ def test_formgrader_does_not_want_to_grade_again_what_has_its_time_from_a_file(c
 
 def test_what_an_archive_says_of_times_is_used(course):
     remember(
-        course.root / "inbox",
+        course.root / COLLECTED,
         [
             ["ann", "00_mini", "2026-11-30 13:30:00", "", "x", "in.zip"],
             ["cyd", "00_mini", "", "late", "y", "in.zip"],
@@ -357,7 +386,7 @@ def test_what_an_archive_says_of_times_is_used(course):
 
 def test_the_roster_s_names_stand_in_the_gradebook_and_who_is_missing_is_told(course):
     (course.root / "roster.csv").write_text("student,name,id\nann.li,Ann,ann\nbob,Bob,2\nzoe,Zoe,3\nyan,Yan,4\n")
-    (course.root / "inbox" / "yan").mkdir()
+    (course.root / COLLECTED / "yan").mkdir()
     told = run(course, "--due", "2026-11-30 12:00 UTC")
     assert "not handed in: yan, zoe" in told or "not handed in: zoe, yan" in told
     assert set(read_records(course.root / "grades").rows["student"]) == {"ann.li", "bob", "cyd"}
@@ -368,8 +397,8 @@ def test_a_folder_with_other_labs_only_is_not_a_hand_in(course):
     folder = course.root / "solutions" / "01_other"
     folder.mkdir()
     (folder / "01_other.py").write_text("# %%\n")
-    (course.root / "inbox" / "dan").mkdir()
-    (course.root / "inbox" / "dan" / "01_other.ipynb").write_text("{}")
+    (course.root / COLLECTED / "dan").mkdir()
+    (course.root / COLLECTED / "dan" / "01_other.ipynb").write_text("{}")
     assert "not handed in: dan" in run(course)
     assert "dan" not in set(read_records(course.root / "grades").rows["student"])
 
