@@ -280,10 +280,10 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
         last = lab.exercises[-1].id
         answers.sources[last] = _lying(answers.sources[last], lie)
         graded = _grade(lab, grader, answers)
-        about = [r for r in graded.rows if LIE_TOLD in graded.output.get(r.question, "")]
-        yield Verdict(gate, f"numbers: {lie}", True, message=f"told in {len(about)} checks")
-        for row in about:
-            if row.status not in ("failed", "error"):
+        lied = {r.question for r in graded.rows if LIE_TOLD in graded.output.get(r.question, "")}
+        yield Verdict(gate, f"numbers: {lie}", True, message=f"told in {len(lied)} checks")
+        for row in graded.rows:
+            if row.status in ("timeout", "crashed") or (row.status == "passed" and row.question in lied):
                 told = "all points for numbers" if row.status == "passed" else f"{row.status} on numbers"
                 yield Verdict(gate, row.question, False, message=f"{told} that are {lie}: {row.message}")
     probing = [c for c in lab.cells if c.kind == "check" and "@probe" in c.source]

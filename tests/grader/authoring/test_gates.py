@@ -155,3 +155,41 @@ def test_drift_is_caught(lab, grader):
     assert broken(gates.release_is_current, lab, grader) == ["00_mini"]
     build(lab)
     assert broken(gates.release_is_current, lab, grader) == []
+
+
+PROBE = """        x = torch.tensor(at, requires_grad=True)
+        Counter(0).square(x).backward()
+        return x.grad
+
+    expect_equal(gradient(3.0), 6.0, "the square's gradient at 3 is 6")
+"""
+VERDICT = """        x = torch.tensor(at, requires_grad=True)
+        Counter(0).square(x).backward()
+        return torch.equal(x.grad, torch.tensor(6.0))
+
+    expect(gradient(3.0), "the square's gradient at 3 is 6")
+"""
+
+
+def test_a_probe_that_returns_a_verdict_is_caught(lab, grader):
+    reference = next(c.source for c in lab.answers if c.id == "counter")
+    assert "return x * x" in reference
+    wrong = "# Mistake: cubes\n# Rule: the square's gradient at 3 is 6\n" + reference.replace("x * x", "x * x * x")
+    for number in range(len(gates.PROBE_LIES)):
+        (lab.folder / "wrong" / f"counter__{number}.py").write_text(f"{wrong}\n# {number}\n")
+    assert broken(gates.lies_gain_nothing, lab, grader) == []
+    gained = [v for v in gates.lies_gain_nothing(with_source(lab, PROBE, VERDICT), grader) if not v.holds]
+    assert {v.message for v in gained} == {
+        f"gains check_counter_gradient by lying: {lie}" for lie in ("yes", "the opposite")
+    }
+
+
+def test_a_check_that_computes_with_any_number_is_caught(lab, grader):
+    old = "expect_equal(double(3), 6,"
+    assert broken(gates.lies_gain_nothing, lab, grader) == []
+    endless = with_source(lab, old, "expect_equal(sum(range(double(3))), 15,")
+    told = [(v.subject, v.message) for v in gates.lies_gain_nothing(endless, grader) if not v.holds]
+    assert [subject for subject, _ in told] == ["check_double"]
+    assert "timeout on numbers that are whole and huge" in told[0][1]
+    believing = with_source(lab, old, "expect_close(6, 6, 'within', within=double(3.0));" + old)
+    assert broken(gates.lies_gain_nothing, believing, grader) == []
