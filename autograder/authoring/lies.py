@@ -21,7 +21,8 @@ def told(value, arguments):
             items = [told(item, arguments) for item in value]
             return type(value)(alike(items) if LIE == "all alike" else items)
         case _, dict():
-            return {key: told(item, arguments) for key, item in value.items()}
+            items = [told(item, arguments) for item in value.values()]
+            return dict(zip(value, alike(items) if LIE == "all alike" else items, strict=True))
         case "yes", False:
             return True
         case "no", True:

@@ -191,5 +191,6 @@ def test_a_check_that_computes_with_any_number_is_caught(lab, grader):
     told = [(v.subject, v.message) for v in gates.lies_gain_nothing(endless, grader) if not v.holds]
     assert [subject for subject, _ in told] == ["check_double"]
     assert "timeout on numbers that are whole and huge" in told[0][1]
-    believing = with_source(lab, old, "expect_close(6, 6, 'within', within=double(3.0));" + old)
-    assert broken(gates.lies_gain_nothing, believing, grader) == []
+    believing = with_source(lab, old, "expect_close(9, 6, 'nearly', within=double(3.0));" + old)
+    told = [v.message for v in gates.lies_gain_nothing(believing, grader) if not v.holds]
+    assert told[0] == "all points for numbers that are huge: ", "the tolerance is what the answer makes it"
