@@ -41,7 +41,7 @@ REASONS = (
     (("onnection", "Retrying", "name resolution", "getaddrinfo", "timed out", "ProxyError", "SSLError"), NO_NETWORK),
     # without a network, pip finds no version of anything; with one, none for a Python that is too new
     (
-        ("No matching distribution",),
+        ("No matching distribution", "ResolutionImpossible"),
         NO_NETWORK if sys.version_info[:2] <= NEWEST else NO_PACKAGE.format(sys.version.split()[0]),
     ),
 )

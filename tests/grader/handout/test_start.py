@@ -40,7 +40,7 @@ def lay_out(folder: Path, *, requires: str = "", version: str = "1+h1") -> Path:
     shutil.copyfile(START, folder / "start.py")
     (folder / name).write_bytes(content)
     (folder / "requirements.txt").write_text(f"--constraint constraints.txt\n./{name}[lab]\n{requires}\n")
-    (folder / "constraints.txt").write_text("")
+    (folder / "constraints.txt").write_text(f"{requires}\n")  # what is pinned twice, pip calls a conflict
     return folder
 
 
