@@ -22,6 +22,8 @@ UNTOLD = 3
 
 TICKS = (0.05, 0.25)  # seconds between two looks, drawn: an answer cannot know when to look idle
 
+WORTH_ASKING = 0.001  # seconds of waiting, below which it does not matter who is to blame for them
+
 _draw = random.SystemRandom().uniform
 
 
@@ -77,7 +79,9 @@ class Clock:
             return
         waited = own_after - own
         if theirs is not None and theirs_after is not None:
-            waited = 0 if _busy_beside(self.candidate) else waited + theirs_after - theirs
+            waited += theirs_after - theirs
+            if waited > WORTH_ASKING and _busy_beside(self.candidate):
+                waited = 0.0
         self.counted += min(max(passed - waited, 0.0), passed)
 
     def _in_queue(self) -> tuple[float | None, float | None]:

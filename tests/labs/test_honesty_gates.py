@@ -14,7 +14,7 @@ NOT_YET = {
     mutants_are_caught: {
         "01_floating_point",
     },
-    lies_gain_nothing: lab_names(),
+    lies_gain_nothing: set(lab_names()) - {"02_quantization_helpers"},
 }
 """Labs that are being mended for a gate. `course gates` prints it all the same."""
 
