@@ -245,7 +245,7 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
 
     Then the answers that are mostly a copy of course_utils, whose sources students have.
     """
-    from autograder.grading.copied import SHOWN, copied
+    from autograder.grading.copied import SHOWN, copied, packed
     from autograder.grading.grader import find_submissions
     from autograder.labs.lab import Lab
     from autograder.records.similar import grouped
@@ -270,6 +270,8 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
             console.print(f"{submission.student}: {copy}", style="bold", markup=False, highlight=False)
             for line in copy.lines[:SHOWN]:
                 console.print(f"      {line}", markup=False, highlight=False, style="dim")
+        for line in packed(chosen, submission.answers.sources):
+            console.print(f"{submission.student}: {line}", style="bold", markup=False, highlight=False)
     console.print("Likeness is no proof: short exercises have few right answers. Read the answers before you judge.")
 
 

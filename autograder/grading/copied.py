@@ -1,18 +1,20 @@
 """Names answers that are mostly a copy of `course_utils`: its sources lie on every student's machine.
 
 A line is compared as its words, with each name one and the same word, so that renaming hides nothing; comments, layout
-and docstrings are left out, and so is what is too short to say whose it is. **It is a hint and no proof:** there are
-few ways to write a formula down.
+and docstrings are left out, and so is what is too short to say whose it is. A text that is packed cannot be
+compared, and is named as such. **It is a hint and no proof:** there are few ways to write a formula down.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import keyword
+import re
 import token
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,9 @@ LONGEST = 200_000
 
 SHOWN = 8
 """Of the shared lines, how many are told."""
+
+UNREADABLE = re.compile(r"\S{100,}")
+"""So many letters without a blank are no sentence; the shortest packed function has hundreds."""
 
 MOSTLY = 0.75
 """The part of an answer's lines from which on it is named. Pastes have 78% to 100% (benchmarks/pasted.py)."""
@@ -85,6 +90,18 @@ def copied(lab: Lab, answers: Mapping[str, str], least: float = MOSTLY) -> list[
     return found
 
 
+def packed(lab: Lab, answers: Mapping[str, str]) -> list[str]:
+    """A line for each answer with a text in it that nobody can read, as `course_utils` is packed for students: it may
+    hide a copy."""
+    found = []
+    for exercise in lab.exercises:
+        source = answers.get(exercise.id, "")
+        texts = [part.string for part in _tokens(source) if part.type == token.STRING] if len(source) <= LONGEST else []
+        if longest := max((len(run) for text in texts for run in UNREADABLE.findall(text)), default=0):
+            found.append(f"{exercise.id}: holds a text without a blank in {longest} letters, which may be run")
+    return found
+
+
 @functools.cache
 def _released_lines(lab: Lab) -> frozenset[tuple[str, ...]]:
     return frozenset(words for cell in release(lab).cells for words in lines_of(cell.source))
@@ -106,17 +123,20 @@ def lines_of(source: str) -> dict[tuple[str, ...], str]:
     lines: dict[tuple[str, ...], str] = {}
     parts: list[tokenize.TokenInfo] = []
     skipped = (token.INDENT, token.DEDENT, token.COMMENT, token.NL, token.ENDMARKER)
-    try:
-        for part in tokenize.generate_tokens(io.StringIO(source).readline):
-            if part.type == token.NEWLINE:
-                if len(parts) >= LEAST_WORDS:
-                    lines.setdefault(tuple(map(_word, parts)), " ".join(p.string for p in parts))
-                parts = []
-            elif part.type not in skipped:
-                parts.append(part)
-    except (tokenize.TokenError, SyntaxError):
-        pass
+    for part in _tokens(source):
+        if part.type == token.NEWLINE:
+            if len(parts) >= LEAST_WORDS:
+                lines.setdefault(tuple(map(_word, parts)), " ".join(p.string for p in parts))
+            parts = []
+        elif part.type not in skipped:
+            parts.append(part)
     return lines
+
+
+def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    """What is no Python ends where it breaks."""
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        yield from tokenize.generate_tokens(io.StringIO(source).readline)
 
 
 def _word(part: tokenize.TokenInfo) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.errors import CourseError
-from autograder.grading.copied import copied
+from autograder.grading.copied import copied, packed
 from autograder.labs.build import digest, release, release_digests, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
@@ -93,7 +93,7 @@ def read_answers(path: Path, lab: Lab) -> Answers:
         if source is not None:  # what is untouched is the present stub, whichever release it came from
             answers.sources[wanted.id] = source if digest(source) != handed_out[wanted.id] else stubs[wanted.id]
     answers.notes += _oddities(lab, cells, handed_out)
-    answers.notes += [copy.with_lines for copy in copied(lab, answers.sources)]
+    answers.notes += [copy.with_lines for copy in copied(lab, answers.sources)] + packed(lab, answers.sources)
     return answers
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import course_utils
-from autograder.grading.copied import LONGEST, copied, lines_of
+from autograder.grading.copied import LONGEST, copied, lines_of, packed
+from autograder.handout import wheel
 from autograder.labs.lab import Lab, lab_names
 from course_utils.numerics import rounding
 
@@ -41,12 +42,23 @@ def test_no_reference_answer_and_no_right_variant_is_named(name: str) -> None:
     lab = Lab(name)
     answers = [{cell.id: cell.source} for cell in lab.exercises]
     answers += [{v.exercise: v.source} for v in lab.variants(right=True)]
-    assert not [found for answer in answers for found in copied(lab, answer)]
+    assert not [found for answer in answers for found in copied(lab, answer) + packed(lab, answer)]
+
+
+def test_a_packed_paste_is_named_as_one_that_cannot_be_read(lab: Lab) -> None:
+    """As the students' wheel carries it, and on one line."""
+    paste = wheel.packed(SOURCE.encode()).decode()
+    for source in (paste, paste.replace("\n", "").replace('"""', "'")):
+        (told,) = packed(lab, {"round_stochastic": source})
+        assert told.startswith("round_stochastic: ") and len(told) < 200
+    table = f"TABLE=[{','.join(map(str, range(99)))}]  # a table is none\n"
+    assert packed(lab, {"round_stochastic": table}) == []
 
 
 @pytest.mark.parametrize("odd", ["", "def broken(:", "x = (", "\0", "if" * 1000, SOURCE * (LONGEST // len(SOURCE) + 1)])
 def test_whatever_a_stranger_writes(lab: Lab, odd: str) -> None:
     assert copied(lab, {"round_stochastic": odd}) == []
+    packed(lab, {"round_stochastic": odd})
 
 
 def test_lines_are_compared_as_words() -> None:
