@@ -564,6 +564,26 @@ def measure(processes: list[Process], rounds: int) -> dict[tuple[str, str], floa
     }
 
 
+def peers(only: list[str], elements: int, rounds: int) -> tuple[list[str], dict[tuple[str, str], float], str]:
+    """Who was measured, their ratios, and what each returns for special numbers."""
+    processes = [Process(name, elements) for name in IMPLEMENTATIONS if name in only]
+    for process in processes:
+        process.wait()
+        if process.reason:
+            print(f"not measured: {process.name} ({process.reason})")
+    processes = [p for p in processes if p.calls]
+    names = [p.name for p in processes]
+    ratios = measure(processes, rounds)
+    behaviour = "\n\n".join(behaviour_table(processes, case) for case in ("e4m3", "e5m2", "int8"))
+    for process in processes:
+        process.pipe.send(None)
+    return names, ratios, behaviour
+
+
+def load() -> str:
+    return f"Load of the machine's {os.cpu_count()} cores: {os.getloadavg()[1]:.1f}."
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -646,7 +666,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--elements", type=int, default=2**24, help="of the tensor (default: 16 million)")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table")
+    parser.add_argument(
+        "--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table; none: the second table alone"
+    )
     parser.add_argument("--gpu", action="store_true", help="every method of this kit on a CUDA GPU")
     parser.add_argument("--write", action="store_true", help="into docs/numerics.md and docs/numerics.svg")
     arguments = parser.parse_args()
@@ -663,27 +685,18 @@ def main() -> None:
     # Makes glibc keep memory once fetched. Else a call may or may not pay for fresh pages, up to ten times a clone, by
     # the accident of what was freed before.
     os.environ.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(2**40))
-    processes = [Process(name, arguments.elements) for name in IMPLEMENTATIONS if name in arguments.only]
-    for process in processes:
-        process.wait()
-        if process.reason:
-            print(f"not measured: {process.name} ({process.reason})")
-    processes = [p for p in processes if p.calls]
-    names = [p.name for p in processes]
-    ratios = measure(processes, arguments.rounds)
-    speed = f"{arguments.elements:,} numbers; {machine()}\n\n{speed_table(names, ratios)}"
-    behaviour = "\n\n".join(behaviour_table(processes, case) for case in ("e4m3", "e5m2", "int8"))
-    print(f"\n{speed}\n\n{behaviour}")
-    for process in processes:
-        process.pipe.send(None)
-    every = methods_table(arguments.elements, arguments.rounds)
-    every += f"\n\nLoad of the machine's {os.cpu_count()} cores: {os.getloadavg()[1]:.1f}"
+    if arguments.only:
+        names, ratios, behaviour = peers(arguments.only, arguments.elements, arguments.rounds)
+        speed = f"{arguments.elements:,} numbers; {machine()}\n\n{speed_table(names, ratios)}\n\n{load()}"
+        print(f"\n{speed}\n\n{behaviour}", flush=True)
+        if arguments.write:
+            chart(names, ratios, DOCS / "numerics.svg")
+            write("speed", speed)
+            write("behaviour", behaviour)
+    every = f"{methods_table(arguments.elements, arguments.rounds)}\n\n{load()}"
     print(f"\n{every}")
     if arguments.write:
         write("methods", every)
-        chart(names, ratios, DOCS / "numerics.svg")
-        write("speed", speed)
-        write("behaviour", behaviour)
 
 
 if __name__ == "__main__":

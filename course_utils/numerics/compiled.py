@@ -77,7 +77,7 @@ def loop(function):
     return dispatcher
 
 
-inner = njit(error_model="numpy")
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # called by loops only
 
 
 # Bits. Numba widens whole numbers to 64 bits, which halves the speed of a loop on float32; these keep their width.

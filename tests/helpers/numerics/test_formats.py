@@ -385,23 +385,29 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_importing_compiles_nothing():
-    code = "import sys, course_utils.numerics.formats, course_utils.numerics.affine; print('numba' in sys.modules)"
-    assert run(code).strip() == "False"
-
-
-def test_without_numba_torch_does_it():
-    code = """
+@pytest.fixture(scope="module")
+def without_numba() -> list[str]:
+    """What a new process says: whether importing all of it imported numba, and what it finds where numba is missing."""
+    return run("""
 import sys
-sys.modules["numba"] = None  # what is None here cannot be imported
 import torch
-from course_utils.numerics import affine, chunks
+from course_utils.numerics import affine, block_formats, chunks, format_search
 from course_utils.numerics.formats import FORMATS
+print("numba" in sys.modules)
+sys.modules["numba"] = None  # what is None here cannot be imported
 x = torch.linspace(-500, 500, chunks.COMPILED_FROM)
-assert FORMATS["e4m3"].quantize(x).unique().numel() == 253 and affine.fake_quantize(x, 4.0, 128).unique().numel() == 251
+print(FORMATS["e4m3"].quantize(x).unique().numel(), affine.fake_quantize(x, 4.0, 128).unique().numel())
+print(block_formats.BLOCK_FORMATS["mxfp4"].quantize(x).abs().max().item(), format_search.search(x * (1.9 / 500)))
 print(chunks.compiled_loops())
-"""
-    assert run(code).strip() == "None"
+""").splitlines()
+
+
+def test_importing_compiles_nothing(without_numba):
+    assert without_numba[0] == "False"
+
+
+def test_without_numba_torch_does_it(without_numba):
+    assert without_numba[1:] == ["253 251", "384.0 1", "None"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
@@ -438,7 +444,7 @@ assert os.wait()[1] == 0
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in /proc")
 def test_no_temporary_of_full_size_beyond_the_result():
-    """Of 64 MB of input, the peak of memory grows by the result and a few blocks; also without the compiled loop."""
+    """Of 32 MB of input, the peak of memory grows by the result and a few blocks; also without the compiled loop."""
     code = """
 import torch
 from course_utils.numerics import affine, chunks
@@ -448,7 +454,7 @@ def peak():
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 torch.set_num_threads(1)
-rows = torch.ones(2**12)
+rows = torch.ones(2**11)
 calls = {
     "float": lambda x: FORMATS["e4m3"].quantize(x),
     "stochastic": lambda x: FORMATS["e4m3"].quantize(x, "stochastic"),
@@ -456,7 +462,7 @@ calls = {
     "affine": lambda x: affine.fake_quantize(x, 0.1, 3),
     "per channel": lambda x: affine.fake_quantize(x, rows, 3, axis=0),
 }
-x = torch.ones(2**12, 2**12)
+x = torch.ones(2**11, 2**12)
 for chunks.COMPILED_FROM in (2**60, 0):
     for name, call in calls.items():
         call(x[:, :512].contiguous())
@@ -468,4 +474,4 @@ for chunks.COMPILED_FROM in (2**60, 0):
 """
     for line in run(code).splitlines():
         name, grown = line.rsplit(" ", 1)
-        assert float(grown) < 64 + 16, name
+        assert float(grown) < 32 + 16, name
