@@ -1456,6 +1456,8 @@ with check("sqnr_db"):
     expect_measure(
         sqnr_db, x, y - y, 0.0, 1e-9, means, f"x = {x.tolist()}, y all zeros", "the error is x itself: a ratio of 1"
     )
+    expected, facts = 10 * math.log10(1 / 4), f"x = {x.tolist()}, y = -x"
+    expect_measure(sqnr_db, x, -x, expected, 1e-9, means, facts, "the error is twice x, so the ratio is below 1")
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (0.0, 5.0, -2.0):
