@@ -38,6 +38,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):  # of a test's setup, call or teardown
+                seconds["/".join(report.nodeid.partition("::")[0].split("/")[1:3])] += report.duration
+    if sum(seconds.values()) > 60:
+        terminalreporter.section("seconds by folder, of all test processes together")
+        for folder, duration in seconds.most_common():
+            if duration >= 1:
+                terminalreporter.line(f"{duration:6.0f}  {folder}")
     left = Counter(
         r.nodeid.partition("::")[0] for r in terminalreporter.stats.get("skipped", []) if NOT_BEGUN in str(r.longrepr)
     )
