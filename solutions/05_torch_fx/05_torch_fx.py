@@ -771,8 +771,8 @@ with check("fuse_conv_bn"):
         lambda case: fuse_of(*case),
         "what cannot be folded is refused with a ValueError",
         inside=[(False, True, 3)],
-        outside=[(True, True, 3), (True, False, 3), (False, False, 3), (False, True, 4), (False, True, 1)],
-        hint="(bn.training, has running statistics, channels of the norm); the convolution has 3 outputs",
+        outside=[(True, True, 3), (True, False, 3), (False, False, 3), *((False, True, n) for n in (1, 2, 4))],
+        hint="(bn.training, has running statistics, channels of the norm); the convolution has 2 inputs and 3 outputs",
     )
     settings = {"in_channels": 2, "out_channels": 2, "kernel_size": 2}
     for dtypes in (("float32", "float32"), ("float32", "float64")):
@@ -988,6 +988,8 @@ with check("fold_batch_norms"):
         ("(lambda y: (norm(y), y))(conv(x))", [], elsewhere, "the output is a user, too", ["norm"]),
         ("norm(conv(x)) * conv.weight", [], "a convolution whose weight is read elsewhere is not folded",
          "a get_attr node's target begins with the layer's path and a dot", ["norm"]),
+        ("norm(conv(x)) * conv.bias.mean()", [], "a convolution whose weight is read elsewhere is not folded",
+         "nor one whose bias is", ["norm"]),
         ("norm(conv(x)) * conv2.weight.mean()", ["conv"], "only who reads its own weight or bias keeps a convolution",
          "compare whole names, up to the dot", []),
         ("norm(other(norm(conv(x)).abs()))", ["conv", "other"], both, "erase nodes; layers go at the end", []),
@@ -1014,8 +1016,8 @@ with check("fold_batch_norms"):
 # %% [markdown]
 # ## Explore: folding MobileNetV2
 #
-# MobileNetV2 has a batch norm after each of its 52 convolutions. Its shape comes from torchvision; nothing is
-# downloaded, the weights and statistics are random. That is enough to see three things: the graph becomes shorter,
+# MobileNetV2 has a batch norm after each of its 52 convolutions. Its shape comes from torchvision; the weights and
+# statistics are random. That is enough to see three things: the graph becomes shorter,
 # the function stays the same up to float rounding, and the weights of the channels drift apart, because each channel
 # gets a factor of its own. Look at the bars of the right picture: this is why folded convolutions are quantized *per
 # channel*.
@@ -1197,6 +1199,10 @@ with check("quantize_with_fx"):
         ([down, middle, up], "three batches, the smallest values in the first, the largest in the last"),
         ([middle, down, up], "three batches, the smallest values in the second, the largest in the last"),
         ([up, down, middle], "three batches, the largest values in the first, the smallest in the second"),
+        (
+            [torch.cat([middle[:1], down, up])],
+            "one batch, the smallest values in its second image, the largest in its last",
+        ),
         ([middle] * 40 + [down, up], "42 batches, the smallest values in the last but one, the largest in the last"),
     ):
         look(0, batches, given)
@@ -1369,7 +1375,8 @@ class FakeQuantize(torch.autograd.Function):
         zero_point: whole number, the code of 0.
         quant_min, quant_max: whole numbers, the smallest and the largest code.
 
-    and returns a tensor of x's shape and dtype: scale * (code - zero_point), with the nearest code there is. The
+    and returns a tensor of x's shape and dtype: scale * (code - zero_point), with the code round(x / scale) +
+    zero_point, clamped to quant_min .. quant_max. Halves are rounded to the even number, as torch.round does. The
     gradient with respect to x is the incoming one, a tensor of finite numbers, where the code, before it was clamped,
     lies in quant_min .. quant_max, and 0 elsewhere. The incoming one is not changed: others may need it. The other
     arguments have no gradient. Several calls may come before the first backward pass: each keeps what its own needs.
@@ -1450,6 +1457,8 @@ with check("fake_quantize"):
         given = f"scale = 0.5, zero_point = 2, codes 0 .. 7, {dtype}"
         look(x.to(dtype), incoming, y, inside, grid, 1e-6, given)
 
+    halves, given = torch.tensor([-0.25, 0.25, 0.75, 1.25, 1.75]), "scale = 0.5, zero_point = 1, codes 0 .. 7, halves"
+    look(halves, torch.ones(5), torch.tensor([0, 0, 1, 1, 2]), torch.tensor([True] * 5), (0.5, 1, 0, 7), 1e-6, given)
     beside = (torch.arange(1, 6).double() + 0.5 - 2.0**-30 - 2) * 0.5  # float32 would take these for ties
     given = "scale = 0.5, zero_point = 2, codes 0 .. 7, float64, a little less than the middle of two codes"
     inside = torch.tensor([True] * 5)
@@ -1649,7 +1658,10 @@ with check("quantized_forward"):
         given = f"{given}, {num_bits} bits, {str(x.dtype).removeprefix('torch.')}"
         rule = "fake_quantize is called once for the input and once for the weight"
         calls, output, gradients, states = expect_returns(
-            lambda: run_layer(kind, settings, weight, bias, x, low, high, num_bits), rule, given=given
+            lambda: run_layer(kind, settings, weight, bias, x, low, high, num_bits),
+            "every layer of the two kinds gives an output, for every range and for 2 to 8 bits",
+            given=given,
+            hint="which settings does your call hand on, and what do you refuse?",
         )
         hint = "which tensor goes in as it is, and what comes of each grid without width?"
         expect_equal(sorted(call[0] for call in calls), [False, True], rule, given=given, hint=hint)
@@ -1731,7 +1743,7 @@ with check("quantized_forward"):
 
     g = generator()
     linear, bias = {"in_features": 2, "out_features": 2}, torch.tensor([10.0, 20.0]).double()
-    weight, x = torch.tensor([[1.4, -0.7], [0.2, 0.0]]).double(), torch.tensor([[1.0, 3.0], [0.5, 2.0]]).double()
+    weight, x = torch.tensor([[1.4, -0.7], [0.2, 0.0]]).double(), torch.tensor([[1.0, 3.5], [0.5, 2.0]]).double()
     look("Linear", linear, weight, bias, x, 0.5, 3.0, 4, [1.4 / 7, 0.2, 0])
     look("Linear", linear, weight, bias, x, -1, 2, 2, [1.4, 1.0, 1])
     look("Linear", linear, weight, bias, x, -3.0, -1.0, 8, [1.4 / 127, 3 / 255, 255])
@@ -1739,7 +1751,7 @@ with check("quantized_forward"):
     look("Linear", linear, weight, bias, x, 3.0, 3.0, 4, [1.4 / 7, 0.2, 0])
     look("Linear", linear, weight, bias, x, -3.0, -3.0, 4, [1.4 / 7, 0.2, 15])
     look("Linear", linear, *(t.float() for t in (weight, bias, x)), 0.0, 3.0, 4, [1.4 / 7, 0.2, 0])
-    look_at_layer({"stride": (2, 1), "padding": 1}, -1.2, 1.8, 4, [0.2, 6], True)
+    look_at_layer({"stride": (2, 1), "padding": (1, 0)}, -1.2, 1.8, 4, [0.2, 6], True)
     look_at_layer({"groups": 2, "padding": "same"}, -1.325, 1.7, 3, [3.025 / 7, 3], False)
     look_at_layer({"kernel_size": (3, 1), "dilation": 2}, -0.3, 0.01, 8, [0.31 / 255, 247], True, torch.float32)
 
@@ -1950,10 +1962,8 @@ plt.show()
 # %% [markdown]
 # The weights themselves shrink to a quarter, exactly. The file does not: biases stay 32 bits wide, each output
 # channel brings a scale and a zero point along, and every format adds its packaging, which does not shrink at all.
-# The smaller the network, the more that counts.
 #
-# **How fast is it?** Median time for one batch, one thread. On your machine, at this moment; run the cell again to
-# see how much that means.
+# **How fast is it?** Median time for one batch, one thread, on your machine, at this moment.
 
 # %% tags=["explore"]
 COMPILE_PT2E = False  # True: let torch.compile make integer kernels of it. Needs a C++ compiler and up to a minute
@@ -1982,9 +1992,8 @@ for name, (single, many) in latency.items():
     print(f"{name:18s} {single:9.2f} ms {many:11.2f} ms")
 
 # %% [markdown]
-# Compare fx against float, with 256 images and with one: integers pay where there is much to compute,
-# and a single image is soon done, so that calling the layers takes a good part of the time. Pseudo-quantized against
-# float: rounding in float is *extra* work; pseudo-quantization teaches, it does not speed up.
+# Compare fx against float, with 256 images and with one: integers pay where there is much to compute; for a single
+# image, calling the layers takes a good part of the time. Pseudo-quantized against float: rounding is *extra* work.
 #
 # ## Explore: quantization-aware training at 4 bits
 #
@@ -2201,7 +2210,6 @@ print(f"the accuracy moves by about ± {math.sqrt(changed / n):.4f} by chance.")
 # %% [markdown]
 # **Why did quantization *raise* the accuracy there?** It did not, in any way one could count on. A few answers flip,
 # in both directions; which direction wins is luck, and the last line shows how large that luck is on your data.
-# (Taking each flip for a gain or a loss is generous: many lead from one wrong answer to another.)
 #
 # <details><summary>For the curious: which size did the assignment print?</summary>
 #

@@ -28,9 +28,8 @@
 #
 # Refused here: number formats from `course_utils`, `gfloat` and `ml_dtypes`, torch's fake quantization, and `mse_loss`.
 #
-# **Numbers or tensors?** Whenever data come in, they are torch tensors, and no exercise needs a Python loop over their
-# elements. What is *one* number (`difference`, `search`) comes back as a plain Python number, not as a tensor with one
-# element.
+# **Numbers or tensors?** Data come in as torch tensors, and no exercise needs a Python loop over their elements. What
+# is *one* number (`difference`, `search`) comes back as a plain Python number.
 
 # %%
 import copy
@@ -975,8 +974,6 @@ with check("search"):
             if word_length == 16
             else "in general 1 to min(7, word_length - 2) exponent bits are tried"
         )
-        tried = sorted({e for _, e, _ in calls})
-        expect_equal(tried, list(range(1, most + 1)), for_all, given=told, hint="both ends of your range?")
         expect(
             all(bits == word_length and same for bits, _, same in calls),
             "convert gets (data, word_length, e) and measure gets (converted, data)",
@@ -984,6 +981,8 @@ with check("search"):
             got=f"word lengths {sorted({bits for bits, _, _ in calls})}",
             hint="all of the data, as they are",
         )
+        tried = sorted({e for _, e, _ in calls})
+        expect_equal(tried, list(range(1, most + 1)), for_all, given=told, hint="both ends of your range?")
         expect_type(result, int, "the result is a Python int", given=told, hint="a number of bits, nothing else")
         expect_equal(result, expected, rule, given=told, hint=hint)
         expect(unchanged, "data itself is not changed", given=told, hint="what writes into it?")
@@ -1051,9 +1050,9 @@ with check("search"):
 #
 # Choose a weight or an input (feature map) of the network and a word length, and move the slider. On top: how many of
 # its numbers lie between which powers of two, and which of these the format covers with normal (green) and subnormal
-# (orange) numbers. In the middle: the error relative to the numbers, for each power of two. Below: the signal-to-error
-# ratio of all splits, 10 log10 of the data's mean square over the difference, in decibels (dB). Watch the two things
-# that trade places: each further exponent bit widens the green stretch and lifts the error within it.
+# (orange) numbers. In the middle: the relative error for each power of two. Below: the signal-to-error ratio of all
+# splits, 10 log10 of the data's mean square over the difference, in decibels (dB). Each further exponent bit widens the
+# green stretch and lifts the error within it.
 
 
 # %% tags=["explore"]
@@ -1092,8 +1091,8 @@ display(split_still(tensors, [(second, 8, 2), (second, 8, 3), (second, 8, 5)], s
 
 # %% [markdown]
 # Now all of them at once, searched by your function. Each row is a tensor (the number is the layer's place in the
-# network), each column a number of exponent bits; the darker, the higher the signal-to-error ratio in dB, which is
-# printed in the cell. A frame marks the split that `search` chose: the highest number of its row.
+# network), each column a split; the darker, the higher the signal-to-error ratio, in dB. A frame marks the split that
+# `search` chose.
 
 # %% tags=["explore"]
 ratios = {}
@@ -1154,8 +1153,7 @@ plt.show()
 # `named_modules()` goes through it, blocks in blocks too.
 #
 # Again the tools are arguments, with yours as default: `convert` is like `symbolic_convert`, `choose` is like `search`.
-# The next cell makes a small network for the checks, and a
-# stand-in for `symbolic_convert` that is easy to follow.
+# The next cell makes what the checks need.
 
 
 # %%
@@ -1390,6 +1388,7 @@ with check("quantize_network"):
             got=f"choose was called {got['later']} more times while the returned network ran",
             hint="what does the hook that stays need to know beforehand?",
         )
+        expect(got["eval"], "the network that is returned is in eval mode", given=told, hint="who switches the mode?")
         rule = {
             "weight": "every weight is replaced by convert(weight, 8, e)",
             "bias": "every bias is replaced by convert(bias, 16, e)",
@@ -1407,7 +1406,6 @@ with check("quantize_network"):
         expect_unchanged(*got["states"], unchanged, hint="change a deepcopy, and remove your hooks")
         expect(not got["shared"], unchanged, got="it shares parameters with the result", hint="which copy is deep?")
         expect_unchanged(*got["ran"], "running the returned network changes nothing in it", hint="what do hooks write?")
-        expect(got["eval"], "the network that is returned is in eval mode", given=told)
 
     g = generator()
     images = torch.rand(2, 3, 8, 8, generator=g, dtype=torch.float64)
@@ -1702,10 +1700,9 @@ measure("correct, search returns the place in its list", found)
 # </details>
 #
 # So the verdict: mAP is not too strict, and 8 bits are not too few. What can take 80 % is a format that has no room for
-# small numbers: missing subnormal numbers *together with* a split that is not right for the tensor. The document's
-# Algorithm 1 has no subnormal numbers, and its Algorithm 2 counts from 0 and stops early. Either may have done it; the
-# document's own test, with uniform numbers up to 15.5, could show neither. Which of them it was we cannot know: the
-# program is not in the document.
+# small numbers: missing subnormal numbers *together with* a split that is not right for the tensor. The document's own
+# test, with uniform numbers up to 15.5, could show neither. What it was we cannot know: the program is not in the
+# document.
 
 # %% [markdown]
 # ### Beside 8-bit integers
@@ -1828,10 +1825,9 @@ else:
 #
 # ## What the field reports
 #
-# **Detection.** The document's table, for the large YOLOv3 on COCO, beside yours. Each row is one network; the figure
-# is mAP@0.5, from 0 (finds nothing) to 1; the last column is the part of its own float network's mAP that is lost.
-# Networks, photos and the number of classes differ, so compare the last column only. "As published" is the figure of
-# YOLOv3's authors; "recompiled" is what the document's float network reached in its own test.
+# **Detection.** The document's table, for the large YOLOv3 on COCO, beside yours. The last column is the part of the
+# float network's mAP that is lost. Networks, photos and the number of classes differ, so compare the last column only.
+# "As published" is the figure of YOLOv3's authors; "recompiled" is the document's float network in its own test.
 
 # %% tags=["explore"]
 published = {
@@ -1850,8 +1846,8 @@ for name in ("float", *list(results)[1:]):
 
 # %% [markdown]
 # **Integers.** For int8 there is another source: a thesis of TU Wien, *FPGA optimized dynamic post-training
-# Quantization of Tiny-YoloV3*, whose Tables 4.5 and 4.7 have a Tiny YOLOv3 on COCO's 2017 test images, 416 x 416. The
-# rows are again networks, the figure is mAP, "power of two" means that every scale factor is one.
+# Quantization of Tiny-YoloV3* (Tables 4.5 and 4.7), on COCO's 2017 test images. The figure is mAP, "power of two" means
+# that every scale factor is one.
 
 # %% tags=["explore"]
 print("TU Wien, Tiny YOLOv3 on COCO                                   mAP        lost")
