@@ -708,7 +708,7 @@ with check("kl_divergence"):
     infinite = "the divergence is infinite where q is 0 and p is not"
     shares = "p and q are divided by their sums first"
     equal = "the divergence of equal distributions is 0, and none is negative"
-    exact = "all is calculated in float64"
+    exact = "all is calculated in float64; nothing is rounded, and no small number added"
     hints = {
         is_sum: "which logarithm, which of the two in front and on top? And what is 0 times ln 0, if you let it?",
         infinite: "one such place is enough; and no small number stands for 0",
