@@ -322,7 +322,8 @@ def draw_boxes(
     classes: Sequence[str],
     scores: torch.Tensor | None = None,
 ) -> None:
-    """An image with boxes and the names of what is in them, in colours that colour-blind people can tell apart.
+    """An image with numbered boxes, and below it the names of what is in them, in colours that colour-blind people can
+    tell apart. (Names of any length beside the boxes would cover a crowded image, or make it small.)
 
     Args:
         image: uint8 (3, height, width).
@@ -331,22 +332,25 @@ def draw_boxes(
     """
     _, height, width = image.shape
     axes.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0))  # (0, 0) is a corner, not a centre
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    axes.grid(False)
+    for edge in axes.spines.values():
+        edge.set_visible(False)
     colours = list(COLOURS.values())
     rim = [patheffects.withStroke(linewidth=3.5, foreground="white")]  # seen on any ground
-    captions = _captions(labels, classes, scores)
-    described = list(zip(boxes.tolist(), labels.tolist(), captions, strict=True))
-    for (left, top, right, bottom), label, caption in reversed(described):  # the surest, which come first, on top
+    captions = [f"{n} {caption}" for n, caption in enumerate(_captions(labels, classes, scores), start=1)]
+    axes.set_xlabel("\n".join(captions), loc="left", fontsize=8)
+    numbered = list(enumerate(zip(boxes.tolist(), labels.tolist(), strict=True), start=1))
+    for number, ((left, top, right, bottom), label) in reversed(numbered):  # the surest, which come first, on top
         colour = colours[label % len(colours)]
         style = {"fill": False, "edgecolor": colour, "linewidth": 1.8, "path_effects": rim}
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
-        room = top > 0.06 * height  # above the box; below the line where the image ends
         axes.annotate(
-            caption,
-            (left, top),
-            xytext=(0, 2 if room else -2),
+            str(number),
+            (min(max(left, 0), width), min(max(top, 0), height)),
+            xytext=(2, -2),
             textcoords="offset points",
-            va="bottom" if room else "top",
+            va="top",
             fontsize=8,
             color="black",
             bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85},

@@ -1564,8 +1564,8 @@ with check("quantize_network"):
 # %% [markdown]
 # ## Explore: what is left of the detections
 #
-# First see it. Above, what the float network finds, with its confidence; below, the same pictures through the network
-# that your `quantize_network` made. Look for boxes that vanished, moved, or changed their class.
+# First see it. Above, what the float network finds, the surest first; below, the same pictures through the network that
+# your `quantize_network` made. Look for boxes that vanished, moved, or changed their class.
 
 
 # %% tags=["explore"]
@@ -1579,7 +1579,7 @@ def detections_of(network, pictures, threshold):
 yolo8, splits8 = quantize_network(yolo, examples)
 
 shown = pictures[:3]
-figure, axes = plt.subplots(2, 3, figsize=(10, 7))
+figure, axes = plt.subplots(2, 3, figsize=(10, 10.4))
 for row, (name, net) in enumerate({"float": yolo, "8-bit minifloats": yolo8}.items()):
     for ax, picture, found in zip(axes[row], shown, detections_of(net, shown, 0.4), strict=True):
         draw_boxes(ax, (picture * 255).byte(), found.boxes, found.labels, data.classes, found.scores)

@@ -309,7 +309,7 @@ def test_more_than_a_hundred_boxes_an_image_count():
 # Drawing
 
 
-def test_boxes_are_drawn_with_names():
+def test_boxes_are_drawn_with_numbers_and_named_below():
     figure = Figure()
     axes = figure.subplots()
     boxes, labels = torch.tensor([[1.0, 2, 11, 22], [5, 0, 9, 4]]), torch.tensor([1, 0])
@@ -317,10 +317,22 @@ def test_boxes_are_drawn_with_names():
     draw_boxes(axes, torch.zeros(3, 30, 40, dtype=torch.uint8), boxes, labels, ("cup", "tin"), scores)
     drawn = {(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in axes.patches}
     assert drawn == {(1, 2, 10, 20), (5, 0, 4, 4)}
-    assert {text.get_text() for text in axes.texts} == {"tin 99%", "cup 50%"}
+    assert {text.get_text(): text.xy for text in axes.texts} == {"1": (1, 2), "2": (5, 0)}
+    assert axes.get_xlabel() == "1 tin 99%\n2 cup 50%"
     assert len({patch.get_edgecolor() for patch in axes.patches}) == 2
     assert axes.get_xlim() == (0, 40) and axes.get_ylim() == (30, 0)
-    figure.canvas.draw()
+
+
+def test_long_names_make_the_image_no_narrower():
+    widths = []
+    for names in (("cup", "tin"), ("c" * 60, "t" * 60)):
+        figure = Figure(figsize=(4, 4), layout="constrained")
+        axes = figure.subplots()
+        image, boxes = torch.zeros(3, 40, 40, dtype=torch.uint8), torch.tensor([[30.0, 2, 50, 22], [-5, -5, 9, 4]])
+        draw_boxes(axes, image, boxes, torch.tensor([1, 0]), names, torch.tensor([0.987, 0.5]))
+        figure.canvas.draw()
+        widths.append(axes.get_window_extent().width)
+    assert widths[1] == pytest.approx(widths[0], rel=0.02)
 
 
 def test_a_picture_in_words():
