@@ -1194,15 +1194,16 @@ with check("quantize_with_fx"):
 
     g = generator()
     down, middle, up = (torch.rand(16, 3, 8, 8, generator=g) * 4 + shift for shift in (-4, -2, 0))
+    look(
+        0,
+        [torch.cat([middle[:1], down, up])],
+        "one batch, the smallest values in its second image, the largest in its last",
+    )
     look(0, [middle], "one batch")
     for batches, given in (
         ([down, middle, up], "three batches, the smallest values in the first, the largest in the last"),
         ([middle, down, up], "three batches, the smallest values in the second, the largest in the last"),
         ([up, down, middle], "three batches, the largest values in the first, the smallest in the second"),
-        (
-            [torch.cat([middle[:1], down, up])],
-            "one batch, the smallest values in its second image, the largest in its last",
-        ),
         ([middle] * 40 + [down, up], "42 batches, the smallest values in the last but one, the largest in the last"),
     ):
         look(0, batches, given)
