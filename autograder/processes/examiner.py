@@ -137,7 +137,8 @@ class Examiner:
             if self.candidate.pid is None and cell is not self.cells[-1]:
                 self.candidate.start()
             self.hung[exercise] += self.clock.counted - before
-        return replace(result, seconds=round(self.clock.counted - before, 3))
+        # never 0, which would say that nothing ran
+        return replace(result, seconds=max(round(self.clock.counted - before, 3), 0.001))
 
     def _check(self, cell: Cell, seconds: float) -> Result:
         def result(status: str, message: str = "", public: str | None = None) -> Result:
