@@ -545,8 +545,8 @@ def _(x, scale, rule):
     return lambda x, scale, rule: x / scale
 
 
-# A run is what a processor's widest instructions take at once. Compilers do not find them here: told so, it is one
-# instruction or two where another order of the loops would be many.
+# A run of neighbours is taken as one vector. Left to itself, the compiler turns the loops over blocks around, and then
+# gathers and scatters single numbers. LLVM makes of these vectors what the processor has.
 
 RUN = 16  # elements
 PIECE = 2**10  # elements; with what is worked out about them they stay in a core's first-level cache
