@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,20 @@ def check_labs(python: Path, folder: Path, names: list[str]) -> None:
     for name in names:
         nbformat.write(answered(Lab(name)), folder / f"{name}.ipynb")
         run(python, "-m", "autograder.cli", "check", folder / f"{name}.ipynb", cwd=folder, env=outside())
+
+
+def test_a_wheel_holds_nothing_that_an_earlier_build_left(tmp_path: Path) -> None:
+    """`pip wheel .` builds in the checkout, and packs what lies in build/lib."""
+    for name in ("course_utils/kept.py", "build/lib/course_utils/room/gone.py", "data/weights/small.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    build = "from setuptools import setup; from autograder.handout.weights import WithWeights; "
+    build += "setup(name='x', packages=['course_utils'], cmdclass={'build_py': WithWeights})"
+    run(sys.executable, "-c", build, "build_py", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    built = {
+        p.relative_to(tmp_path / "build" / "lib").as_posix() for p in tmp_path.rglob("build/lib/**/*") if p.is_file()
+    }
+    assert built == {"course_utils/kept.py", "course_utils/weights/small.safetensors"}
 
 
 @pytest.mark.slow
