@@ -34,6 +34,8 @@ STUDENTS_PART = (
     "labs/notebook_file.py",
     "labs/pages.py",
     "labs/jupyterlab/labconfig/*.json",
+    "sandbox/__init__.py",
+    "sandbox/strangers.py",
 )
 """Of `autograder`: what `course lab`, `check`, `data` and `doctor` need. Other commands say what is missing."""
 

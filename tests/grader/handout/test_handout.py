@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -89,7 +90,8 @@ def test_students_are_asked_for_nothing_that_only_graders_need(mini: Lab) -> Non
     assert {"torch", "jupyterlab"} <= {r.name for r in needs}
     assert "nbgrader" not in {r.name for r in needs}
     assert all(str(r.specifier).startswith(">=") for r in needs), "ranges: what a student has may stay"
-    assert not [n for n in inside if n.startswith(("autograder/processes", "autograder/sandbox", "autograder/handout"))]
+    left_out = ("autograder/processes", "autograder/sandbox/wa", "autograder/sandbox/with", "autograder/handout")
+    assert not [n for n in inside if n.startswith(left_out)]
     assert [n for n in inside if n.endswith(".safetensors")]
 
 
@@ -251,6 +253,17 @@ def test_a_release_is_no_place_to_write_to_the_grader(mini: Lab, tmp_path: Path)
         notebook.metadata["course"]["release"] = odd
         nbformat.write(notebook, tmp_path / f"{mini.name}.ipynb")
         assert Submission.read("ann", mini, tmp_path).answers.notes == []
+
+
+def test_what_students_modules_import_at_once_is_in_the_wheel() -> None:
+    """What a function imports only when it is called may be missing: the command says then whose it is."""
+    files = wheel.payload(make.ROOT, make.ROOT / "data" / "none")
+    for path, content in files.items():
+        if path.startswith("autograder/") and path.endswith(".py"):
+            for node in ast.parse(content).body:
+                if isinstance(node, ast.ImportFrom) and node.module.startswith(("autograder", "course_utils")):
+                    wanted = node.module.replace(".", "/")
+                    assert {f"{wanted}.py", f"{wanted}/__init__.py"} & files.keys(), f"{path} imports {node.module}"
 
 
 def test_what_earns_points_when_pasted_is_packed() -> None:
