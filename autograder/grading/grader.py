@@ -18,7 +18,7 @@ from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.processes.job import Job, Report, Result
 from autograder.processes.servers import Servers
-from autograder.sandbox.strangers import visible_name
+from autograder.sandbox.strangers import visible, visible_name
 from course_utils.checks.notebook import Unreadable
 
 MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
@@ -55,9 +55,12 @@ class Submission:
         path = None
         try:
             path = notebook_path(folder, lab)
-            return cls(student, lab, read_answers(path, lab), path)
+            answers = read_answers(path, lab)
+            answers.notes = [visible(note) for note in answers.notes]  # they may name files
+            return cls(student, lab, answers, path)
         except Unreadable as error:
-            return cls(student, lab, Answers(notes=[str(error)]), path, str(error))
+            told = visible(str(error))
+            return cls(student, lab, Answers(notes=[told]), path, told)
 
 
 @dataclass

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from autograder.labs.build import digest, release, release_digests, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
 from autograder.labs.notebook_file import as_cells, read_cells
+from autograder.sandbox.folders import DEEPEST, files_below
+from autograder.sandbox.strangers import visible_name
 from course_utils.checks.notebook import Notebook, Unreadable, read_notebook
 
 DIGEST = re.compile("[0-9a-f]{8,16}")
@@ -28,6 +32,13 @@ DIGEST = re.compile("[0-9a-f]{8,16}")
 MAX_CODE = 500_000
 """Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
 tenth; parsing a million takes seconds, and a hundred times the memory of the text."""
+
+
+MOST_FILES = 10_000
+"""In one student's folder."""
+
+NAMED = 5
+"""So many of the files found are named in a message."""
 
 
 @dataclass
@@ -45,13 +56,13 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
         Unreadable: if there is none, or several and not just one has the lab's name, or it is a link to elsewhere.
     """
     expected = folder / f"{lab.name}.ipynb"
-    found = [expected] if expected.is_file() else sorted(p for p in folder.rglob("*.ipynb") if _is_hand_in(p, folder))
+    found = [expected] if expected.is_file() else notebooks_in(folder)
     labs = lab_names(lab.root)  # a folder may hold what was handed in for other labs
     fitting = [p for p in found if p.name == expected.name] or [p for p in found if p.stem not in labs]
     if len(fitting) != 1:
-        told = [f"{p.relative_to(folder)}{' of another lab' if p.stem in labs else ''}" for p in found]
-        names = ", ".join(told) or "no notebook"
-        raise Unreadable(f"{expected.name} is missing (found: {names})")
+        told = [f"{visible_name(_name(p, folder))}{' of another lab' if p.stem in labs else ''}" for p in found[:NAMED]]
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise Unreadable(f"{expected.name} is missing (found: {', '.join(told) or 'no notebook'}{more})")
     path = fitting[0]
     if not path.resolve().is_relative_to(folder.resolve()):  # to a classmate's notebook, or to the grader's own files
         raise Unreadable(f"{path.name} is a link to a file outside of the submission: hand in the notebook itself")
@@ -61,9 +72,30 @@ def notebook_path(folder: Path, lab: Lab) -> Path:
 def holds(folder: Path, lab: Lab) -> bool | None:
     """Whether a student's folder holds something for a lab: False if there are only other labs' notebooks, None if
     there is no notebook at all."""
-    found = [path.stem for path in folder.rglob("*.ipynb") if _is_hand_in(path, folder)]
+    try:
+        found = [path.stem for path in notebooks_in(folder)]
+    except Unreadable:  # its row will tell
+        return True
     others = set(lab_names(lab.root)) - {lab.name}
     return any(stem not in others for stem in found) if found else None
+
+
+def notebooks_in(folder: Path) -> list[Path]:
+    """The notebooks in a student's folder, sorted.
+
+    Raises:
+        Unreadable: if nobody would want to look through the folder.
+    """
+    files = list(itertools.islice(files_below(folder), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise Unreadable(f"the folder holds more than {MOST_FILES:,} files")
+    if any(path.is_dir() and not path.is_symlink() for path in files):
+        raise Unreadable(f"the folder holds folders in folders, more than {DEEPEST} deep")
+    return sorted(path for path in files if path.suffix == ".ipynb" and _is_hand_in(path, folder))
+
+
+def _name(path: Path, folder: Path) -> str:
+    return os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
 
 
 def _is_hand_in(path: Path, folder: Path) -> bool:

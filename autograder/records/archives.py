@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import stat
 import unicodedata
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from autograder.errors import CourseError
+from autograder.sandbox.folders import DEEPEST, files_below
 from course_utils.checks.notebook import MAX_BYTES
 
 MAX_RATIO = 500  # bytes for each compressed one; a notebook full of equal outputs has a hundred
@@ -68,13 +70,15 @@ class _Total:
 
 def _in_folder(source: Path, leave_out: Path | None) -> Iterator[Source]:
     total, inside = _Total(), source.resolve()
-    for path in sorted(source.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
+    for path in files_below(source):
         if leave_out is not None and path.resolve().is_relative_to(leave_out.resolve()):
             continue
-        name = unicodedata.normalize("NFC", path.relative_to(source).as_posix())
-        if path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(inside):
+        own = os.fsencode(path.relative_to(source).as_posix()).decode("utf-8", "backslashreplace")
+        name = unicodedata.normalize("NFC", own)
+        if path.is_dir() and not path.is_symlink():
+            told = f"folders in folders, more than {DEEPEST} deep"
+            yield Source(name, len(PurePosixPath(name).parts), lambda: b"", told)
+        elif path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(inside):
             yield Source(name, len(PurePosixPath(name).parts), lambda: b"", "it is a link, or no file")
         else:
             yield from _opened(name, lambda path=path: _read_file(path), total)
