@@ -183,7 +183,7 @@ plt.show()
 # \Delta = (b-a)/(2^n-1)} \;+\; \underbrace{\text{cutting of what lies outside}}_{(x-b)^2 \text{ for } x > b}
 # $$
 #
-# For values whose distribution is known one can do this with pen and paper. For a Laplace distribution of scale $s$
+# For a Laplace distribution of scale $s$
 # around 0 and the range $[-\alpha, \alpha]$ cut into $2^n$ cells ACIQ gets
 #
 # $$
@@ -194,7 +194,7 @@ plt.show()
 # $$
 #
 # The first term is the rounding, the rest is the cutting. The picture draws the two for Laplace values, their sum, and
-# points that were *measured* on random numbers. Look at where the sum is least.
+# points that were *measured* on random numbers. Where is the sum least?
 
 
 # %% tags=["explore"]
@@ -1194,7 +1194,7 @@ plt.show()
 # %% [markdown]
 # ## Exercise 5: a quantized network
 #
-# Now the whole thing, as in the assignment: a class that calibrates `ClassyClassifier` and then runs it on codes. The
+# Now, as in the assignment, a class that calibrates `ClassyClassifier` and then runs it on codes. The
 # network has eight layers. Five have weights, and a `ReLU` follows all of them but the last:
 #
 # | layer | what | then | codes on the grid of |

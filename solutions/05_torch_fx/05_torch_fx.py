@@ -560,7 +560,7 @@ with check("replace_layers"):
 # $$
 #
 # So the two layers *are* one convolution. After training one throws the batch norm away: less to compute, and, more
-# important here, one rounding less. Fold first, quantize then: the grid is chosen for the weights that are used.
+# important here, one rounding less.
 #
 # By hand, one channel: $w = 2$, $b = 1$, $\mu = 5$, $\sigma^2 + \epsilon = 4$, $\gamma = 3$, $\beta = 0.5$. Then
 # $w_{\text{new}} = 3 \cdot 2 / 2 = 3$ and $b_{\text{new}} = 3 \cdot (1 - 5)/2 + 0.5 = -5.5$. Try $z = 10$: the
@@ -1052,7 +1052,7 @@ plt.show()
 # %% [markdown]
 # ## Exercise 5: the real thing
 #
-# Now let torch do the work. Its **fx graph mode** quantizes a network in three steps:
+# Torch's **fx graph mode** quantizes a network in three steps:
 #
 # 1. `prepare_fx(model, qconfig_mapping, example_inputs)` traces the network and puts **observers** into the graph:
 #    layers that let everything through and remember which values passed.
@@ -1321,12 +1321,12 @@ for name, observer in observed.named_modules():
 # %% [markdown]
 # ## Exercise 6: a gradient for a staircase
 #
-# So far we quantized after training. With 8 bits that is good enough. With 4 bits the network should *learn* to live on
+# With 4 bits the network should *learn* to live on
 # the grid. **Quantization-aware training** (QAT; the lecture, Jacob et al. 2018) rounds in the forward pass, and
 # adjusts the float weights behind the rounded ones in the backward pass. What comes out is still a float network, but
 # one that loses less when it is quantized.
 #
-# There is one obstacle. "Quantize and dequantize" is
+# "Quantize and dequantize" is
 #
 # $$
 # \hat{x} = s \cdot \Big(\operatorname{clamp}\big(\operatorname{round}(x / s) + z,\; q_{\min},\; q_{\max}\big) - z\Big),
@@ -1345,7 +1345,7 @@ for name, observer in observed.named_modules():
 # $$
 #
 # Why 0 outside? There the value saturates: moving $x$ really changes nothing, over a long distance and not just up to
-# the next stair. A gradient of 1 would push it further and further out, for nothing.
+# the next stair.
 #
 # In torch such a pair of passes is a subclass of `torch.autograd.Function`: `forward(ctx, ...)` computes the result
 # and may keep tensors by `ctx.save_for_backward(...)`; `backward(ctx, grad)` gets the gradient with respect to the
@@ -1560,7 +1560,7 @@ plt.show()
 # - **Input: affine.** Codes $0$ to $2^n - 1$ over a range $[\text{low}, \text{high}]$ that calibration found. The
 #   range is first widened to contain 0; then scale $(\text{high} - \text{low}) / (2^n - 1)$ and zero point
 #   $\operatorname{round}(-\text{low} / \text{scale})$.
-# - **Bias:** stays as it is. (Real hardware keeps it in 32 bits.)
+# - **Bias:** stays as it is.
 #
 # If a grid has no width (all weights 0, or a range of only 0), any scale will do: take 1.0. The scale is a plain
 # Python number (`.item()`), so no gradient flows through it; gradients flow through `fake_quantize` to input and

@@ -130,7 +130,7 @@ plt.show()
 #
 # **Moving is not reshaping.** `x.reshape(3, h, w)` of a tensor (h, w, 3) has the right shape and the wrong content:
 # it cuts the same row of numbers into other pieces. `x.permute(2, 0, 1)` moves the channels. The document made this
-# mistake, in the other direction. You will see below what its network saw.
+# mistake, in the other direction.
 
 
 # %% nbgrader={"grade_id": "letterbox", "solution": true}
