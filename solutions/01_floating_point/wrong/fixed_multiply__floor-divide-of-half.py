@@ -1,8 +1,0 @@
-# Mistake: adds half only to positive products
-# Rule: it is rounded to nearest, and a tie goes up
-def fixed_multiply(a, b, fraction_bits):
-    if not 0 <= fraction_bits <= 31:
-        raise ValueError(f"fraction_bits must lie in 0..31, not {fraction_bits}")
-    product = a.long() * b.long()
-    half = 1 << fraction_bits >> 1  # 0 if nothing is dropped
-    return ((product + half * (product > 0)) >> fraction_bits).clamp(-(2**31), 2**31 - 1)

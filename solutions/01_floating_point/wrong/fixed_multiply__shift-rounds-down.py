@@ -1,8 +1,0 @@
-# Mistake: shifts without adding half
-# Rule: it is rounded to nearest, and a tie goes up
-def fixed_multiply(a, b, fraction_bits):
-    if not 0 <= fraction_bits <= 31:
-        raise ValueError("fraction_bits must lie in 0..31")
-    product = a.long() * b.long()
-    q = product >> fraction_bits
-    return q.clamp(-(2**31), 2**31 - 1)

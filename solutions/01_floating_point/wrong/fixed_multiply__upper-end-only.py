@@ -1,8 +1,0 @@
-# Mistake: saturates above only
-# Rule: what does not fit into 32 bits saturates at -2^31 or 2^31 - 1
-def fixed_multiply(a, b, fraction_bits):
-    if not 0 <= fraction_bits <= 31:
-        raise ValueError(f"fraction_bits must lie in 0..31, not {fraction_bits}")
-    product = a.long() * b.long()
-    half = 1 << fraction_bits >> 1  # 0 if nothing is dropped
-    return ((product + half) >> fraction_bits).clamp(max=2**31 - 1)

@@ -1,7 +1,0 @@
-# Mistake: always drops the bits
-# Rule: the result is acc * multiplier / 2^shift, rounded to nearest
-def requantize(acc, multiplier, shift, rounding=True):
-    product = acc.to(torch.int64) * multiplier
-    if False:
-        product = product + 2 ** (shift - 1)
-    return product >> shift
