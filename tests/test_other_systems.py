@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 GRADER = {
     *("authoring/gates", "for_nbgrader/kernel", "grading/cache", "grading/grader", "grading/spread"),
-    *("processes/candidate", "processes/examiner", "processes/forkserver", "processes/job", "processes/servers"),
+    *(
+        "processes/candidate",
+        "processes/clock",
+        "processes/examiner",
+        "processes/forkserver",
+        "processes/job",
+        "processes/servers",
+    ),
     *("sandbox/walls", "sandbox/withhold"),
 }
 """Modules of `autograder` that need a POSIX system, or exist only for those that do. All others must not."""
@@ -51,12 +58,16 @@ PORTABLE = sorted(
 
 def not_portable(source: str) -> list[str]:
     """What in a source works on POSIX systems only, each with its line."""
-    found = []
     tree = ast.parse(source)
-    for node in ast.walk(tree):
-        for what in _names(node):
-            found.append(f"line {node.lineno}: {what}")
-    return found
+    elsewhere = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "os.name == 'nt'"
+        for statement in node.orelse
+        for part in ast.walk(statement)
+    }
+    nodes = (node for node in ast.walk(tree) if id(node) not in elsewhere)
+    return [f"line {node.lineno}: {what}" for node in nodes for what in _names(node)]
 
 
 def _names(node: ast.AST) -> list[str]:
@@ -119,6 +130,8 @@ def _text_without_encoding(call: ast.Call) -> list[str]:
         "path.write_text('x')",
         "Path('/tmp/x')",
         "str(folder) + '/name'",
+        "if os.name == 'nt':\n    import fcntl",
+        "if os.name == 'nt':\n    pass\nimport fcntl",
     ],
 )
 def test_the_search_finds_what_it_is_for(source: str) -> None:
@@ -132,6 +145,7 @@ def test_the_search_finds_what_it_is_for(source: str) -> None:
         "open('x', 'rb')\nopen('x', encoding='utf-8')\npath.open('rb')\narchive.open(member)",
         "path.read_text('utf-8')\npath.write_text('x', encoding='utf-8')",
         "Path('build/grades') / 'x'\nurl + '/x'",
+        "if os.name == 'nt':\n    import msvcrt\nelse:\n    import fcntl",
     ],
 )
 def test_the_search_passes_what_works_everywhere(source: str) -> None:

@@ -59,7 +59,7 @@ def main(arguments):
     command = course_command(arguments)
     wanted = what_is_wanted()
     if not is_installed(wanted):
-        with open(LOCK, "a") as lock:
+        with open(LOCK, "ab") as lock:
             hold(lock)
             if not is_installed(wanted):
                 install()
