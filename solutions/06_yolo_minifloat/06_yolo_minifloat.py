@@ -97,7 +97,8 @@ right.set_yscale("log")
 right.set_xlabel("exponent bits e (the mantissa has 7 - e)")
 right.set_ylabel("mean squared error\n/ mean square (log)")
 right.set_title("What each split costs")
-right.legend(fontsize=8)
+right.set_ylim(top=30)  # room for the legend
+right.legend(fontsize=8, loc="upper right")
 plt.show()
 
 # %% [markdown]
