@@ -421,6 +421,8 @@ class Candidate:
     def _reference(self, value: Any) -> Handle | GeneratorState:
         if isinstance(value, Remote):
             return value._handle
+        if isinstance(value, Missing):
+            raise expectations.Unavailable(value._reason)
         if isinstance(value, torch.Generator):
             self.generators[id(value)] = value  # kept alive, so that its id stays its own
             return GeneratorState(id(value), bytes(value.get_state().numpy()))

@@ -22,13 +22,15 @@ __all__ = [
     "probe",
     "python_objects",
     "python_steps",
+    "reused",
     "side_by_side",
     "state_of",
+    "watched",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "cases" if name in ("forms", "side_by_side", "state_of") else "expectations"
+    module = "cases" if name in ("forms", "reused", "side_by_side", "state_of", "watched") else "expectations"
     return getattr(importlib.import_module(f"course_utils.checks.{module}"), name)

@@ -1,19 +1,23 @@
-"""What a check tries beside values: inputs in other forms, objects side by side, and what an answer must leave alone.
+"""What a check tries beside values: inputs in other forms, objects side by side, storage that is used again, and what
+an answer must leave alone.
 
 Each of these closes a kind of mistake that slips through checks which only compare values. They return plain data, and
 so serve in a `probe`, too.
 
-Stands on torch.
+Stands on `expectations` and torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-__all__ = ["forms", "side_by_side", "state_of"]
+from course_utils.checks.expectations import expect_unchanged, probe
+
+__all__ = ["forms", "reused", "side_by_side", "state_of", "watched"]
 
 
 def forms(
@@ -57,6 +61,108 @@ def side_by_side(makes: Iterable[Callable[[], Any]], use: Callable[[Any], Any]) 
     makes = list(makes)
     alone = [use(make()) for make in makes]
     return alone, [use(made) for made in [make() for make in makes]]
+
+
+def reused(use: Callable[..., Any], sets: Iterable[Sequence[Any]]) -> tuple[list, list]:
+    """Results of calls whose arguments lie in the same storage, one set of values after the other.
+
+    ``at_once`` is wrong where an answer knows an argument again by its identity (``id``, an `lru_cache`, its storage's
+    address) or keeps the last call's state; ``later`` where a result is a view of an argument, or a buffer that the
+    next call fills: both must be what the check computes itself for each set.
+
+    What goes to the grader's candidate and comes back is copied, so there all calls are made within one `probe`. This
+    function brings its own: a check calls it with the student's function (``reused(fake_quantize, sets)``). Where
+    ``use`` is a function of the check, the check's own `probe` calls ``reused``; for a layer, ``use`` makes no new one.
+
+    Args:
+        use: called with each set in turn; gives plain data.
+        sets: arguments of one call each. A tensor, array, list or dict of the first set stays the same object in all
+            later ones, and takes over their values; where shape, dtype or length differ, and for plain data, the later
+            set's own is passed. The sets themselves are not changed.
+
+    Returns:
+        Two lists, of one result a set: ``at_once``, copied right after its call; and ``later``, when the storage has
+        been written over once more, with the first set's values.
+    """
+
+    @probe
+    def _calls_in_same_storage(use, sets):  # the probe's source goes by itself, without this module's imports
+        from course_utils.checks.cases import _in_same_storage
+
+        return _in_same_storage(use, sets)
+
+    return _calls_in_same_storage(use, [list(arguments) for arguments in sets])
+
+
+def _in_same_storage(use: Callable[..., Any], sets: list[list]) -> tuple[list, list]:
+    arguments, at_once, results = _copied(sets[0]), [], []
+    for values in sets:
+        arguments = [_written(old, new) for old, new in zip(arguments, values, strict=True)]
+        results.append(use(*arguments))
+        at_once.append(_copied(results[-1]))
+    for old, new in zip(arguments, sets[0], strict=True):
+        _written(old, new)
+    return at_once, _copied(results)
+
+
+def _copied(value: Any) -> Any:
+    """Plain data with storage of its own."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return _of_same_type(value, [_copied(item) for item in value])
+    return value
+
+
+def _written(old: Any, new: Any) -> Any:
+    """The old object with the new values, where they fit; else a copy of the new one."""
+    if isinstance(old, torch.Tensor) and isinstance(new, torch.Tensor):
+        if old.shape == new.shape and old.dtype == new.dtype:
+            old.data.copy_(new)  # as NumPy would: the tensor's count of versions does not tell
+            return old
+    elif isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
+        if old.shape == new.shape and old.dtype == new.dtype:
+            old[...] = new
+            return old
+    elif isinstance(old, dict) and isinstance(new, dict):
+        fresh = {key: _written(old.get(key), value) for key, value in new.items()}
+        old.clear()
+        old.update(fresh)
+        return old
+    elif isinstance(old, list | tuple) and type(old) is type(new) and len(old) == len(new):
+        items = [_written(was, value) for was, value in zip(old, new, strict=True)]
+        if isinstance(old, list):
+            old[:] = items
+            return old
+        return old if all(a is b for a, b in zip(old, items, strict=True)) else _of_same_type(old, items)
+    return _copied(new)
+
+
+def _of_same_type(value: list | tuple, items: list) -> Any:
+    return value._make(items) if hasattr(value, "_make") else type(value)(items)
+
+
+def watched(function: Callable[..., Any], rule: str, *, hint: str = "") -> Callable[..., Any]:
+    """The function, and with every call of it the expectation that its arguments are left alone.
+
+    The grader hears of tensors and arrays that a student's function changes, not of lists, dicts and objects: watch
+    over these within a `probe`, by `state_of`.
+
+    Args:
+        rule, hint: see `expect`.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        before = state_of(*args, *kwargs.values())
+        result = function(*args, **kwargs)
+        expect_unchanged(before, state_of(*args, *kwargs.values()), rule, hint=hint)
+        return result
+
+    return call
 
 
 def state_of(*things: Any) -> dict[str, Any]:

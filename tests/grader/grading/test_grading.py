@@ -159,6 +159,42 @@ def test_a_withheld_module_takes_the_methods_of_its_objects_along(tmp_path, grad
     assert "is withheld in this lab" in row.message
 
 
+REUSED = """
+    sets = [(torch.zeros(3),), (torch.ones(3),)]
+    for results in reused(double, sets):
+        expect_equal(results, [2 * x for x, in sets], "each call has a result of its own")
+"""
+KEPT = "honest, kept = double, {}\ndef "
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "words"),
+    [
+        (DOUBLE, "passed", ""),
+        (
+            DOUBLE + "honest, known = double, {}\ndef double(x): return known.setdefault(id(x), honest(x))",
+            "failed",
+            "own",
+        ),
+        (
+            DOUBLE + "honest, sums = double, []\ndef double(x): return sums.append(honest(x)) or sums[0]",
+            "failed",
+            "own",
+        ),
+        ("x = 1", "error", "does not define double"),
+    ],
+)
+def test_storage_that_is_used_again_is_the_same_in_the_candidate(tmp_path, grader, source, status, words):
+    given = MINI.replace("probe\n\nFACTOR", "probe, reused\n\nFACTOR")
+    start = given.index("    expect_equal(double(3), 6,")
+    end = given.index('# %% nbgrader={"grade_id": "counter"')
+    lab = write_mini(tmp_path, given[:start] + REUSED.lstrip("\n") + "\n" + given[end:])
+    answers = Answers({c.id: c.source for c in lab.answers} | {"double": source})
+    row = grader.grade(Submission("student", lab, answers)).rows[0]
+    assert row.status == status, row.message
+    assert words in row.message
+
+
 def test_the_graders_own_process_does_without_torch():
     """To import it takes longer than grading a lab; those processes that do so are started first, in the background."""
     modules = ("cli", "grading.cache", "records.gradebook", "grading.grader", "grading.spread")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 
 import numpy as np
 import pytest
 import torch
 
 from course_utils.checks import expectations
-from course_utils.checks.cases import forms, side_by_side, state_of
+from course_utils.checks.cases import forms, reused, side_by_side, state_of, watched
 from course_utils.checks.expectations import (
     CheckFailed,
     check,
@@ -399,3 +400,52 @@ def test_state_on_the_class_shows_side_by_side():
 
     assert both(Own) == ([1, 2], [1, 2])
     assert both(Shared) == ([1, 2], [2, 2])
+
+
+REMEMBERED: dict[int, torch.Tensor] = {}
+BUFFER = torch.zeros(2, 3)
+
+
+def by_identity(x):
+    return REMEMBERED.setdefault(id(x), x + 1)
+
+
+@pytest.mark.parametrize(
+    ("use", "at_once", "later"),
+    [
+        (lambda x: x + 1, [1, 2], [1, 2]),
+        (by_identity, [1, 1], [1, 1]),
+        (lambda x: x, [0, 1], [0, 0]),
+        (lambda x: torch.add(x, 1, out=BUFFER), [1, 2], [2, 2]),
+    ],
+    ids=["right", "kept by identity", "the argument itself", "one buffer"],
+)
+def test_storage_that_is_used_again(use, at_once, later):
+    sets = [(torch.zeros(3, 2).T,), (torch.ones(2, 3),)]
+    expect_equal(reused(use, sets), tuple([torch.full((2, 3), n) for n in found] for found in (at_once, later)), "")
+    assert not sets[0][0].any() and sets[1][0].all(), "the check's own tensors are left alone"
+
+
+def test_objects_stay_the_same_where_the_values_fit():
+    Pair = namedtuple("Pair", "counts width")
+    first = (torch.zeros(2), np.zeros(2), [1, {"a": torch.zeros(1)}], Pair(torch.zeros(2), 1.0), 1)
+    second = (torch.ones(2), np.ones(2), [2, {"a": torch.ones(1)}], Pair(torch.ones(2), 1.0), 2)
+    other = (torch.ones(3), np.ones(2, int), [1], Pair(torch.ones(2), 2.0), 3)
+    seen = []
+    assert reused(lambda *arguments: seen.append(arguments) or arguments[-1], [first, second, other])[0] == [1, 2, 3]
+    kept = [[a is b for a, b in zip(seen[0], later, strict=True)] for later in seen[1:]]
+    assert kept == [[True, True, True, True, False], [False] * 5]
+    assert seen[0][2][1]["a"] is seen[1][2][1]["a"] and seen[2][3].counts is seen[0][3].counts
+    assert isinstance(seen[2][3], Pair)
+
+
+def test_every_call_is_watched():
+    def overwrites(x, scale=None):
+        return (x.double() if scale is None else scale).mul_(2)
+
+    call = watched(overwrites, "x is left alone", hint="copy it")
+    assert call(torch.ones(2)).tolist() == [2, 2]
+    with pytest.raises(CheckFailed, match="rule broken: x is left alone"):
+        call(torch.ones(2, dtype=torch.float64))
+    with pytest.raises(CheckFailed, match="argument 2"):
+        call(torch.ones(2), scale=torch.ones(1))
