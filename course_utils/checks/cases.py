@@ -171,8 +171,10 @@ def state_of(*things: Any) -> dict[str, Any]:
 
     Args:
         things: tensors (values, dtype, requires_grad, gradient), modules (the same of parameters and buffers, missing
-            ones too; mode, class and number of hooks of every layer; a graph's code), lists, tuples and dicts of
-            these, and plain data.
+            ones too; mode, class, attributes and number of hooks of every layer; a graph's code), lists, tuples and
+            dicts of these, and plain data.
+
+    Modes, counts and truth values are told as text, so that of a `probe` no such answer can be guessed by a number.
     """
     state: dict[str, Any] = {}
     for number, thing in enumerate(things):
@@ -184,7 +186,7 @@ def _note(state: dict[str, Any], name: str, thing: Any) -> None:
     dotted = f"{name}." if name else ""
     if isinstance(thing, torch.Tensor):
         state[f"{dotted}values"] = thing.detach().clone()
-        state[f"{dotted}requires_grad"] = thing.requires_grad
+        state[f"{dotted}requires_grad"] = str(thing.requires_grad)
         if thing.is_leaf:
             state[f"{dotted}grad"] = None if thing.grad is None else thing.grad.clone()
     elif isinstance(thing, torch.nn.Module):
@@ -202,10 +204,24 @@ def _note(state: dict[str, Any], name: str, thing: Any) -> None:
         state[name or "value"] = thing if isinstance(thing, bool | int | float | str | None) else repr(thing)
 
 
+_PLAIN = torch.nn.Module()  # has what every layer has
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | None)
+
+
 def _note_layer(state: dict[str, Any], dotted: str, layer: torch.nn.Module) -> None:
     state[f"{dotted}class"] = type(layer).__name__
-    state[f"{dotted}training"] = layer.training
-    state[f"{dotted}hooks"] = sum(len(table) for name, table in vars(layer).items() if name.endswith("_hooks"))
+    state[f"{dotted}training"] = str(layer.training)
+    own = {name: value for name, value in vars(layer).items() if name not in vars(_PLAIN)}
+    state[f"{dotted}attributes"] = ", ".join(
+        f"{name}={value!r}" if _is_plain(value) else name for name, value in own.items()
+    )
+    hooks = sum(len(table) for name, table in vars(layer).items() if name.endswith("_hooks"))
+    state[f"{dotted}hooks"] = f"{hooks} hooks"
     if isinstance(layer, torch.fx.GraphModule):
         state[f"{dotted}code"] = layer.code
     for name, tensor in [*layer._parameters.items(), *layer._buffers.items()]:

@@ -363,6 +363,8 @@ def test_nothing_of_an_argument_changes_unseen():
         (network(), lambda m: m[2].register_forward_pre_hook(print), "2.hooks"),
         (network(), lambda m: setattr(m, "0", torch.nn.Identity()), "0.class"),
         (network(), lambda m: m.append(torch.nn.ReLU()), "3.class"),
+        (network(), lambda m: setattr(m[1], "eps", 0.1), "1.attributes"),
+        (network(), lambda m: setattr(m[1], "qconfig", object()), "1.attributes"),
         (network(), lambda m: m.double(), "0.weight.values"),
     ]
     for thing, call, name in cases:
