@@ -24,7 +24,7 @@ from pathlib import Path
 
 from autograder import processes
 from autograder.authoring import mutations
-from autograder.authoring.answered import checks_of, rows_of, together, with_variants
+from autograder.authoring.answered import checks_of, hurried, rows_of, together, with_variants
 from autograder.authoring.mutations import Mutation
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache
@@ -42,6 +42,10 @@ SAME = "the same: "
 
 SHOWN = 0.90
 """How many of an exercise's mutants, the excused ones left aside, the shown part of the checks must catch."""
+
+
+SECONDS = 2.0
+"""How long a check waits for a mutant: several times what a whole check takes with a right answer. Many never end."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _that_pass(
     as_shown: bool,
 ) -> list[Variant]:
     """Those answers, in their order, that keep all points of their exercise."""
-    tasks = {}
+    tasks, lab = {}, hurried(lab, SECONDS)
     for group in together(lab, answers):
         own = {c.id for v in group for c in checks_of(lab, v.exercise)}
         task = Task(Submission("", lab, with_variants(lab, group)), cache, own, as_shown=as_shown)
