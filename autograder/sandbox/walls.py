@@ -9,7 +9,7 @@ network        none, not even the machine's own loopback
 processes      sees and signals nobody but its own children; all of them end with it
 user           root gives up its rights for a user number that nobody has; an ordinary user gives up those that a user
                namespace lends
-system calls   those refused that have no place in an answer: other programs, ptrace, mount, bpf, io_uring, ...
+system calls   those that Python, torch, numpy, matplotlib and IPython need, listed in `system_calls`; no other
 limits         memory, processes, CPU time, open files, file size
 =============  ======================================================================================================
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -30,6 +31,8 @@ import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from autograder.sandbox.system_calls import ALLOWED, ONLY, YOUNG
 
 WALLS = ("files", "network", "processes", "user", "system calls", "limits")
 
@@ -242,7 +245,9 @@ def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[P
     with contextlib.suppress(OSError):  # some containers do not let a user namespace have it; torch can do without
         _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     os.chdir(root)
-    _call("syscall", _number("pivot_root"), b".", b".")
+    if (machine := _machine()) is None:
+        raise OSError(f"no system call numbers are known for {platform.machine()}")
+    _call("syscall", _PIVOT_ROOT[machine], b".", b".")
     _call("umount2", b".", _MNT_DETACH)
     os.chdir("/")
     for path in ours:
@@ -309,126 +314,52 @@ def _give_up_rights(nobody: int) -> bool:
     return True
 
 
-_SYSTEM_CALLS = {  # name: number on x86_64, on aarch64
-    "execve": (59, 221),  # in another Python nothing is withheld
-    "execveat": (322, 281),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "open_tree": (428, 428),
-    "move_mount": (429, 429),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "reboot": (169, 142),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "acct": (163, 89),
-    "quotactl": (179, 60),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "adjtimex": (159, 171),
-    "clock_adjtime": (305, 266),
-    "syslog": (103, 116),
-    "personality": (135, 92),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "kcmp": (312, 272),
-    "pidfd_getfd": (438, 438),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    # memory that belongs to no process, so that no limit counts it
-    "shmget": (29, 194),
-    "msgget": (68, 186),
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-}
-_CLONE, _CLONE3, _PRCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (157, 167), (41, 198), (53, 199)
-_MMAP, _MAP_SHARED, _MAP_ANONYMOUS = (9, 222), 0x01, 0x20
-_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: the others are not all kept in by a network namespace (vsock)
-_AUDIT_ARCHITECTURE = (0xC000003E, 0xC00000B7)
+_AUDIT_ARCHITECTURE = (0xC000003E, 0xC00000B7)  # of x86_64 and aarch64
+_PIVOT_ROOT = (155, 41)
 
 
 def _machine() -> int | None:
     return {"x86_64": 0, "aarch64": 1}.get(platform.machine())
 
 
-def _number(name: str) -> int:
-    machine = _machine()
-    if machine is None:
-        raise OSError(f"no system call numbers are known for {platform.machine()}")
-    return _SYSTEM_CALLS[name][machine]
+def _filter(machine: int) -> list[tuple[int, int, int, int]]:
+    """`system_calls` as a program of the kernel's packet filter: instruction, jumps if true and if not, a constant."""
+    load, equal, at_least, mask, give = 0x20, 0x15, 0x35, 0x54, 0x06
+    number, architecture, arguments = 0, 4, 16  # where they stand in what the program looks at
+    allow, error, end = 0x7FFF0000, 0x00050000, 0x80000000
+    program = [
+        (load, 0, 0, architecture),
+        (equal, 1, 0, _AUDIT_ARCHITECTURE[machine]),
+        (give, 0, 0, end),
+        (load, 0, 0, number),
+    ]
+    for name, numbers in ALLOWED.items():
+        if numbers[machine] is None:
+            continue
+        part: list[tuple[int, int, int, int]] = []
+        if only := ONLY.get(name):
+            look = (load, 0, 0, arguments + 8 * only.argument)
+            for bits in only.never:
+                part += [look, (mask, 0, 0, bits), (equal, 0, 1, bits), (give, 0, 0, error | only.error)]
+            if only.values:
+                part.append(look)
+                part += [i for value in only.values for i in ((equal, 0, 1, value), (give, 0, 0, allow))]
+                part.append((give, 0, 0, error | only.error))
+        program += [(equal, 0, len(part) + 1, numbers[machine]), *part, (give, 0, 0, allow)]
+    return [
+        *program,
+        (at_least, 0, 1, YOUNG),  # x86_64's second table, too
+        (give, 0, 0, error | errno.ENOSYS),
+        (give, 0, 0, error | errno.EPERM),
+    ]
 
 
 def _refuse_system_calls() -> bool:
-    """A seccomp filter: the listed calls fail with EPERM, and new namespaces, sockets beyond the internet's and unix's,
-    and the wish to outlive one's parent, by which a process would escape its end; everything else goes through.
-    """
+    """A seccomp filter: `system_calls` says what goes through."""
     machine = _machine()
     if machine is None:
         return False
-    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, end = 0x7FFF0000, 0x80000000
-    refuse, missing, unsupported = 0x00050001, 0x00050026, 0x0005005F  # EPERM, ENOSYS, EOPNOTSUPP
-    namespaces = _NEWNS | _NEWUTS | _NEWIPC | _NEWUSER | _NEWPID | _NEWNET | 0x02000000
-    refused = [numbers[machine] for numbers in _SYSTEM_CALLS.values()]
-    program = [
-        (load, 0, 0, 4),  # the architecture
-        (equal, 1, 0, _AUDIT_ARCHITECTURE[machine]),
-        (give, 0, 0, end),
-        (load, 0, 0, 0),  # the call's number
-        (at_least, 0, 1, 0x40000000),  # x86_64's second table
-        (give, 0, 0, refuse),
-        (equal, 0, 1, _CLONE3[machine]),  # its flags cannot be seen: without it libc takes clone
-        (give, 0, 0, missing),
-    ]
-    for number in refused:
-        program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
-    first_argument, fourth_argument = 16, 40
-    program += [
-        (equal, 0, 5, _MMAP[machine]),  # shared memory of no file stays when it is taken out of the process's sight
-        (load, 0, 0, fourth_argument),
-        (any_bit, 0, 2, _MAP_ANONYMOUS),
-        (any_bit, 0, 1, _MAP_SHARED),
-        (give, 0, 0, refuse),
-        (give, 0, 0, allow),
-        (equal, 0, 4, _CLONE[machine]),
-        (load, 0, 0, first_argument),
-        (any_bit, 0, 1, namespaces),
-        (give, 0, 0, refuse),
-        (give, 0, 0, allow),
-        (equal, 0, 4, _PRCTL[machine]),
-        (load, 0, 0, first_argument),
-        (equal, 0, 1, _PR_SET_PDEATHSIG),
-        (give, 0, 0, refuse),
-        (give, 0, 0, allow),
-        (equal, 1, 0, _SOCKET[machine]),
-        (equal, 0, 1 + len(_FAMILIES) + 1, _SOCKETPAIR[machine]),
-        (load, 0, 0, first_argument),
-        *((equal, len(_FAMILIES) - n, 0, family) for n, family in enumerate(_FAMILIES)),
-        (give, 0, 0, unsupported),  # libzmq lives with this one, and ends the process at the other
-        (give, 0, 0, allow),
-    ]
+    program = _filter(machine)
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code)
     header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))

@@ -248,6 +248,44 @@ ATTACKS = {
         "import mmap\nattempt(mmap.mmap, -1, 2**20)\n"
         "attempt(lambda: mmap.mmap(open('/dev/zero', 'r+b').fileno(), 2**20))"
     ),
+    "memory of semaphores and queues": Attack(
+        "attempt(system, 64, 0, 32000, 0o1600)\nattempt(system, 68, 0, 0o1600)\n"
+        "attempt(system, 240, b'x', 0o102, 0o600, 0)"
+    ),
+    "pages given to a pipe": Attack(
+        "reader, writer = os.pipe()\npage = ctypes.create_string_buffer(4096)\n"
+        "vector = (ctypes.c_size_t * 2)(ctypes.addressof(page), 4096)\n"
+        "attempt(system, 278, writer, vector, 1, 0)\nattempt(system, 276, reader, writer, 1, 0)\n"
+        "import fcntl\nattempt(fcntl.fcntl, writer, fcntl.F_SETPIPE_SZ, 2**20)"
+    ),
+    "slots of asynchronous input and output": Attack(
+        "context = ctypes.c_ulong()\nattempt(system, 206, 60_000, ctypes.byref(context))\n"
+        "attempt(system, 425, 8, bytes(120))"
+    ),
+    "locks on files": Attack(
+        "import fcntl\nOFD_SETLK = 37\n"
+        "for file in (open(os.__file__), open('mine', 'w+')):\n"
+        "    attempt(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    attempt(fcntl.lockf, file, fcntl.LOCK_SH, 1)\n"
+        "    attempt(fcntl.fcntl, file, OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_RDLCK, 0, 0, 1, 0))\n"
+        "    attempt(fcntl.fcntl, file, fcntl.F_SETLEASE, fcntl.F_RDLCK)\n"
+        "attempt(fcntl.fcntl, os.open('.', os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)"
+    ),
+    "watches on files": Attack("attempt(system, 294, 0)\nattempt(system, 253)\nattempt(system, 300, 0, 0)"),
+    "a place at the end of the queue for a core": Attack(
+        "attempt(os.nice, 19)\nattempt(os.sched_setscheduler, 0, os.SCHED_IDLE, os.sched_param(0))\n"
+        "attempt(os.sched_setscheduler, 0, os.SCHED_BATCH, os.sched_param(0))"
+    ),
+    "waits that count as load": Attack(
+        "VFORK = 0x4000\ndef vfork():\n    pid = libc.syscall(56, VFORK | signal.SIGCHLD, 0, 0, 0, 0)\n"
+        "    if pid == 0: os._exit(0)\n    if pid < 0: raise OSError(ctypes.get_errno(), 'refused')\n"
+        "    return pid\nattempt(vfork)"
+    ),
+    "a process that hides what it holds, or adopts others": Attack(
+        "attempt(system, 157, 4, 0, 0, 0, 0)\nattempt(system, 157, 36, 1, 0, 0, 0)"
+    ),
+    "the whole machine's files written out": Attack("attempt(system, 162)\nattempt(system, 306, 0)"),
+    "system calls that nobody knows yet": Attack("for number in (500, 1000, 2**29): attempt(system, number)"),
     "time stamps of devices": Attack(
         "open('/dev/null', 'w').write('x')\nfor name in ('null', 'random', 'urandom'):\n"
         "    attempt(os.utime, f'/dev/{name}')\n    attempt(os.chmod, f'/dev/{name}', 0o666)"
@@ -272,9 +310,7 @@ ATTACKS = {
         "    print('y' * 10**6, file=sys.stderr)\n"
         "    os.write(1, b'z' * 10**6)\n    os.write(2, b'z' * 10**6)"
     ),
-    "a busy processor on every core": Attack(
-        "for _ in range(8):\n    if os.fork() == 0:\n        os.nice(-0)\n        while True: pass"
-    ),
+    "a busy processor on every core": Attack("for _ in range(8):\n    if os.fork() == 0:\n        while True: pass"),
     # --- ends, halts, and what outlives
     "an exit that looks like success": Attack(
         "def double(x):\n    print('passed')\n    os._exit(0)",
