@@ -19,7 +19,7 @@ SIGNS = [
     (re.compile(r"Read-only file system: '([^']+)'|\[Errno 13\] Permission denied: '([^']+)'"), "file: {}"),
     # a path below the root that is not there: outside of its folder an answer sees only the system
     (re.compile(r"No such file or directory: '(/[^']+)'"), "file: {}"),
-    (re.compile(r"Operation not permitted"), "system call"),
+    (re.compile(r"Operation not permitted|Function not implemented"), "system call"),
     (re.compile(r"(?:can't allocate memory|MemoryError|more than [\d.]+ GiB of memory)"), "memory"),
     (re.compile(r"File too large|No space left on device"), "too large a file"),
     (re.compile(r"Resource temporarily unavailable|can't start new thread"), "too many processes or threads"),
