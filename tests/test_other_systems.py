@@ -24,6 +24,7 @@ GRADER = {
         "processes/examiner",
         "processes/forkserver",
         "processes/job",
+        "processes/limited",
         "processes/servers",
     ),
     *("sandbox/walls", "sandbox/withhold"),

@@ -18,6 +18,7 @@ from autograder.errors import CourseError
 if TYPE_CHECKING:
     from autograder.grading.cache import ResultCache
     from autograder.grading.grader import Graded
+    from autograder.grading.reading import Reader
     from autograder.grading.spread import Examiners
     from autograder.labs.due import Dates
     from autograder.labs.lab import Lab
@@ -27,22 +28,23 @@ if TYPE_CHECKING:
 
 def enough_workers(submissions: Path) -> int:
     """One for each core, and for each ten submissions: a few are graded before a second worker has started."""
-    return max(1, min(os.cpu_count() or 1, len(list(submissions.glob("*/*"))) // 10))
+    cores = os.cpu_count() or 1
+    return max(1, len(list(itertools.islice(submissions.glob("*/*"), 10 * cores))) // 10)
 
 
-def people_of(lab: Lab, folders: dict[str, Path], roster: Roster | None) -> tuple[dict[str, Path], list[str]]:
+def people_of(
+    lab: Lab, folders: dict[str, Path], roster: Roster | None, reader: Reader
+) -> tuple[dict[str, Path], list[str]]:
     """Whose submissions are to be graded, by the roster's names if there is one; and who handed in nothing.
 
     Raises:
         CourseError: if two folders of one person both hold the lab.
     """
-    from autograder.grading.submission import holds
-
     found: dict[str, Path] = {}
     absent = []
     for name, folder in folders.items():
         student = (roster.student(name) if roster else None) or name
-        held = holds(folder, lab)
+        held = reader.holds(folder, lab)
         if held is False or (held is None and roster is not None):
             absent.append(student)
         elif student in found:
@@ -130,13 +132,13 @@ def tell_other_names(records: Records | None, roster: Roster | None) -> None:
 
 
 def grade_lab(
-    lab: Lab, folders: dict[str, Path], examiners: Examiners, cache: ResultCache, secret: bytes
+    lab: Lab, folders: dict[str, Path], reader: Reader, examiners: Examiners, cache: ResultCache, secret: bytes
 ) -> Iterator[Graded]:
     """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
-    from autograder.grading.grader import Submission, Task
+    from autograder.grading.grader import Task
 
     # read when its turn comes, so that a large class does not fill the memory
-    read = (Submission.read(student, lab, folder) for student, folder in folders.items())
+    read = (reader.read(student, lab, folder) for student, folder in folders.items())
     tasks = (Task(submission, cache, secret=secret) for submission in read)
     columns = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[slowest]}")
     slowest = (0.0, "")
@@ -155,7 +157,8 @@ def show_student(
     labs: list[Lab], student: str, submissions: Path, output: Path, roster: Roster | None, verbose: bool
 ) -> None:
     """Prints what becomes of one student's submissions. All of it is a stranger's text: no markup, no control codes."""
-    from autograder.grading.grader import Grader, Submission, student_folders
+    from autograder.grading.grader import Grader
+    from autograder.grading.reading import Reader, student_folders
     from autograder.grading.seeds import KNOWN, SECRET, secret_beside
 
     def tell(text: str, style: str = "") -> None:
@@ -167,10 +170,11 @@ def show_student(
     if student not in folders:
         raise CourseError(f"there is no folder {submissions / student}")
     # where nobody was graded yet there is no secret, and to look at a student makes none
-    with Grader(secret=secret_beside(output) if (output / SECRET).exists() else KNOWN) as grader:
+    secret = secret_beside(output) if (output / SECRET).exists() else KNOWN
+    with Grader(secret=secret) as grader, Reader(labs) as reader:
         tell_walls(grader.walls(), required=False)
         for lab in labs:
-            graded = grader.grade(Submission.read(student, lab, folders[student]))
+            graded = grader.grade(reader.read(student, lab, folders[student]))
             console.rule(f"{lab.name}: {graded.score:g} points", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +23,14 @@ from autograder.commands.class_run import (
 )
 from autograder.commands.shown import GRADES, INBOX, console, labs_of
 from autograder.errors import CourseError
+from autograder.sandbox.strangers import few
+
+if TYPE_CHECKING:
+    from autograder.grading.reading import Reader
+    from autograder.labs.lab import Lab
+
+MOST_FILES = 300
+"""So many files are named without --verbose."""
 
 
 @click.command()
@@ -104,9 +113,10 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
         tell(f"note: {note}")
     done = take(source, Lab(lab, root), to, people)
     for how in ("passed over", "refused"):
-        for file in done.ended(how):
-            if verbose or how == "refused" or ".ipynb: for " in file:  # one notebook for another is worth a look
-                tell(f"{how}: {file}")
+        # one notebook for another is worth a look
+        told = [f for f in done.ended(how) if verbose or how == "refused" or ".ipynb: for " in f]
+        for file in told if verbose else few(told, MOST_FILES):
+            tell(f"{how}: {file}")
     for student, why in done.without.items():
         tell(f"no notebook of {student}: {why}")
     for told, students in (
@@ -207,58 +217,66 @@ def grade(
 
         show_student(labs_of(root, labs), student, submissions, output, course_roster(root, roster), verbose)
         return
+
+    def start_reader() -> None:
+        from autograder.grading.reading import Reader
+
+        nonlocal chosen, reader
+        chosen = labs_of(root, labs)
+        reader = stack.enter_context(Reader(chosen))
+
+    chosen: list[Lab] = []
+    reader: Reader
     workers = workers or enough_workers(submissions)
-    with open_examiners(workers, scheduler) as examiners:  # first, for they start in the background
+    # first, for they start in the background
+    with contextlib.ExitStack() as stack, open_examiners(workers, scheduler, start_reader) as examiners:
         from autograder.grading.cache import ResultCache
-        from autograder.grading.grader import student_folders
+        from autograder.grading.reading import student_folders
         from autograder.grading.seeds import secret_beside
         from autograder.records.backups import backed_up, rehearsal
         from autograder.records.changes import summary
         from autograder.records.gradebook import GradeWriter
         from autograder.records.roster import course_roster
 
-        with contextlib.ExitStack() as stack:
-            with console.status("starting"):
-                chosen, folders = labs_of(root, labs), student_folders(submissions)
-                folders = {student: folder for student, folder in folders.items() if student not in forget}
-                people = course_roster(root, roster)
-                handed_in = [people_of(lab, folders, people) for lab in chosen]
-                tell_other_names(before := records_or_none(output), people)
-                place = stack.enter_context(rehearsal(output)) if dry_run else output
-                if not dry_run:
-                    stack.enter_context(backed_up(output))
-                # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
-                options = {"submissions": submissions, "output": output, "roster": people, "zone": zone}
-                dates = [
-                    dates_of(lab, due, timestamps, extensions, own, **options)
-                    for lab, (own, _) in zip(chosen, handed_in, strict=True)
-                ]
-                writers = [GradeWriter(lab, place, own) for lab, own in zip(chosen, dates, strict=True)]
-                walls = examiners.walls()
-            tell_walls(walls, require_sandbox)
-            cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
-            for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
-                statuses: list[str] = []
-                with writer:
-                    gone = [student for student in forget if writer.forget(student, submissions)]
-                    for graded in grade_lab(lab, own, examiners, cache, secret):
-                        writer.add(graded)
-                        statuses += [row.status for row in graded.rows]
-                if unknown := [student for student in forget if student not in gone]:
-                    console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
-                after = records_or_none(place)
-                tell_late(lab, after)
-                graded_before = set(after.of(lab.name)["student"]) if after else set()
-                if absent := [student for student in absent if student not in graded_before]:
-                    console.print(f"not handed in: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
-                if dry_run:
-                    show_changes(lab, before, after)
-                else:
-                    told = f"{lab.name}: {len(own)} submissions graded ({counted(statuses)})"
-                    console.print(told, markup=False, soft_wrap=True)
-                told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
-                console.print(
-                    f"{lab.name}{', no grade written' if dry_run else ''}: {told}", markup=False, soft_wrap=True
-                )
+        with console.status("starting"):
+            folders = student_folders(submissions)
+            folders = {student: folder for student, folder in folders.items() if student not in forget}
+            people = course_roster(root, roster)
+            handed_in = [people_of(lab, folders, people, reader) for lab in chosen]
+            tell_other_names(before := records_or_none(output), people)
+            place = stack.enter_context(rehearsal(output)) if dry_run else output
             if not dry_run:
-                console.print(f"gradebook: {writers[0].database}; what next: course status", markup=False)
+                stack.enter_context(backed_up(output))
+            # the gradebook is looked at before anything is graded: what is wrong with it should not cost an hour
+            options = {"submissions": submissions, "output": output, "roster": people, "zone": zone}
+            dates = [
+                dates_of(lab, due, timestamps, extensions, own, **options)
+                for lab, (own, _) in zip(chosen, handed_in, strict=True)
+            ]
+            writers = [GradeWriter(lab, place, own) for lab, own in zip(chosen, dates, strict=True)]
+            walls = examiners.walls()
+        tell_walls(walls, require_sandbox)
+        cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
+        for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
+            statuses: list[str] = []
+            with writer:
+                gone = [student for student in forget if writer.forget(student, submissions)]
+                for graded in grade_lab(lab, own, reader, examiners, cache, secret):
+                    writer.add(graded)
+                    statuses += [row.status for row in graded.rows]
+            if unknown := [student for student in forget if student not in gone]:
+                console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
+            after = records_or_none(place)
+            tell_late(lab, after)
+            graded_before = set(after.of(lab.name)["student"]) if after else set()
+            if absent := [student for student in absent if student not in graded_before]:
+                console.print(f"not handed in: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
+            if dry_run:
+                show_changes(lab, before, after)
+            else:
+                told = f"{lab.name}: {len(own)} submissions graded ({counted(statuses)})"
+                console.print(told, markup=False, soft_wrap=True)
+            told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
+            console.print(f"{lab.name}{', no grade written' if dry_run else ''}: {told}", markup=False, soft_wrap=True)
+        if not dry_run:
+            console.print(f"gradebook: {writers[0].database}; what next: course status", markup=False)

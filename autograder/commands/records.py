@@ -148,7 +148,7 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
 
     Pages lie in <output>/feedback/<student>/LAB/, where `nbgrader release_feedback` finds them, too. --for packs them
     into <output>/feedback/LAB-SYSTEM.zip by the names that `course collect` found in the system's archive; whose name
-    is not known is told, and the exit code is 1.
+    is not known is told, and so is whose answers could only be shown as they were written: the exit code is then 1.
     """
     from autograder.labs.lab import Lab
     from autograder.records.feedback import FOLDER, write_feedback
@@ -157,12 +157,14 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
     from autograder.records.rows import read_records
 
     records = read_records(output, [lab])
-    pages = write_feedback(Lab(lab, root), records, output, course_roster(root))
+    written = write_feedback(Lab(lab, root), records, output, course_roster(root))
+    pages = written.pages
     console.print(f"{lab}: {len(pages)} pages in {output / FOLDER}", markup=False, soft_wrap=True)
     waiting = records.rows.loc[records.rows["status"] == "by hand", "student"].unique()
     if len(waiting):
         told = f'{len(waiting)} of them say "not graded yet" of written answers: course mark {lab}'
         console.print(told, style="bold yellow", markup=False, soft_wrap=True)
+    left_out: list[str] = []
     if system is not None:
         archive = output / FOLDER / f"{lab}-{system}.zip"
         left_out = pack(pages, origins(submissions, lab), system, archive)
@@ -170,7 +172,11 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
         if left_out:
             told = f"not in it, since {submissions} does not know their {system} files: {', '.join(left_out)}"
             console.print(told, style="bold yellow", markup=False, soft_wrap=True)
-            raise SystemExit(1)
+    for student, why in written.plain.items():
+        told = f"{student}: the page shows the answers as they were written, without colours and formulas: {why}"
+        console.print(told, style="bold yellow", markup=False, soft_wrap=True)
+    if left_out or written.plain:
+        raise SystemExit(1)
 
 
 @click.command()
@@ -243,17 +249,16 @@ def undo(output: Path) -> None:
 def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
     """List the answers to LAB that are most alike, released code left aside. Likeness is no proof of anything.
 
-    Then the answers that are mostly a copy of course_utils, whose sources students have.
+    Then the answers that are mostly a copy of course_utils, whose sources students have. What could not be compared is
+    named, and the exit code is then 1.
     """
-    from autograder.grading.copied import SHOWN, copied, packed
-    from autograder.grading.grader import find_submissions
+    from autograder.grading.reading import find_submissions
     from autograder.labs.lab import Lab
-    from autograder.records.similar import grouped
-    from autograder.records.similar import similar as compare
+    from autograder.records.similar import compare, grouped
 
     chosen = Lab(lab, root)
-    handed_in = find_submissions(chosen, submissions)
-    found = grouped(compare(chosen, handed_in))
+    compared = compare(chosen, find_submissions(chosen, submissions))
+    found = grouped(compared.pairs)
     for group in found[:groups]:
         console.print(", ".join(group.students), style="bold", markup=False, highlight=False)
         for exercise, likeness in group.exercises:
@@ -265,14 +270,16 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
             console.print(f"      ... {len(group.common) - 8} more lines in common", style="dim")
     if len(found) > groups:
         console.print(f"... {len(found) - groups} more: --groups {len(found)} shows them")
-    for submission in handed_in:
-        for copy in copied(chosen, submission.answers.sources):
-            console.print(f"{submission.student}: {copy}", style="bold", markup=False, highlight=False)
-            for line in copy.lines[:SHOWN]:
+    for student, copies in compared.copies.items():
+        for text, lines in copies:
+            console.print(f"{student}: {text}", style="bold", markup=False, highlight=False)
+            for line in lines:
                 console.print(f"      {line}", markup=False, highlight=False, style="dim")
-        for line in packed(chosen, submission.answers.sources):
-            console.print(f"{submission.student}: {line}", style="bold", markup=False, highlight=False)
     console.print("Likeness is no proof: short exercises have few right answers. Read the answers before you judge.")
+    for student, why in compared.left_out.items():
+        console.print(f"NOT compared: {student}: {why}", style="bold yellow", markup=False, highlight=False)
+    if compared.left_out:
+        raise SystemExit(1)
 
 
 @click.command()

@@ -20,6 +20,7 @@ class FeedbackPage(HTMLExporter):
     root = Unicode(str(ROOT), help="The course's root.").tag(config=True)
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **_: Any) -> tuple[str, dict]:
+        from autograder.processes.limited import Limited, Stopped
         from autograder.records.feedback import feedback_page
         from autograder.records.gradebook import nbgrader_id
         from autograder.records.rows import read_records
@@ -28,4 +29,11 @@ class FeedbackPage(HTMLExporter):
         lab = Lab(about["assignment"], Path(self.root))
         records = read_records(Path(make_url(about["db_url"]).database).parent, [lab.name])
         students = {nbgrader_id(student): student for student in records.rows["student"]}
-        return feedback_page(lab, students[about["student"]], records, nb), resources | {"output_extension": ".html"}
+        student = students[about["student"]]
+        with Limited({"page": lambda: feedback_page(lab, student, records, nb)}) as limited:
+            try:
+                page = limited.call("page")
+            except Stopped as error:
+                self.log.warning("%s: answers are shown as they were written: %s", student, error)
+                page = feedback_page(lab, student, records, nb, plain=str(error))
+        return page, resources | {"output_extension": ".html"}

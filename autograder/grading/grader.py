@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import unicodedata
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 from autograder.errors import CourseError
 from autograder.grading.cache import ResultCache, check_key, common_key
+from autograder.grading.reading import Submission
 from autograder.grading.seeds import KNOWN, seed
-from autograder.grading.submission import Answers, added_names, notebook_path, read_answers
+from autograder.grading.submission import Answers
 from autograder.labs.build import release
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.processes.job import Job, Report, Result
 from autograder.processes.servers import Servers
-from autograder.sandbox.strangers import visible, visible_name
-from course_utils.checks.notebook import Unreadable
+from autograder.sandbox.strangers import shortened
 
 MISSING_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 
@@ -37,30 +34,6 @@ class Row:
     message: str = ""
     public: str = ""  # the message as the student may read it
     seconds: float = 0.0
-
-
-@dataclass
-class Submission:
-    """What a student handed in for a lab."""
-
-    student: str
-    lab: Lab
-    answers: Answers
-    path: Path | None = None  # of the notebook, if there is one
-    unreadable: str = ""  # why there are no answers
-
-    @classmethod
-    def read(cls, student: str, lab: Lab, folder: Path) -> Submission:
-        """Reads a student's folder. Whatever is in it, the result can be graded."""
-        path = None
-        try:
-            path = notebook_path(folder, lab)
-            answers = read_answers(path, lab)
-            answers.notes = [visible(note) for note in answers.notes]  # they may name files
-            return cls(student, lab, answers, path)
-        except Unreadable as error:
-            told = visible(str(error))
-            return cls(student, lab, Answers(notes=[told]), path, told)
 
 
 @dataclass
@@ -182,19 +155,23 @@ class Task:
             status, message = "unreadable", submission.unreadable
         elif question.kind == "written":
             status, message = self._written(question)
-        elif (exercise := lab.exercise_of(question).id) not in submission.answers.sources:
+        elif (exercise := lab.exercise_of(question).id) in submission.answers.refused:
+            status, message = "unreadable", submission.answers.refused[exercise]
+        elif exercise not in submission.answers.sources:
             status, message = "missing", f"{exercise}: the exercise cell was deleted"
         else:
             result = self.results[question.id]
             status, message, public, seconds = (result[k] for k in ("status", "message", "public", "seconds"))
             score = question.points if result["passed"] else 0.0
-        public = message if public is None else public
+        message, public = (shortened(t) for t in (message, message if public is None else public))
         return Row(submission.student, lab.name, question.id, score, question.points, status, message, public, seconds)
 
     def _written(self, question: Cell) -> tuple[str, str]:
         """Written questions wait for a person, unless there is nothing to read."""
         stub = next(c.source for c in release(self.submission.lab).cells if c["id"] == question.id)
         answer = self.submission.answers.sources.get(question.id)
+        if question.id in self.submission.answers.refused:
+            return "unreadable", self.submission.answers.refused[question.id]
         if answer is None:
             return "missing", f"{question.id}: the cell was deleted"
         if answer.strip() == stub.strip():
@@ -203,10 +180,7 @@ class Task:
 
     def _explain_added_names(self, rows: list[Row]) -> list[Row]:
         """A NameError over something that the student defined in a cell of their own deserves a word on the reason."""
-        path = self.submission.path
-        if path is None or not any(MISSING_NAME.search(r.message) for r in rows):
-            return rows
-        added = added_names(path, self.submission.lab)
+        added = self.submission.answers.added
         explained = []
         for row in rows:
             match = MISSING_NAME.search(row.message)
@@ -215,34 +189,6 @@ class Task:
                 row = replace(row, message=row.message + hint, public=row.public + hint)
             explained.append(row)
         return explained
-
-
-def student_folders(folder: Path) -> dict[str, Path]:
-    """Students, and where in a folder of submissions each one's lie; sorted.
-
-    Raises:
-        CourseError: if there is no such folder, or nothing in it.
-    """
-    if folder.is_file():
-        raise CourseError(f"{folder} is no folder: take it apart with `course collect LAB {folder}` first")
-    if not folder.is_dir():
-        raise CourseError(f"the submissions folder {folder} does not exist")
-    students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not students:
-        raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
-    found: dict[str, Path] = {}
-    for path in students:
-        # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off letters
-        name = visible_name(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
-        other = found.setdefault(unicodedata.normalize("NFC", name), path)
-        if other is not path:
-            raise CourseError(f"{folder}: two folders have names that look the same, {name!r}: rename one of them")
-    return found
-
-
-def find_submissions(lab: Lab, folder: Path) -> list[Submission]:
-    """The submissions in a folder, all read; `student_folders` says of errors."""
-    return [Submission.read(student, lab, path) for student, path in student_folders(folder).items()]
 
 
 def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 0, secret: bytes = KNOWN) -> Job:

@@ -11,7 +11,7 @@ import ipaddress
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -109,20 +109,27 @@ class Spread:
 
 
 @contextlib.contextmanager
-def open_examiners(workers: int, scheduler: str | None) -> Iterator[Examiners]:
+def open_examiners(
+    workers: int, scheduler: str | None, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[Examiners]:
     """One examiner here, ``workers`` processes on this machine, or the workers of the scheduler at an address.
+
+    Args:
+        meanwhile: is called when the processes that take long are on their way, and before there are threads here.
 
     Raises:
         CourseError: if the scheduler cannot be reached, or would be over an open network.
     """
     if scheduler is None and workers == 1:
         with Servers() as servers:
+            meanwhile()
             yield Here(servers)
         return
 
     with contextlib.ExitStack() as stack:
         # first, for it starts in the background; workers beyond this machine have their own
         parent = stack.enter_context(Parent()).path if scheduler is None else None
+        meanwhile()
 
         import dask
         from distributed import Client, LocalCluster

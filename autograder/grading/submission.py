@@ -21,10 +21,10 @@ from autograder.grading.copied import copied, packed
 from autograder.labs.build import digest, release, release_digests, release_id
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab, lab_names
-from autograder.labs.notebook_file import as_cells, read_cells
+from autograder.labs.notebook_file import as_cells
 from autograder.sandbox.folders import DEEPEST, files_below
 from autograder.sandbox.strangers import visible_name
-from course_utils.checks.notebook import Notebook, Unreadable, read_notebook
+from course_utils.checks.notebook import Notebook, Unreadable, parse_notebook, read_content
 
 DIGEST = re.compile("[0-9a-f]{8,16}")
 """A release or a cell, as handouts name them. What else a notebook says of itself is passed over."""
@@ -33,6 +33,9 @@ MAX_CODE = 500_000
 """Characters of code in a notebook that is searched for answers whose cells lost their ids. A lab has less than a
 tenth; parsing a million takes seconds, and a hundred times the memory of the text."""
 
+
+MAX_ANSWER = 200_000
+"""Characters of one answer. The longest module of `course_utils` has a fifth."""
 
 MOST_FILES = 10_000
 """In one student's folder."""
@@ -43,10 +46,20 @@ NAMED = 5
 
 @dataclass
 class Answers:
-    """What a student answered, by ``grade_id``, and what was odd about the notebook."""
+    """What a student answered, by ``grade_id``, and what was odd about the notebook.
+
+    Attributes:
+        refused: answers that are not taken, and why; none of them is among the sources.
+        added: names that cells of the student's own define. Only exercise cells are graded, so an answer must not need
+            them.
+        digest: SHA-256 of the notebook's file; empty if it was not read.
+    """
 
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    digest: str = ""
 
 
 def notebook_path(folder: Path, lab: Lab) -> Path:
@@ -104,13 +117,17 @@ def _is_hand_in(path: Path, folder: Path) -> bool:
     return path.is_file() and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
-def read_answers(path: Path, lab: Lab) -> Answers:
+def read_answers(path: Path, lab: Lab, content: bytes | None = None) -> Answers:
     """
+    Args:
+        content: of the file, if it was read.
+
     Raises:
         Unreadable: if the file is not a notebook, or one of another lab. Its message says what is wrong.
     """
-    notebook = read_notebook(path)
-    cells, answers = as_cells(notebook, path.name), Answers(notes=notebook.problems)
+    notebook = parse_notebook(read_content(path) if content is None else content, path.name)
+    cells = as_cells(notebook, path.name)
+    answers = Answers(notes=notebook.problems)
     if other := other_lab(cells, lab):
         raise Unreadable(f"{path.name} is a notebook of {other}, not of {lab.name}")
     if path.name != f"{lab.name}.ipynb":
@@ -122,10 +139,13 @@ def read_answers(path: Path, lab: Lab) -> Answers:
     stubs = {c["id"]: c.source for c in release(lab).cells}
     for wanted in lab.answers:
         source = find_answer(wanted, cells, handed_out, answers.notes)
-        if source is not None:  # what is untouched is the present stub, whichever release it came from
+        if source is not None and len(source) > MAX_ANSWER:
+            answers.refused[wanted.id] = f"{wanted.id}: {len(source):,} characters are no answer (limit {MAX_ANSWER:,})"
+        elif source is not None:  # what is untouched is the present stub, whichever release it came from
             answers.sources[wanted.id] = source if digest(source) != handed_out[wanted.id] else stubs[wanted.id]
     answers.notes += _oddities(lab, cells, handed_out)
     answers.notes += [copy.with_lines for copy in copied(lab, answers.sources)] + packed(lab, answers.sources)
+    answers.added = added_names(cells, lab)
     return answers
 
 
@@ -212,7 +232,8 @@ def _join(parts: list[str], names: set[str]) -> str:
 
 
 def _is_searchable(cells: list[NotebookNode]) -> bool:
-    return sum(len(c.source) for c in cells if c.get("cell_type") == "code") <= MAX_CODE
+    """Whether what may be parsed of a notebook is short enough for it."""
+    return sum(len(c.source) for c in cells if c.get("cell_type") == "code" or _grade_id(c)) <= MAX_CODE
 
 
 def _defines(cell: NotebookNode, names: set[str]) -> bool:
@@ -247,17 +268,16 @@ def _oddities(lab: Lab, cells: list[NotebookNode], handed_out: dict[str, str]) -
     return notes
 
 
-def added_names(path: Path, lab: Lab) -> set[str]:
-    """Names that cells of the student's own define. Only exercise cells are graded, so an answer must not need them."""
+def added_names(cells: list[NotebookNode], lab: Lab) -> list[str]:
+    """See `Answers`; sorted."""
     names: set[str] = set()
     ids = {c.id for c in lab.cells}
-    cells = read_cells(path)
-    for cell in cells if _is_searchable(cells) else []:
-        if _grade_id(cell) not in ids and cell.get("cell_type") == "code":
-            try:
-                names.update(_names(cell.source) or ())
-                imports = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import | ast.ImportFrom)]
-                names.update(a.asname or a.name.partition(".")[0] for n in imports for a in n.names)
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                continue
-    return names
+    own = {c.source for c in cells if c.get("cell_type") == "code" and _grade_id(c) not in ids and c.source.strip()}
+    for source in own if _is_searchable(cells) else ():
+        try:
+            names.update(_names(source) or ())
+            imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import | ast.ImportFrom)]
+            names.update(a.asname or a.name.partition(".")[0] for n in imports for a in n.names)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return sorted(names)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import lzma
 import os
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +26,10 @@ from course_utils.checks.notebook import MAX_BYTES
 
 MAX_RATIO = 500  # bytes for each compressed one; a notebook full of equal outputs has a hundred
 MAX_TOTAL = 20 * 2**30  # bytes of all files of an archive that are read
+MAX_INNER = 2**30  # bytes of all files of one archive within
+MOST_INNER = 10_000  # files of one archive within
+LONGEST_PART = 255  # bytes of a name between two slashes, as in any file system
+ENTRY = b"PK\x01\x02"  # how the directory of an archive names each file
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,17 @@ def files_in(source: Path, leave_out: Path | None = None) -> list[Source]:
         return list(_in_folder(source, leave_out))
     try:
         archive = zipfile.ZipFile(source)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except BROKEN as error:
         raise CourseError(f"{source} is neither a folder nor a zip archive: {error}") from error
     return list(_in_archive(archive, "", _Total()))
 
 
+@dataclass
 class _Total:
-    """Bytes of all files so far."""
+    """Bytes of all files so far, and of how many none is read any more."""
 
-    bytes = 0
+    most: int = MAX_TOTAL
+    bytes: int = 0
 
 
 def _in_folder(source: Path, leave_out: Path | None) -> Iterator[Source]:
@@ -90,9 +99,11 @@ def _in_archive(archive: zipfile.ZipFile, folder: str, total: _Total) -> Iterato
         name = _name(member)
         if member.is_dir() or name.endswith("/"):
             continue
-        total.bytes += member.file_size
+        trouble = _trick(member, name, total)
+        total.bytes += 0 if trouble else member.file_size
         whole = f"{folder}{name}"
-        if trouble := _trick(member, name, total):
+        if trouble:
+            whole = "/".join(part[:LONGEST_PART] for part in whole.split("/")[:DEEPEST])
             yield Source(whole, outer or len(PurePosixPath(whole).parts), lambda: b"", trouble)
             continue
 
@@ -113,15 +124,23 @@ def _opened(name: str, read: Callable[[], bytes], total: _Total) -> Iterator[Sou
         yield Source(name, parts, read)
         return
     try:
-        archive = zipfile.ZipFile(io.BytesIO(read()))
+        content = read()
+        if content.count(ENTRY) > MOST_INNER:
+            yield Source(name, parts, read, f"it is an archive of more than {MOST_INNER:,} files")
+            return
+        archive = zipfile.ZipFile(io.BytesIO(content))
     except BROKEN as error:
         yield Source(name, parts, read, f"it is no zip archive that can be opened: {error}")
         return
-    found = list(_in_archive(archive, f"{name}/", total))
+    found = list(_in_archive(archive, f"{name}/", inner := _Total(min(MAX_INNER, total.most - total.bytes))))
+    total.bytes += inner.bytes
     yield from found or [Source(name, parts, read, "it is an empty archive")]
 
 
-BROKEN = (OSError, RuntimeError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError)
+BROKEN = (
+    *(OSError, RuntimeError, ValueError, NotImplementedError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
 """What reading a file of an archive raises."""
 
 
@@ -137,6 +156,9 @@ def _name(member: zipfile.ZipInfo) -> str:
 def _trick(member: zipfile.ZipInfo, name: str, total: _Total) -> str:
     if name.startswith("/") or ".." in PurePosixPath(name).parts or re.match(r"^[A-Za-z]:", name):
         return "its name leads out of the archive"
+    parts = PurePosixPath(name).parts
+    if len(parts) > DEEPEST or any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_PART for part in parts):
+        return "its name is longer than a file's can be"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "it is a link"
     if member.flag_bits & 1:
@@ -145,8 +167,8 @@ def _trick(member: zipfile.ZipInfo, name: str, total: _Total) -> str:
         return f"it has {member.file_size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)"
     if member.file_size > 2**20 and member.file_size > MAX_RATIO * max(member.compress_size, 1):
         return "it is a zip bomb"
-    if total.bytes > MAX_TOTAL:
-        return f"the archive's files have more than {MAX_TOTAL / 2**30:.0f} GiB"
+    if total.bytes + member.file_size > total.most:
+        return f"the archive's files have more than {total.most / 2**30:.3g} GiB"
     return ""
 
 

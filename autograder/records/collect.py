@@ -8,6 +8,7 @@ and has no notebook is named. Nothing is guessed: where a name can mean two peop
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,17 +20,22 @@ import yaml
 from autograder.errors import CourseError
 from autograder.grading.submission import other_lab
 from autograder.labs.lab import Lab, lab_names
+from autograder.processes.limited import Limited, Stopped
 from autograder.records.archives import BROKEN, Source, files_in, is_litter
 from autograder.records.origins import remember
 from autograder.records.roster import Roster, folder_name
 from autograder.records.system_names import Reading, readings
-from autograder.sandbox.strangers import visible_name
+from autograder.sandbox.strangers import LONGEST_NAME, few, shortened, visible_name
 from course_utils.checks.notebook import Unreadable, parse_notebook
 
 WRAPPERS = {"submissions", "submission", "submitted", "submitted files", "abgaben", "inbox", "handed in", "downloads"}
 """Folders that are nobody's name."""
 
 METADATA = "submission_metadata.yml"  # Gradescope's: whose each of its folders is
+
+PATIENCE = 60.0  # seconds for the files of one student
+
+NAMED = 5  # files, in the line about a student without a notebook
 
 LOOKALIKE = re.compile(r"\.ipynb\b|\.(json|txt|ipynb)$|^[^.]+$", re.IGNORECASE)
 """Names that programs give to a notebook when they store it: x.ipynb.txt, x.json, x.ipynb (1), x."""
@@ -103,13 +109,34 @@ def collect(source: Path, lab: Lab, to: Path, roster: Roster | None = None) -> C
     Raises:
         CourseError: if the source cannot be read.
     """
-    done = Collected()
+    with Limited({"look": lambda name, content=b"": _look(content, name, lab)}) as limited:
+        return _collect(source, _Looks(lab, limited), to, roster)
+
+
+@dataclass
+class _Looks:
+    """Looks at files in a child with limits."""
+
+    lab: Lab
+    limited: Limited
+
+    def __call__(self, content: bytes, name: str) -> tuple[str, bool]:
+        """See `_look`."""
+        try:
+            problem, fits = self.limited.call("look", name, blob=content)
+        except Stopped as error:
+            problem, fits = f"it cannot be read: {error}", False
+        return shortened(problem, LONGEST_NAME), fits
+
+
+def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Collected:
+    done, lab = Collected(), look.lab
     sources = files_in(source, leave_out=to)
-    found = _whose(sources, lab, source.stem, roster, done)
+    found = _whose(sources, look, source.stem, roster, done)
     by_student = _students(found, sources, roster, done)
     rows = []
     for student, files in sorted(by_student.items()):
-        if (best := _best(student, files, lab, done)) is None:
+        if (best := _best(student, files, look, done)) is None:
             continue
         file, content = best
         folder = to / student
@@ -136,8 +163,9 @@ def collect(source: Path, lab: Lab, to: Path, roster: Roster | None = None) -> C
 # --- whose
 
 
-def _whose(sources: list[Source], lab: Lab, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
+def _whose(sources: list[Source], look: _Looks, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
     """Files with the person each belongs to, as the archive has it. Those of nobody are passed over or refused."""
+    lab = look.lab
     found, by_folder = [], []
     ambiguous: list[tuple[Source, list[Reading]]] = []
     flat, around = _flat_folders(sources)
@@ -167,7 +195,7 @@ def _whose(sources: list[Source], lab: Lab, stem: str, roster: Roster | None, do
         for source in by_folder:
             done.end(source, "passed over", "it is no notebook and nobody's")
         return found
-    return found + _by_folders(by_folder, lab, stem, roster, done)
+    return found + _by_folders(by_folder, look, stem, roster, done)
 
 
 def _by_folder_name(source: Source, around: int) -> _Found | None:
@@ -222,8 +250,9 @@ def _by_file_name(source: Source, said: Reading) -> _Found:
     return _Found(source, said.who, said, inner, said.time, late=said.late)
 
 
-def _by_folders(sources: list[Source], lab: Lab, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
+def _by_folders(sources: list[Source], look: _Looks, stem: str, roster: Roster | None, done: Collected) -> list[_Found]:
     """The files of a plain folder for each person, perhaps with folders of the class or of sections around them."""
+    lab = look.lab
     notebooks = [s for s in sources if _may_be_notebook(s) and _folders(s) and not is_litter(s.parts)]
     start, doubtful = _people_start(notebooks, lab, stem)
     found: list[_Found] = []
@@ -238,7 +267,7 @@ def _by_folders(sources: list[Source], lab: Lab, stem: str, roster: Roster | Non
             found.append(_Found(source, folders[at], None, source.parts[-1], version=version))
         elif not folders and _known(roster, alone):
             found.append(_Found(source, alone, None, source.parts[-1]))
-        elif not _is_notebook(source, lab):
+        elif not _is_notebook(source, look):
             done.end(source, "passed over", "it is no notebook and nobody's")
         elif doubtful and folders:
             told = " or ".join(repr(name) for name in doubtful)
@@ -344,6 +373,8 @@ def _gradescope(sources: list[Source], done: Collected) -> dict[str, tuple[list[
     """Gradescope's folder -> who handed it in (several for a group), and when."""
     known: dict[str, tuple[list[str], datetime | None]] = {}
     for source in (s for s in sources if s.parts[-1] == METADATA and not s.trouble):
+        if source.outer < len(source.parts) or any(readings(part, "folder") for part in source.parts[:-1]):
+            continue  # it lies in what a student handed in
         try:
             entries = yaml.load(source.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             for folder, entry in entries.items():
@@ -358,9 +389,10 @@ def _gradescope(sources: list[Source], done: Collected) -> dict[str, tuple[list[
 # --- which file
 
 
-def _best(student: str, files: list[_Found], lab: Lab, done: Collected) -> tuple[_Found, bytes] | None:
+def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> tuple[_Found, bytes] | None:
     """The notebook that counts, with its content. All other files are passed over or refused."""
-    candidates, aside = [], []
+    candidates, aside, lab = [], [], look.lab
+    end = time.monotonic() + PATIENCE
     for file in files:
         if is_litter((*file.source.parts[:-1], file.own_name)):
             aside.append((file, "a system's or Jupyter's own copy"))
@@ -368,13 +400,15 @@ def _best(student: str, files: list[_Found], lab: Lab, done: Collected) -> tuple
             aside.append((file, file.source.trouble))
         elif not _may_be_notebook(file.source):
             aside.append((file, "it is no notebook"))
+        elif time.monotonic() > end:
+            aside.append((file, f"not looked at: the files of {student} take more than {PATIENCE:g} s"))
         else:
             try:
                 content = file.source.read()
             except BROKEN as error:
                 aside.append((file, str(error)))
                 continue
-            problem, fits = _look(content, file.own_name, lab)
+            problem, fits = look(content, file.own_name)
             named = file.own_name.lower().endswith(".ipynb")
             if problem and (not named or problem.startswith("it is a notebook of ")):
                 aside.append((file, problem))
@@ -383,7 +417,8 @@ def _best(student: str, files: list[_Found], lab: Lab, done: Collected) -> tuple
     if not candidates:
         for file, why in aside:
             done.end(file.source, "refused", why)
-        done.without[student] = "; ".join(dict.fromkeys(f"{file.own_name}: {why}" for file, why in aside))
+        told = dict.fromkeys(f"{visible_name(file.own_name)}: {why}" for file, why in aside)
+        done.without[student] = "; ".join(few([*told], NAMED))
         return None
     undated = [c for c in candidates if c[1].reading and c[1].reading.format.times and c[1].time is None]
     if undated and len({c[1].source.parts[: c[1].source.outer - 1] for c in candidates}) > 1:
@@ -431,13 +466,13 @@ def _look(content: bytes, name: str, lab: Lab) -> tuple[str, bool]:
     return "", any(cell.metadata.get("nbgrader", {}).get("grade_id") in ids for cell in cells)
 
 
-def _is_notebook(source: Source, lab: Lab) -> bool:
+def _is_notebook(source: Source, look: _Looks) -> bool:
     """Whether somebody might miss a file of which nobody knows whose it is."""
     if not _may_be_notebook(source) or is_litter(source.parts):
         return False
     try:
         named = source.parts[-1].lower().endswith(".ipynb")
-        return named or bool(source.trouble) or not _look(source.read(), source.parts[-1], lab)[0]
+        return named or bool(source.trouble) or not look(source.read(), source.parts[-1])[0]
     except BROKEN:
         return True
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from pygments.lexers import PythonLexer
 
 from autograder.errors import CourseError
 from autograder.labs.lab import Lab
+from autograder.processes.limited import Limited, Stopped
 from autograder.records.gradebook import SECRET, nbgrader_id
-from autograder.records.markdown import safe_markdown
+from autograder.records.markdown import as_written, rendered
 from autograder.records.report import KINDS
 from autograder.records.roster import Roster
 from autograder.records.rows import Records, Submitted
@@ -68,34 +69,57 @@ class Cell:
     is_answer: bool
 
 
-def write_feedback(lab: Lab, records: Records, output: Path, roster: Roster | None = None) -> dict[str, Path]:
+@dataclass
+class Written:
+    """The pages of a class.
+
+    Attributes:
+        pages: student -> page.
+        plain: whose notebook is shown as it was written, without colours and formulas, and why.
+    """
+
+    pages: dict[str, Path] = field(default_factory=dict)
+    plain: dict[str, str] = field(default_factory=dict)
+
+
+def write_feedback(lab: Lab, records: Records, output: Path, roster: Roster | None = None) -> Written:
     """Writes a page for everybody who has grades in a lab, where nbgrader's ``release_feedback`` looks for them.
 
     Args:
         roster: for the names of people, if there is one.
 
-    Returns:
-        Student -> page.
-
     Raises:
         CourseError: if a notebook that belongs to the grades is not there.
     """
-    pages = {}
-    for student in dict.fromkeys(records.of(lab.name)["student"]):
-        beside = Path(output) / "autograded" / nbgrader_id(student) / lab.name
-        notebook = beside / f"{lab.name}.ipynb"
-        if not notebook.is_file():
-            raise CourseError(f"{notebook} is not there: run `course grade {lab.name}` once more")
-        path = page_path(output, student, lab.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+    written = Written()
+
+    def page(student: str, plain: str) -> str:
         people = roster.students.get(student, ()) if roster else ()
         name = ", ".join(person.name for person in people if person.name)
-        path.write_text(feedback_page(lab, student, records, nbformat.read(notebook, 4), name), encoding="utf-8")
-        for name in ("timestamp.txt", SECRET):
-            if (beside / name).is_file():
-                shutil.copyfile(beside / name, path.parent / name)
-        pages[student] = path
-    return pages
+        notebook = _notebook(output, student, lab)
+        return feedback_page(lab, student, records, nbformat.read(notebook, 4), name, plain=plain)
+
+    with Limited({"page": page}) as limited:
+        for student in dict.fromkeys(records.of(lab.name)["student"]):
+            notebook, path = _notebook(output, student, lab), page_path(output, student, lab.name)
+            if not notebook.is_file():
+                raise CourseError(f"{notebook} is not there: run `course grade {lab.name}` once more")
+            try:
+                content = limited.call("page", student, "")
+            except Stopped as error:
+                written.plain[student] = str(error)
+                content = page(student, str(error))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            for name in ("timestamp.txt", SECRET):
+                if (notebook.parent / name).is_file():
+                    shutil.copyfile(notebook.parent / name, path.parent / name)
+            written.pages[student] = path
+    return written
+
+
+def _notebook(output: Path, student: str, lab: Lab) -> Path:
+    return Path(output) / "autograded" / nbgrader_id(student) / lab.name / f"{lab.name}.ipynb"
 
 
 def page_path(output: Path, student: str, lab: str) -> Path:
@@ -121,12 +145,15 @@ def has_current_page(records: Records, student: str, lab: str, output: Path) -> 
     return bool(found) and found[1] == fingerprint(records, student, lab)
 
 
-def feedback_page(lab: Lab, student: str, records: Records, notebook: NotebookNode, name: str = "") -> str:
+def feedback_page(
+    lab: Lab, student: str, records: Records, notebook: NotebookNode, name: str = "", *, plain: str = ""
+) -> str:
     """
     Args:
         student: as the gradebook calls them.
         notebook: the autograded one.
         name: of the person, for the title; by default ``student``.
+        plain: why answers are shown as they were written, if they are.
     """
     rows = records.of(lab.name)
     rows = rows[rows["student"] == student].to_dict("records")
@@ -143,7 +170,7 @@ def feedback_page(lab: Lab, student: str, records: Records, notebook: NotebookNo
         waiting=sum(part.largest for part in parts if part.waiting),
         penalty=about.penalty,
         late=_told(about.late),
-        cells=_cells(lab, notebook, parts),
+        cells=_cells(lab, notebook, parts, plain),
         style=Markup(FORMATTER.get_style_defs("pre")),
     )
 
@@ -175,13 +202,16 @@ def _in_order(lab: Lab, rows: list[dict]) -> list[dict]:
     return [known[question.id] for question in lab.questions]
 
 
-def _cells(lab: Lab, notebook: NotebookNode, parts: list[Part]) -> list[Cell]:
+def _cells(lab: Lab, notebook: NotebookNode, parts: list[Part], plain: str) -> list[Cell]:
     verdicts = {row["question"]: row for part in parts for row in part.checks}
     titles = {part.id: part.title for part in parts}
     cells = []
     for cell in notebook.cells:
         identity = cell["id"]
-        page = _code(cell.source) if cell.cell_type == "code" else _text(cell.source)
+        if plain and identity in titles:
+            page = Markup(as_written(cell.source, plain))
+        else:
+            page = _code(cell.source) if cell.cell_type == "code" else _text(cell.source)
         outputs = [visible(o.text) for o in cell.get("outputs", []) if o.output_type == "stream"]
         if row := verdicts.get(identity):
             outputs = [_verdict(row)]
@@ -198,7 +228,7 @@ def _verdict(row: dict) -> str:
 
 @functools.lru_cache(maxsize=1000)  # most cells are the release's, the same for everybody
 def _text(source: str) -> Markup:
-    return Markup(safe_markdown(source))
+    return Markup(rendered(source))
 
 
 @functools.lru_cache(maxsize=1000)

@@ -42,6 +42,7 @@ from autograder.labs.due import TIMESTAMP, Dates, timestamp_beside
 from autograder.labs.lab import Lab
 from autograder.records.rows import GRADEBOOK, TABLE, write_csv
 from autograder.sandbox.refused import refusals
+from course_utils.checks.notebook import Unreadable, read_content
 
 # nbgrader's models let SQLAlchemy flush early, which SQLAlchemy 2 warns of; nothing is lost by it
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
@@ -151,9 +152,14 @@ class GradeWriter:
         folder.mkdir(parents=True, exist_ok=True)
         if path is not None and path.resolve().is_relative_to(folder.resolve()):
             return  # nbgrader's collect has put it there, with the time
-        if path is not None:
-            with contextlib.suppress(PermissionError):  # its rows say so if it cannot be read
-                shutil.copyfile(path, folder / f"{self.lab.name}.ipynb")
+        content, copy_path = b"", folder / f"{self.lab.name}.ipynb"
+        if graded.submission.answers.digest:
+            with contextlib.suppress(Unreadable):
+                content = read_content(path)
+        if content and hashlib.sha256(content).hexdigest() == graded.submission.answers.digest:
+            copy_path.write_bytes(content)
+        else:  # what was not read is no copy of what was graded; its rows say why
+            copy_path.unlink(missing_ok=True)
         if handed_in is None:
             (folder / TIMESTAMP).unlink(missing_ok=True)
         else:

@@ -1,11 +1,13 @@
 """Markdown as pages show it: with formulas, links and embedded pictures, and with nothing that acts.
 
 What formgrader, the marking page and feedback show of students' texts goes through here. Formulas become MathML, which
-browsers show by themselves, without a script and without a network.
+browsers show by themselves, without a script and without a network. Readers of markdown and of formulas take very long
+for some texts, so they run in a child with limits.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from html import escape
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import bleach
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from autograder.processes.limited import Limited, Stopped
 from autograder.sandbox.strangers import visible
 
 TAGS = bleach.ALLOWED_TAGS | {
@@ -24,12 +27,33 @@ TAGS = bleach.ALLOWED_TAGS | {
 LONGEST_FORMULA = 5000  # characters; the labs' have 300
 
 
+SECONDS = 3.0  # for one text; the longest of the labs' takes two hundredths
+
+
 def safe_markdown(source: str) -> str:
-    """Markdown to HTML.
+    """Markdown to HTML. What takes too long is shown as it was written, with a word on that.
 
     Args:
         source: a cell's text, perhaps a student's.
     """
+    try:
+        return _limited().call("rendered", source)
+    except Stopped as error:
+        return as_written(source, str(error))
+
+
+def as_written(source: str, why: str) -> str:
+    """A text of which no page was made, as a page."""
+    return f"<p><em>Shown as it was written: {escape(visible(why))}.</em></p><pre>{escape(visible(source))}</pre>"
+
+
+@functools.cache
+def _limited() -> Limited:
+    return Limited({"rendered": rendered}, SECONDS)
+
+
+def rendered(source: str) -> str:
+    """Like `safe_markdown`, in this process and without limits: for the course's own texts."""
     source = re.sub("[\ue000\ue001]", "\ufffd", source)  # what formulas are marked with on their way
     renderer = _WithFormulas(escape=False, exclude_anchor_links=True)
     page = MarkdownWithMath(renderer=renderer).render(source)

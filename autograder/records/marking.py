@@ -24,7 +24,7 @@ from nbgrader.api import Gradebook
 from autograder.errors import CourseError
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import nbgrader_id
-from autograder.records.markdown import safe_markdown
+from autograder.records.markdown import rendered, safe_markdown
 from autograder.records.rows import GRADEBOOK, read_records
 
 MARKED = ("by hand", "graded by hand")
@@ -67,8 +67,8 @@ class Marking:
             titles=self.lab.titles,
             question=question,
             points=cell.points,
-            asked="" if above.is_code else safe_markdown(above.source),
-            scheme=safe_markdown(cell.source),
+            asked="" if above.is_code else rendered(above.source),
+            scheme=rendered(cell.source),
             answers=sorted(answers, key=lambda answer: not answer["waits"]),
             bank=[comment for comment, _ in used.most_common(9)],
             waiting=self.waiting(),

@@ -14,6 +14,7 @@ from autograder.records.feedback import has_current_page
 from autograder.records.gradebook import lab_version, nbgrader_id
 from autograder.records.roster import Roster
 from autograder.records.rows import GRADEBOOK, Records
+from course_utils.checks.notebook import MAX_BYTES
 
 EXPORTED = "exported.json"  # lab -> student -> the points that left in a file
 
@@ -76,11 +77,18 @@ def standing(lab: Lab, records: Records | None, submissions: Path, output: Path,
         found.exported = _exported(output, Points(records, {}), lab.name)
     for student, notebook in notebooks.items():
         graded = Path(output) / "submitted" / nbgrader_id(student) / lab.name / notebook.name
-        if student not in found.graded or not (graded.is_file() and filecmp.cmp(notebook, graded, shallow=False)):
+        if student not in found.graded or not _same(notebook, graded):
             found.ungraded.add(student)
     if roster is not None:
         found.absent = set(roster.absent(found.collected | found.graded))
     return found
+
+
+def _same(notebook: Path, graded: Path) -> bool:
+    """Whether a notebook was graded as it lies there. Of one that is too large to be read there is no copy."""
+    if notebook.stat().st_size > MAX_BYTES:
+        return not graded.is_file()
+    return graded.is_file() and filecmp.cmp(notebook, graded, shallow=False)
 
 
 def _notebooks(submissions: Path, lab: str) -> dict[str, Path]:

@@ -14,8 +14,8 @@ TRIED = "not possible in the grader: "
 
 SIGNS = [
     (re.compile(rf"{TRIED}(.+)"), "{}"),
-    (re.compile(r"([\w.:]+) is withheld in this lab"), "withheld: {}"),
-    (re.compile(r"([\w.]+) is loaded already, and cannot be loaded again"), "withheld: {} loaded again"),
+    (re.compile(r"([\w.:]{1,100}) is withheld in this lab"), "withheld: {}"),
+    (re.compile(r"([\w.]{1,100}) is loaded already, and cannot be loaded again"), "withheld: {} loaded again"),
     (re.compile(r"Read-only file system: '([^']+)'|\[Errno 13\] Permission denied: '([^']+)'"), "file: {}"),
     # a path below the root that is not there: outside of its folder an answer sees only the system
     (re.compile(r"No such file or directory: '(/[^']+)'"), "file: {}"),
@@ -24,7 +24,8 @@ SIGNS = [
     (re.compile(r"File too large|No space left on device"), "too large a file"),
     (re.compile(r"Resource temporarily unavailable|can't start new thread"), "too many processes or threads"),
 ]
-"""What an error or a line of output says, and what the report calls it."""
+"""What an error or a line of output says, and what the report calls it. Each begins with words of its own, or has a
+bound: else it would be tried at every letter of a long text, each time to its end."""
 
 
 def refusals(texts: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of IPython's tracebacks
 
@@ -16,6 +17,10 @@ OBEYED = re.compile(
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 LONGEST_NAME = 300  # characters; longer than any real one
+
+LONGEST_TEXT = 5000  # characters of a message: an examiner's has 4000 at most
+
+MOST_LINES = 100  # of a list that one person's work gives rise to
 
 
 def visible(text: str) -> str:
@@ -35,3 +40,13 @@ def visible_cell(text: str) -> str:
         return text
     acts = text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n")
     return visible(f"'{text}" if acts else text)
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """A text that is not longer than a person would read; what is left out is counted."""
+    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text) - longest:,} more characters)"
+
+
+def few(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
+    """The first of many lines, and how many more there are."""
+    return [*lines] if len(lines) <= most else [*lines[:most], f"... and {len(lines) - most:,} more"]

@@ -270,12 +270,12 @@ def _bind(path: Path, root: str, flags: int = _MS_RDONLY | _MS_NODEV) -> None:
     _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | flags | kept)
 
 
-def limit_memory() -> None:
-    """At most `MEMORY` bytes beyond what the process has now, which with torch is mostly library (Linux only)."""
+def limit_memory(most: int = MEMORY) -> None:
+    """At most so many bytes beyond what the process has now, which with torch is mostly library (Linux only)."""
     if sys.platform == "linux":
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        value = in_use + MEMORY if hard == resource.RLIM_INFINITY else min(in_use + MEMORY, hard)
+        value = in_use + most if hard == resource.RLIM_INFINITY else min(in_use + most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (value, value))
 
 

@@ -10,14 +10,19 @@ Source: the notebook format, versions 2 to 4.5 (nbformat's schemas).
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MAX_BYTES", "Notebook", "Unreadable", "read_notebook"]
+__all__ = ["MAX_BYTES", "Notebook", "Unreadable", "parse_notebook", "read_content", "read_notebook"]
 
 MAX_BYTES = 50 * 2**20
 """The largest notebook file that is read. Plots and prints of a lab take one or two MiB."""
+
+
+NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # the one of POSIX, the other of Windows
 
 
 class Unreadable(Exception):
@@ -45,13 +50,28 @@ def read_notebook(path: Path) -> Notebook:
     Raises:
         Unreadable: if the file is too large, no text, no JSON, or has no cells.
     """
+    return parse_notebook(read_content(path), path.name)
+
+
+def read_content(path: Path) -> bytes:
+    """What is in a notebook's file.
+
+    Raises:
+        Unreadable: if it is no file, or too large.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise Unreadable(f"{path.name} has {size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)")
-        return parse_notebook(path.read_bytes(), path.name)
+        # a pipe would keep who opens it waiting
+        with open(os.open(path, os.O_RDONLY | NOT_WAITING), "rb") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Unreadable(f"{path.name} is no file")
+            content = file.read(MAX_BYTES + 1) if status.st_size <= MAX_BYTES else b""
+            size = max(status.st_size, len(content))
     except OSError as error:
         raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from None
+    if size > MAX_BYTES:
+        raise Unreadable(f"{path.name} has {size / 2**20:.0f} MiB (limit {MAX_BYTES / 2**20:.0f} MiB)")
+    return content
 
 
 def parse_notebook(content: bytes, name: str) -> Notebook:

@@ -15,7 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder.grading.grader import Grader, Submission, find_submissions
+from autograder.grading.grader import Grader, Submission
+from autograder.grading.reading import find_submissions
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import GradeWriter

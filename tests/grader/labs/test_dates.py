@@ -17,7 +17,8 @@ from nbgrader.coursedir import CourseDirectory
 from autograder.cli import main
 from autograder.commands.class_run import dates_of
 from autograder.errors import CourseError
-from autograder.grading.grader import Grader, find_submissions
+from autograder.grading.grader import Grader
+from autograder.grading.reading import find_submissions
 from autograder.labs.build import answered
 from autograder.labs.due import Clock, Dates, named_zone, read_time, timestamp_beside
 from autograder.labs.lab import Lab

@@ -45,7 +45,7 @@ def pages(mini: Lab, tmp_path: Path) -> dict[str, str]:
         gradebook.find_comment("why", "00_mini", "00_mini", "ann").manual_comment = "Well said, <i>ann</i>."
         gradebook.find_comment("double", "00_mini", "00_mini", "ann").manual_comment = "Short."
         gradebook.db.commit()
-    written = write_feedback(mini, read_records(tmp_path), tmp_path)
+    written = write_feedback(mini, read_records(tmp_path), tmp_path).pages
     assert list(written) == sorted(NAMES)
     return {student: path.read_text(encoding="utf-8") for student, path in written.items()}
 
@@ -101,7 +101,7 @@ def test_a_page_that_is_out_of_date_is_told(pages: dict[str, str], tmp_path: Pat
 def test_a_page_calls_people_by_their_names(mini: Lab, tmp_path: Path) -> None:
     (tmp_path / "roster.csv").write_text("student,name\nteam,Ada Lovelace\nteam,Emmy Noether\n")
     write_grades(mini, tmp_path, {"team": {}, "zoe": {}})
-    written = write_feedback(mini, read_records(tmp_path), tmp_path, read_roster(tmp_path / "roster.csv"))
+    written = write_feedback(mini, read_records(tmp_path), tmp_path, read_roster(tmp_path / "roster.csv")).pages
     assert "<bdi>Ada Lovelace, Emmy Noether</bdi>" in written["team"].read_text()
     assert "<bdi>zoe</bdi>" in written["zoe"].read_text()
 
@@ -216,5 +216,5 @@ def test_nbgraders_own_command_makes_the_same_page(tmp_path: Path) -> None:
     GenerateFeedback(coursedir=CourseDirectory(config=config), config=config).start()
     theirs = {student: page_path(grades, student, lab.name).read_text() for student in ("ann", "bob [2]")}
     assert "not graded yet" in theirs["ann"]
-    written = write_feedback(lab, read_records(grades), grades)
+    written = write_feedback(lab, read_records(grades), grades).pages
     assert theirs == {student: path.read_text() for student, path in written.items()}

@@ -24,7 +24,8 @@ import pytest
 from mini_course import DOUBLE, newest_parent, write_mini
 
 from autograder import ROOT
-from autograder.grading.grader import Graded, Grader, Submission, find_submissions
+from autograder.grading.grader import Graded, Grader, Submission
+from autograder.grading.reading import find_submissions
 from autograder.grading.submission import Answers
 from autograder.labs.build import release
 from autograder.labs.lab import Lab

@@ -11,7 +11,7 @@ from mini_course import write_mini
 
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.grading.grader import student_folders
+from autograder.grading.reading import student_folders
 from autograder.labs.build import answered
 from autograder.sandbox.strangers import OBEYED, visible, visible_name
 
