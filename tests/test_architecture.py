@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = {
-    "course_utils": ["checks", "data", "numerics", "pictures", "quantization", "networks", "demos"],
+    "course_utils": ["checks", "data", "numerics", "pictures", "quantization", "networks", "profiler", "demos"],
     "autograder": [
         *("labs", "sandbox", "processes", "grading", "records", "for_nbgrader", "authoring", "handout", "commands"),
     ],

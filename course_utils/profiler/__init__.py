@@ -1,0 +1,30 @@
+"""Which layer hurts? Replaces chosen layers of a trained classifier by whole-number ones and measures what it costs.
+
+The framework of the Lund thesis (QPANN), for any network that torch.fx can trace.
+"""
+
+from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
+from course_utils.profiler.options import KINDS, RANGES, Choice, Options
+from course_utils.profiler.profile import Outcome, Profile, difference, profile
+from course_utils.profiler.ratios import Ratio, RatioRecorder, harmonic_sqnr
+from course_utils.profiler.recreate import Recreation, layers_of, recreate
+
+__all__ = [
+    "KINDS",
+    "RANGES",
+    "Choice",
+    "IntegerAdd",
+    "IntegerAveragePool",
+    "IntegerLayer",
+    "Options",
+    "Outcome",
+    "Profile",
+    "Ratio",
+    "RatioRecorder",
+    "Recreation",
+    "difference",
+    "harmonic_sqnr",
+    "layers_of",
+    "profile",
+    "recreate",
+]

@@ -1,0 +1,135 @@
+"""Runs networks on the same images in one pass: how many labels each gets right, and where the recreated one's noise
+is.
+
+A difference of accuracies on the same images is judged by the images on which the two networks disagree (McNemar).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from course_utils.profiler.ratios import Ratio, RatioRecorder
+from course_utils.profiler.recreate import Recreation, Watch
+
+__all__ = ["Outcome", "Profile", "difference", "profile"]
+
+REFERENCE, RECREATED = "reference", "recreated"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one network made of the images.
+
+    Attributes:
+        first, fifth: bool (N,): whether the label was the first guess, and among the first five (among all, if there
+            are fewer classes).
+    """
+
+    first: Tensor
+    fifth: Tensor
+
+    @property
+    def top1(self) -> float:
+        return float(self.first.double().mean())
+
+    @property
+    def top5(self) -> float:
+        return float(self.fifth.double().mean())
+
+
+@dataclass(frozen=True)
+class Profile:
+    """
+    Attributes:
+        outcomes: network -> what it made of the images; "reference" and "recreated" come first.
+        ratios: node of the recreated model, named as the node of the reference that it stands for -> its ratio.
+    """
+
+    outcomes: dict[str, Outcome]
+    ratios: dict[str, Ratio]
+
+
+def profile(
+    recreation: Recreation,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    others: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    batch_size: int = 50,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Profile:
+    """Runs the reference, its recreation and other networks, batch by batch.
+
+    Args:
+        recreation: see `recreate`.
+        images: float, as the model takes them, (N, ...), N > 0.
+        labels: integers (N,).
+        others: name -> a network that maps the same images to logits: a fully quantized one, say.
+        batch_size: images at a time. Memory grows with it, not with N.
+        progress: what the batches go through: ``tqdm.tqdm``, say.
+
+    Raises:
+        ValueError: if there is no image, not one label for each, or another network is called as one of the two.
+    """
+    if len(images) == 0 or len(images) != len(labels):
+        raise ValueError(f"one label an image is needed, got {len(images)} images and {len(labels)} labels")
+    others = dict(others or {})
+    if taken := others.keys() & {REFERENCE, RECREATED}:
+        raise ValueError(f"another network cannot be called {taken.pop()!r}")
+    recorder = RatioRecorder()
+    guesses: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in (REFERENCE, RECREATED, *others)}
+    batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    ends = {node.name for node in recreation.reference.graph.nodes if node.op in ("placeholder", "output")}
+    seen: dict[str, Tensor] = {}  # node of the reference -> its output for this batch
+
+    def keep(name: str, value: object) -> None:
+        if isinstance(value, Tensor) and name not in ends:
+            seen[name] = value
+
+    def compare(name: str, value: object) -> None:
+        original = recreation.stands_for[name]
+        if original in seen:
+            recorder.add(original, seen.pop(original), value)
+
+    with torch.no_grad():
+        for x, y in progress(batches):
+            seen.clear()
+            guesses[REFERENCE].append(_guesses(Watch(recreation.reference, keep).run(x), y))
+            guesses[RECREATED].append(_guesses(Watch(recreation.recreated, compare).run(x), y))
+            for name, network in others.items():
+                guesses[name].append(_guesses(network(x), y))
+    outcomes = {name: Outcome(*(torch.cat(part) for part in zip(*all_, strict=True))) for name, all_ in guesses.items()}
+    return Profile(outcomes, recorder.ratios())
+
+
+def _guesses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    return best[:, 0], best.any(1)
+
+
+def difference(first: Outcome, second: Outcome) -> tuple[float, float, float]:
+    """How the top-1 accuracies of two networks on the same images differ.
+
+    Returns:
+        (second minus first, its standard error, the probability of so many one-sided disagreements or more if both
+        networks were equally good: McNemar's exact test, two-sided). The error is sqrt(b + c - (b - c)^2 / N) / N,
+        with b images right only for the first and c only for the second.
+
+    Raises:
+        ValueError: if they saw different numbers of images.
+    """
+    if len(first.first) != len(second.first):
+        raise ValueError(f"{len(first.first)} and {len(second.first)} images are not the same ones")
+    count = len(first.first)
+    lost = int((first.first & ~second.first).sum())
+    won = int((second.first & ~first.first).sum())
+    error = math.sqrt(max(lost + won - (won - lost) ** 2 / count, 0.0)) / count
+    disagreements, fewer = lost + won, min(lost, won)
+    # exactly: sums of binomial coefficients are whole numbers of any length
+    tail = sum(math.comb(disagreements, k) for k in range(fewer + 1))
+    return (won - lost) / count, error, min(1.0, 2 * tail / 2**disagreements)

@@ -1,0 +1,338 @@
+"""Makes the recreated model: a copy of the reference model in which chosen layers are replaced (thesis 4.1).
+
+The network is traced by torch.fx; batch norms and ReLUs are merged in its graph. Ranges of activations come from
+running the reference model on calibration samples (4.2.1).
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from course_utils.profiler.layers import FormatLayer, IntegerAdd, IntegerAveragePool, IntegerLayer, Range
+from course_utils.profiler.options import KINDS, RANGES, Choice, Options
+from course_utils.quantization.observers import Observer
+
+__all__ = ["Recreation", "layers_of", "recreate"]
+
+ADDITIONS = (operator.add, torch.add, "add")
+RELU, RELU6 = (functional.relu, torch.relu, torch.relu_, "relu", "relu_"), (functional.relu6,)
+POOLS = (functional.adaptive_avg_pool2d, torch.mean, "mean")
+
+
+@dataclass
+class Recreation:
+    """A reference model, its recreation, and what stands for what.
+
+    Attributes:
+        reference, recreated: graph modules in eval mode; the model that was handed over is neither, and unchanged.
+        replaced: node of ``reference`` -> the options of what stands for it in ``recreated``.
+        stands_for: node of ``recreated`` -> the node of ``reference`` whose output it must match: where a batch norm or
+            a ReLU was merged, the last of those.
+        left: node -> why it, though chosen, was not replaced, or what was not merged into it.
+    """
+
+    reference: fx.GraphModule
+    recreated: fx.GraphModule
+    replaced: dict[str, Options] = field(default_factory=dict)
+    stands_for: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def layers_of(model: nn.Module) -> dict[str, list[str]]:
+    """Kind -> names of the layers that can be replaced, in the order in which the network calls them.
+
+    Raises:
+        ValueError: if torch.fx cannot trace the model.
+    """
+    graph = _traced(model)
+    return {kind: [node.name for node in nodes] for kind, nodes in _by_kind(graph).items()}
+
+
+def recreate(
+    model: nn.Module, choices: Iterable[Choice], calibration: Iterable[Tensor], *, ranges: str = "min_max"
+) -> Recreation:
+    """Replaces the chosen layers.
+
+    Args:
+        model: in eval mode; it is not changed.
+        choices: of layers chosen twice, the last one counts.
+        calibration: batches that the model takes; all are used.
+        ranges: how activations' ranges are chosen from them, one of `RANGES`.
+
+    Raises:
+        ValueError: if the model is in training mode or cannot be traced, a choice names no layer, there is no
+            calibration data, or an activation is not finite; the message names the layer.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode; call model.eval() first")
+    if ranges not in RANGES:
+        raise ValueError(f"ranges is one of {', '.join(RANGES)}, not {ranges!r}")
+    result = Recreation(_traced(model), _traced(model))
+    nodes = {node.name: node for node in result.recreated.graph.nodes}
+    plans = [_plan(result, nodes[name], options) for name, options in _chosen(result.reference, choices).items()]
+    plans = [plan for plan in plans if plan is not None]
+    wanted = {name for plan in plans if plan.options.quantized for name in (*plan.inputs, plan.last)}
+    observers = _observe(result.reference, calibration, wanted)
+
+    merged = {plan.last: plan.relu for plan in plans if plan.relu is not None}
+
+    def range_of(name: str, num_bits: int) -> Range:
+        """One for a tensor, so that the layer that makes it and those that take it have the same grid."""
+        low, high = RANGES[ranges](observers[name], num_bits)
+        if name not in merged:
+            return low, high
+        return 0.0, 6.0 if _is_relu6(result.reference, merged[name]) else max(high, 0.0)
+
+    result.stands_for = {node.name: node.name for node in result.reference.graph.nodes}
+    for plan in plans:
+        _replace(result, plan, range_of)
+    result.recreated.graph.lint()
+    result.recreated.recompile()
+    return result
+
+
+@dataclass
+class _Plan:
+    """One replacement: the node, what it takes, and the nodes that are merged into it."""
+
+    node: fx.Node
+    kind: str
+    options: Options
+    inputs: list[str]
+    norm: fx.Node | None = None
+    relu: fx.Node | None = None
+
+    @property
+    def last(self) -> str:
+        return (self.relu or self.norm or self.node).name
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    try:
+        graph = fx.symbolic_trace(copy.deepcopy(model))
+    except Exception as error:
+        raise ValueError(f"torch.fx cannot trace {type(model).__name__}: {error}") from error
+    # what works in place would change outputs that are still to be compared
+    for module in graph.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
+    for node in graph.graph.nodes:
+        if node.target is torch.relu_:
+            node.target = torch.relu
+        elif node.op == "call_method" and node.target == "relu_":
+            node.target = "relu"
+        elif node.kwargs.get("inplace"):
+            node.kwargs = {**node.kwargs, "inplace": False}
+    graph.recompile()
+    return graph.eval()
+
+
+def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return graph.get_submodule(node.target) if node.op == "call_module" else None
+
+
+def _kind(graph: fx.GraphModule, node: fx.Node) -> str | None:
+    """One of `KINDS`, or None."""
+    module = _module(graph, node)
+    if isinstance(module, nn.Conv2d):
+        return "depthwise" if module.groups > 1 and module.groups == module.in_channels else "conv"
+    if isinstance(module, nn.Linear):
+        return "linear"
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return "pool" if module.output_size in (1, (1, 1)) else None
+    if node.op not in ("call_function", "call_method"):
+        return None
+    if node.target in ADDITIONS:
+        two = len(node.args) == 2 and not node.kwargs and all(isinstance(a, fx.Node) for a in node.args)
+        return "add" if two else None
+    if node.target in POOLS:
+        return "pool" if _pooled(node) is not None else None
+    return None
+
+
+def _pooled(node: fx.Node) -> bool | None:
+    """Whether a call that takes the mean over height and width keeps them; None if it is another mean."""
+    if node.target is functional.adaptive_avg_pool2d:
+        size = node.args[1] if len(node.args) > 1 else node.kwargs.get("output_size")
+        return True if size in (1, (1, 1), [1, 1]) else None
+    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    keep = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
+    others = node.kwargs.keys() - {"dim", "keepdim"}
+    # (-2, -1) of a tensor of four dimensions are (2, 3); of which it is here cannot be seen in the graph
+    return bool(keep) if not others and isinstance(axes, list | tuple) and sorted(axes) in ([2, 3], [-2, -1]) else None
+
+
+def _by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
+    found: dict[str, list[fx.Node]] = {kind: [] for kind in KINDS}
+    for node in graph.graph.nodes:
+        if (kind := _kind(graph, node)) is not None:
+            found[kind].append(node)
+    return found
+
+
+def _chosen(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Options]:
+    """Node -> options, in the network's order."""
+    kinds = {kind: [node.name for node in nodes] for kind, nodes in _by_kind(graph).items()}
+    options: dict[str, Options] = {}
+    for choice in choices:
+        if choice.which in kinds:
+            names = kinds[choice.which]
+            indices = range(len(names)) if choice.indices is None else choice.indices
+            if wrong := [index for index in indices if not 0 <= index < len(names)]:
+                raise ValueError(f"there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}")
+            options |= {names[index]: choice.options for index in indices}
+            continue
+        if choice.which not in {node.name for node in graph.graph.nodes}:
+            raise ValueError(f"{choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network")
+        if choice.which not in {name for names in kinds.values() for name in names}:
+            raise ValueError(f"{choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})")
+        options[choice.which] = choice.options
+    return {node.name: options[node.name] for node in graph.graph.nodes if node.name in options}
+
+
+def _plan(result: Recreation, node: fx.Node, options: Options) -> _Plan | None:
+    """What to do with a chosen node; None, with a reason in ``result.left``, if nothing can be done."""
+    graph, kind = result.recreated, _kind(result.recreated, node)
+    module = _module(graph, node)
+    if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros" and options.quantized:
+        result.left[node.name] = f"it pads by {module.padding_mode!r}; a whole-number convolution pads with zeros"
+        return None
+    inputs = [argument.name for argument in node.args if isinstance(argument, fx.Node)]
+    plan = _Plan(node, kind, options, inputs)
+    reasons, last = [], node
+    if options.merge_batch_norm and kind in ("conv", "depthwise", "linear"):
+        plan.norm, reason = _follower(graph, last, _is_norm, "batch norm")
+        reasons += reason
+        last = plan.norm or last
+    if options.merge_relu and kind != "pool":
+        plan.relu, reason = _follower(graph, last, _is_relu, "ReLU")
+        reasons += reason
+    if reasons:
+        result.left[node.name] = "; ".join(reasons)
+    return plan
+
+
+def _follower(
+    graph: fx.GraphModule, node: fx.Node, is_one: Callable[[fx.GraphModule, fx.Node], bool], what: str
+) -> tuple[fx.Node | None, list[str]]:
+    """The node that follows and can be merged; or None, and why, if one follows that cannot."""
+    followers = [user for user in node.users if is_one(graph, user)]
+    if not followers:
+        return None, []
+    if len(node.users) > 1:
+        return None, [f"the {what} {followers[0].name} is not merged: the layer's output is used elsewhere, too"]
+    module = _module(graph, followers[0])
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
+        return None, [f"the {what} {followers[0].name} is not merged: it has no running statistics"]
+    return followers[0], []
+
+
+def _is_norm(graph: fx.GraphModule, node: fx.Node) -> bool:
+    return isinstance(_module(graph, node), nn.BatchNorm1d | nn.BatchNorm2d)
+
+
+def _is_relu(graph: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(_module(graph, node), nn.ReLU | nn.ReLU6)
+    return node.op in ("call_function", "call_method") and node.target in (*RELU, *RELU6)
+
+
+def _is_relu6(graph: fx.GraphModule, node: fx.Node) -> bool:
+    return isinstance(_module(graph, node), nn.ReLU6) or node.target in RELU6
+
+
+class Watch(fx.Interpreter):
+    """Runs a graph and hands the output of every node to ``see``."""
+
+    def __init__(self, graph: fx.GraphModule, see: Callable[[str, object], None]):
+        super().__init__(graph)
+        self.see = see
+
+    def run_node(self, node: fx.Node) -> object:
+        value = super().run_node(node)
+        self.see(node.name, value)
+        return value
+
+
+def _observe(graph: fx.GraphModule, batches: Iterable[Tensor], wanted: set[str]) -> dict[str, Observer]:
+    observers = {name: Observer() for name in wanted}
+
+    def see(name: str, value: object) -> None:
+        if name in observers:
+            try:
+                observers[name].observe(value)
+            except ValueError as error:
+                raise ValueError(f"the output of {name}: {error}") from None
+
+    count = 0
+    with torch.no_grad():
+        for batch in batches:
+            Watch(graph, see).run(batch)
+            count += 1
+    if not count:
+        raise ValueError("calibration needs at least one batch")
+    return observers
+
+
+def _replace(result: Recreation, plan: _Plan, range_of: Callable[[str, int], Range]) -> None:
+    graph, node, options = result.recreated, plan.node, plan.options
+    new = _new_layer(graph, plan, range_of)
+    name = f"{node.name}_recreated"
+    graph.add_submodule(name, new)
+    merged = [n for n in (plan.norm, plan.relu) if n is not None]
+    with graph.graph.inserting_before(node):
+        call = graph.graph.call_module(name, tuple(a for a in node.args if isinstance(a, fx.Node)))
+    last = merged[-1] if merged else node
+    last.replace_all_uses_with(call)
+    for old in (*reversed(merged), node):
+        graph.graph.erase_node(old)
+        result.stands_for.pop(old.name, None)
+    result.replaced[node.name] = options
+    result.stands_for[call.name] = plan.last
+
+
+def _new_layer(graph: fx.GraphModule, plan: _Plan, range_of: Callable[[str, int], Range]) -> nn.Module:
+    options, node = plan.options, plan.node
+    layer = _module(graph, node)
+    if plan.norm is not None:
+        fuse = fuse_linear_bn_eval if plan.kind == "linear" else fuse_conv_bn_eval
+        layer = fuse(layer, _module(graph, plan.norm))
+    keep = isinstance(layer, nn.AdaptiveAvgPool2d) or (plan.kind == "pool" and bool(_pooled(node)))
+    if not options.quantized or options.float_format is not None:
+        floats = layer if layer is not None else _Mean(keep) if plan.kind == "pool" else _Add()
+        if options.quantized:
+            floats = FormatLayer(floats, options.float_format)
+        return nn.Sequential(floats, _relu_of(graph, plan)) if plan.relu is not None else floats
+    inputs = [range_of(name, options.num_bits) for name in plan.inputs]
+    output = range_of(plan.last, options.num_bits)
+    if plan.kind == "add":
+        return IntegerAdd(inputs, output, options)
+    if plan.kind == "pool":
+        return IntegerAveragePool(inputs[0], options, keep=keep)
+    return IntegerLayer(layer, inputs[0], output, options)
+
+
+class _Add(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class _Mean(nn.Module):
+    def __init__(self, keep: bool):
+        super().__init__()
+        self.keep = keep
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1), keepdim=self.keep)
+
+
+def _relu_of(graph: fx.GraphModule, plan: _Plan) -> nn.Module:
+    return nn.ReLU6() if _is_relu6(graph, plan.relu) else nn.ReLU()
