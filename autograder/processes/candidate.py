@@ -85,7 +85,7 @@ def prepare() -> None:
 
 def child(connection: socket.socket) -> None:
     """The forked child's whole life."""
-    standing = walls.enter(connection.fileno(), ROOT, FOLDERS, separate=_separate)
+    standing = walls.enter([connection.fileno()], ROOT, FOLDERS, separate=_separate)
     _prepare_process(scratch="/tmp" if "files" in standing else tempfile.gettempdir())
     wire = Wire(connection)
     wire.send(json.dumps(standing).encode())

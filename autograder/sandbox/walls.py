@@ -23,13 +23,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import platform
 import resource
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from autograder.sandbox.system_calls import ALLOWED, ONLY, YOUNG
@@ -70,7 +71,7 @@ _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 
 
-def can_separate(course: Path | None, folders: list[Path], writable: Sequence[Path] = ()) -> bool:
+def can_separate(course: Path | None, folders: list[Path]) -> bool:
     """Tries, in a process of its own, whether this system lets us have namespaces and a root of our own."""
     if sys.platform != "linux":
         return False
@@ -80,22 +81,19 @@ def can_separate(course: Path | None, folders: list[Path], writable: Sequence[Pa
         with contextlib.suppress(BaseException):
             _separate()
             _fork_and_watch()
-            _rebuild_root(course, folders, writable)
+            _rebuild_root(course, folders)
             status = 0
         os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def enter(
-    keep: int, course: Path | None, folders: list[Path], writable: Sequence[Path] = (), *, separate: bool
-) -> list[str]:
+def enter(keep: Collection[int], course: Path | None, folders: list[Path], *, separate: bool) -> list[str]:
     """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
 
     Args:
-        keep: the one file descriptor, beside 0 to 2, that stays open.
+        keep: the file descriptors, beside 0 to 2, that stay open.
         course: its folder, which is not shown even where it lies in one that is.
         folders: what can be read beside the system: the trained weights, which lie in the course.
-        writable: folders that can be written to.
         separate: whether to take namespaces and a root of its own; what `can_separate` said.
 
     Returns:
@@ -106,10 +104,10 @@ def enter(
     if separate:
         _separate()
         _fork_and_watch()
-        _rebuild_root(course, folders, writable)
+        _rebuild_root(course, folders)
         walls += ["files", "network", "processes"]
-    os.closerange(3, keep)
-    os.closerange(keep + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    for before, after in itertools.pairwise([2, *sorted(keep), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]):
+        os.closerange(before + 1, after)
     os.setsid()  # a signal to "the process group" must not reach the grader's
     _limit()
     if sys.platform == "linux":
@@ -208,7 +206,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
 
 
-def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[Path]) -> None:
+def _rebuild_root(course: Path | None, folders: list[Path]) -> None:
     """A root in memory with read-only views of what an answer needs; then the old root is let go."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     root = next(p for p in ("/sys", "/mnt", "/media") if Path(p).is_dir())  # covered in this namespace only
@@ -236,8 +234,6 @@ def _rebuild_root(course: Path | None, folders: list[Path], writable: Sequence[P
         elif path.exists() and not inside:
             _bind(path, root)
             shown.append(path)
-    for path in writable:
-        _bind(path, root, 0)
     Path(root, "dev").mkdir()
     for name in ("null", "random", "urandom"):  # not zero: mapped, it is memory that belongs to no process
         _bind(Path("/dev", name), root, _MS_RDONLY)  # that is about its time stamps and the like

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.api import Gradebook
 
@@ -139,6 +141,53 @@ def test_autograde_refuses_the_network_and_files_outside(tmp_path, grader: Grade
     assert len(autograded.cells) == 4
     assert (tmp_path / "secret.txt").read_text() == "canary"
     assert not list(tmp_path.rglob("*pwned*"))
+
+
+LOOK = """
+import os
+folders = [folder for folder, *_ in os.walk("/") if not folder.startswith(("/proc", "/tmp"))]
+def link(number):
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return ""
+sockets = [number for number in range(64) if link(number).startswith("socket:")]
+print(os.path.exists("FOLDER"), [f for f in folders if os.access(f, os.W_OK)], len(sockets) >= 5)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_a_kernel_that_starts_again_opens_nothing_that_the_last_one_made(tmp_path, grader: Grader):
+    """A kernel that laid a link in the place of its connection file had a file outside overwritten."""
+    walls = grader.walls()
+    if "files" not in walls:
+        pytest.skip(f"NOT TRIED: this system's sandbox has only {', '.join(walls)}")
+    specs = KernelSpecManager(kernel_dirs=[str(ROOT / "autograder" / "for_nbgrader" / "kernels")])
+    manager = KernelManager(kernel_name="sandboxed", kernel_spec_manager=specs)
+    tmp_path.chmod(0o755)  # inside, the kernel is nobody
+    manager.start_kernel(cwd=str(tmp_path))
+    folder = Path(manager.ip).parent
+    try:
+        for start in range(3):
+            if start:
+                manager.restart_kernel(now=True)
+            client = manager.blocking_client()
+            client.start_channels()
+            client.wait_for_ready(timeout=120)
+            told: list[str] = []
+            client.execute_interactive(
+                LOOK.replace("FOLDER", str(folder)),
+                timeout=60,
+                output_hook=lambda m, told=told: told.append(m["content"].get("text", m["content"].get("evalue", ""))),
+            )
+            assert "".join(told).strip() == "False [] True", start
+            assert sorted(p.name for p in folder.iterdir()) == ["k-1", "k-2", "k-3", "k-4", "k-5"]
+            assert all(p.is_socket() for p in folder.iterdir()), "nothing there has a size"
+            client.execute("import os; os._exit(0)")
+            client.stop_channels()
+    finally:
+        manager.shutdown_kernel(now=True)
+    assert not folder.exists()
 
 
 def test_only_answers_are_the_students():

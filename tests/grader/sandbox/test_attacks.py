@@ -764,7 +764,7 @@ def test_a_course_inside_of_what_is_shown_is_covered(tmp_path):
         course, shown = Path({str(course)!r}), Path({str(course / "random")!r})
         separate = walls.can_separate(course, [shown])
         wire = socket.socket()
-        standing = walls.enter(wire.fileno(), course, [shown], separate=separate)
+        standing = walls.enter([wire.fileno()], course, [shown], separate=separate)
         try:
             (course / "pwned").touch()
         except OSError as refused:
