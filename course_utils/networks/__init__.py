@@ -19,12 +19,15 @@ from course_utils.networks.models import (
     load_trained,
     normalize,
 )
+from course_utils.networks.tflite import TfliteError, TfliteNetwork, load_tflite
 
 __all__ = [
     "ClassyClassifier",
     "Darknet",
     "DarknetError",
     "Detections",
+    "TfliteError",
+    "TfliteNetwork",
     "TinyYOLOv3",
     "WeightsError",
     "accuracy",
@@ -34,6 +37,7 @@ __all__ = [
     "draw_boxes",
     "letterbox",
     "load_darknet",
+    "load_tflite",
     "load_trained",
     "mean_average_precision",
     "non_maximum_suppression",

@@ -1,6 +1,6 @@
 """Quantized networks: ranges from data, whole-number layers, torch's own tools. Stands on `numerics`."""
 
-from course_utils.quantization import real_quantization
+from course_utils.quantization import real_quantization, tflite_kernels
 from course_utils.quantization.integer_layers import (
     QuantizedLayer,
     fixed_point_multiplier,
@@ -42,4 +42,5 @@ __all__ = [
     "real_quantization",
     "requantize",
     "requantize_twice",
+    "tflite_kernels",
 ]

@@ -181,40 +181,56 @@ def requantize(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int, round
         TypeError, ValueError: if ``acc`` are not whole numbers of 32 bits, or shift is not in [0, 62].
     """
     acc = _whole(acc, INT32_MIN, INT32_MAX)
-    multiplier, shift = torch.as_tensor(multiplier), torch.as_tensor(shift)
-    if bool(((shift < 0) | (shift > MAX_SHIFT) | (multiplier < 0) | (multiplier > INT32_MAX)).any()):
-        raise ValueError(f"the multiplier must be in [0, 2^31 - 1] and the shift in [0, {MAX_SHIFT}]")
-    product = acc * multiplier.long()  # a new tensor, the only one of this size: what follows works in place
+    multiplier, shift = _checked_pair(multiplier, shift)
+    product = acc * multiplier  # a new tensor, the only one of this size: what follows works in place
     if rounding:
         product += torch.where(shift > 0, torch.ones_like(shift) << (shift - 1).clamp(min=0), 0)
     product >>= shift
     return product
 
 
-def requantize_twice(acc: Tensor, multiplier: int, shift: int) -> Tensor:
+def requantize_twice(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int) -> Tensor:
     """The same as gemmlowp does it: the product's upper half, rounded; then a shift, rounded again.
 
     The first rounding sends halves up, the second away from zero. After both, the result may be one off the nearest.
+    For m >= 1 there is no second rounding: acc is shifted up first, within 32 bits.
 
     Args:
         acc: whole numbers of 32 bits, any shape.
-        multiplier, shift: as `fixed_point_multiplier` gives them for m < 1, so that the shift is 31 or more.
+        multiplier, shift: as for `requantize`.
+
+    Returns:
+        int64, of ``acc``'s shape.
 
     Raises:
-        TypeError, ValueError: if ``acc`` are not whole numbers of 32 bits, or shift is not in [31, 62].
+        TypeError, ValueError: if ``acc`` are not whole numbers of 32 bits, or shift is not in [0, 62].
+        OverflowError: if ``acc``, shifted up, leaves 32 bits.
     """
     acc = _whole(acc, INT32_MIN, INT32_MAX)
-    if not 31 <= shift <= MAX_SHIFT:
-        raise ValueError(f"gemmlowp's form needs a shift in [31, {MAX_SHIFT}], not {shift}")
-    product = acc * multiplier
-    # C's division cuts towards zero, so a nudge of 1 - 2^30 for negative products rounds halves up there, too
-    high = torch.where(product >= 0, product + 2**30, product + (1 - 2**30))
-    high = torch.div(high, 2**31, rounding_mode="trunc")
-    exponent = shift - 31
-    mask = (1 << exponent) - 1
-    remainder = high & mask
-    threshold = (mask >> 1) + (high < 0).long()
-    return (high >> exponent) + (remainder > threshold).long()
+    multiplier, shift = _checked_pair(multiplier, shift)
+    up = (31 - shift).clamp(min=0)
+    if bool(((acc > INT32_MAX >> up) | (acc < INT32_MIN >> up)).any()):
+        raise OverflowError(f"accumulators from {acc.min()} to {acc.max()}, shifted up for an m >= 1, leave 32 bits")
+    return round_twice_(acc.clone(), multiplier, shift)
+
+
+def round_twice_(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int) -> Tensor:
+    """`requantize_twice` without its checks: ``acc``, int64, is overwritten and returned."""
+    shift = torch.as_tensor(shift)
+    up, down = (31 - shift).clamp(min=0), (shift - 31).clamp(min=0)
+    if bool(up.any()):
+        acc <<= up
+    acc *= multiplier
+    # gemmlowp adds a nudge of 2^30, below zero of 1 - 2^30, and C's division cuts towards zero: both round halves up
+    acc += 2**30
+    acc >>= 31
+    # halves away from zero: below zero one less is added than half
+    below_zero = acc >> 63
+    below_zero *= (down > 0).long()
+    acc += torch.where(down > 0, torch.ones_like(down) << (down - 1).clamp(min=0), 0)
+    acc += below_zero
+    acc >>= down
+    return acc
 
 
 class QuantizedLayer:
@@ -325,6 +341,14 @@ def _operands(
     single = bound < 2**24 and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if single else torch.float64
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+def _checked_pair(multiplier: Tensor | int, shift: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Both as int64 tensors."""
+    multiplier, shift = torch.as_tensor(multiplier), torch.as_tensor(shift)
+    if bool(((shift < 0) | (shift > MAX_SHIFT) | (multiplier < 0) | (multiplier > INT32_MAX)).any()):
+        raise ValueError(f"the multiplier must be in [0, 2^31 - 1] and the shift in [0, {MAX_SHIFT}]")
+    return multiplier.long(), shift.long()
 
 
 def _whole(codes: Tensor, lowest: int, highest: int) -> Tensor:

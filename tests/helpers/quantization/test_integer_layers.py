@@ -281,11 +281,36 @@ def test_rounding_twice_is_gemmlowps(values, multiplier, shift):
     assert (got - once).abs().max() <= 1
 
 
-def test_rounding_twice_sends_halves_away_from_zero_and_needs_m_below_1():
+@given(st.lists(int32, min_size=1, max_size=20), st.integers(0, 30), st.integers(2**30, 2**31 - 1))
+@settings(max_examples=200, deadline=None)
+def test_rounding_twice_shifts_up_first_for_m_of_1_and_more(values, shift, multiplier):
+    values = [v >> (31 - shift) for v in values]
+    got = il.requantize_twice(torch.tensor(values), multiplier, shift)
+    assert got.tolist() == [gemmlowp(v << (31 - shift), multiplier, 31) for v in values]
+
+
+def test_rounding_twice_takes_a_pair_for_each_channel():
+    acc = torch.tensor([[-6, 7, 100], [2, -3, -(2**31)]])
+    multiplier, shift = torch.tensor([2**30, 2**31 - 1, 2**30 + 12345]), torch.tensor([32, 30, 40])
+    got = il.requantize_twice(acc, multiplier, shift)
+    for c in range(3):
+        alone = il.requantize_twice(acc[:, c], int(multiplier[c]), int(shift[c]))
+        assert got[:, c].tolist() == alone.tolist()
+    assert acc[0].tolist() == [-6, 7, 100], "the accumulators are not changed"
+
+
+def test_rounding_twice_sends_halves_away_from_zero():
     assert il.requantize_twice(torch.tensor([-6, -2, 2, 6]), 2**30, 32).tolist() == [-2, -1, 1, 2]
     assert il.requantize(torch.tensor([-6, -2, 2, 6]), 2**30, 32).tolist() == [-1, 0, 1, 2]
-    with pytest.raises(ValueError, match="31"):
-        il.requantize_twice(torch.tensor([1]), 2**30, 30)
+
+
+def test_rounding_twice_refuses():
+    with pytest.raises(ValueError, match="62"):
+        il.requantize_twice(torch.tensor([1]), 2**30, 63)
+    assert il.requantize_twice(torch.tensor([2**30 - 1, -(2**30)]), 2**30, 30).tolist() == [2**30 - 1, -(2**30)]
+    for value in (2**30, -(2**30) - 1):
+        with pytest.raises(OverflowError, match="32 bits"):
+            il.requantize_twice(torch.tensor([value]), 2**30, 30)
 
 
 # --- whole layers ---
