@@ -133,6 +133,7 @@ def float32_fields(x):
         sign: 0 or 1; 1 for negative numbers and for -0.0.
         exponent: 0 to 255; the bias is still in it.
         fraction: 0 to 2^23 - 1.
+        NaN has the exponent 255, any fraction but 0, and either sign.
     """
     ### BEGIN SOLUTION
     (pattern,) = struct.unpack(">I", struct.pack(">f", x))
@@ -177,7 +178,9 @@ with check("float32_fields"):
         (-10.5, (1, 130, 2621440)),
         (2.0 - 2.0**-23, (0, 127, 2**23 - 1)),
         ((2.0 - 2.0**-23) * 2.0**127, (0, 254, 2**23 - 1)),
+        ((2.0**-23 - 2.0) * 2.0**127, (1, 254, 2**23 - 1)),
         (-(2.0**-126), (1, 1, 0)),
+        *(((-1) ** n * 2.0 ** (n - 127), (n % 2, n, 0)) for n in range(1, 255)),
     ):
         for rule, hint, got, wanted in zip(rules, hints, float32_fields(x), expected, strict=True):
             expect_equal(got, wanted, rule, given=x, hint=hint)
@@ -192,29 +195,35 @@ with check("float32_fields"):
         (-(4 - 2.0**-25), (1, 129, 0)),
     ):
         expect_equal(float32_fields(x), expected, nearest, given=f"{x!r}", hint=hint_nearest)
+    for fraction in (0, 5, 2**23 - 2):  # a little below and above the middle between two neighbours
+        for n in range(24, 52):
+            for up in (0, 1):
+                x = 1 + (fraction + 0.5) * 2.0**-23 + (2 * up - 1) * 2.0**-n / 2
+                hint = "round once: what is rounded to more digits first is rounded twice"
+                expect_equal(float32_fields(x), (0, 127, fraction + up), nearest, given=f"{x!r}", hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for pattern in torch.randint(0, 2**32, (150,), generator=g).tolist():
-        expected = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
-        if expected[1] == 255:
-            continue
-        (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
+
+    def expect_nearest(x, rule, hint):
+        """The fields of the float32 number nearest to x."""
+        pattern = int.from_bytes(struct.pack(">f", x), "big")
         fields = float32_fields(x)
-        for rule, hint, got, wanted in zip(rules, hints, fields, expected, strict=True):
-            expect_equal(got, wanted, rule, given=x, hint=hint)
+        expect_equal(fields, (pattern >> 31, (pattern >> 23) % 256, pattern % 2**23), rule, given=f"{x!r}", hint=hint)
         expect(all(type(n) is int for n in fields), types, given=x, got=repr(fields), hint="int(...)")
-        if 0 < expected[1] < 254:  # a little beside it, and beside the next power of two
-            for exact in (x, (-1) ** expected[0] * 2.0 ** (expected[1] - 126)):
-                beside = math.nextafter(exact, 0.0)
-                wanted = struct.unpack(">I", struct.pack(">f", exact))[0]
-                wanted = wanted >> 31, (wanted >> 23) % 256, wanted % 2**23
-                expect_equal(float32_fields(beside), wanted, nearest, given=f"{beside!r}", hint=hint_nearest)
+
+    fractions = torch.randint(0, 2**23, (254,), generator=g).tolist()
+    for exponent, fraction in enumerate(fractions, 1):
+        scale = (-1) ** (fraction % 2) * 2.0 ** (exponent - 150)
+        for exact in ((2**23 + fraction) * scale, (2**24 - 1) * scale):
+            expect_nearest(exact, rules[2], hints[2])
+        if exponent < 254:
+            middle = (2**23 + fraction + 0.5) * scale
+            n = 2.0 ** -(24 + exponent % 28)
+            for x in (middle, math.nextafter(middle, 0), math.nextafter(middle, 2 * middle), middle * (1 + n)):
+                expect_nearest(x, nearest, hint_nearest)
+            expect_nearest((2**24 - 0.5 + n) * scale, nearest, hint_nearest)
     for x in torch.rand(50, generator=g, dtype=torch.float64).tolist():
-        exact = struct.unpack(">f", struct.pack(">f", x))[0]
-        _, exponent, fraction = float32_fields(x)
-        expect_equal(
-            (1 + fraction / 2**23) * 2.0 ** (exponent - 127), exact, nearest, given=f"{x!r}", hint=hint_nearest
-        )
+        expect_nearest(x, nearest, hint_nearest)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -233,7 +242,7 @@ def expect_special(x, expected, rule, hint):
 with check("float32_fields"):
     zero = "zero has the exponent 0 and the fraction 0, and -0.0 has the sign 1"
     hint_zero = "0 has no logarithm, and -0.0 < 0 is False: look at the bits, not at the value"
-    for x, expected in ((0.0, (0, 0, 0)), (-0.0, (1, 0, 0))):
+    for x, expected in ((0.0, (0, 0, 0)), (-0.0, (1, 0, 0)), (0.0, (0, 0, 0))):
         expect_special(x, expected, zero, hint_zero)
     subnormal = "subnormal numbers have the exponent 0 and keep their fraction"
     hint_subnormal = "they are stored with a leading 0, not shifted until a 1 leads"
@@ -245,16 +254,22 @@ with check("float32_fields"):
     for x, sign in ((math.inf, 0), (-math.inf, 1)):
         expect_special(x, (sign, 255, 0), infinite, "only the bits count, nothing to compute")
     rule = "NaN has the exponent 255 and a fraction that is not 0"
-    fields = expect_returns(lambda: float32_fields(math.nan), rule, hint="only the bits count")
-    sign, exponent, fraction = fields
-    expect(sign in (0, 1) and exponent == 255 and 0 < fraction < 2**23, rule, got=fields, hint="only the bits count")
-    expect(all(type(n) is int for n in fields), "the result is a tuple of three Python ints", got=repr(fields))
+    for pattern in ("7ff8000000000000", "fff8000000000000", "7ff0000000000001", "fff0000020000000"):  # all are NaN
+        (x,) = struct.unpack(">d", bytes.fromhex(pattern))
+        hint = "only the bits count, and a NaN stays one whatever is cut off"
+        fields = expect_returns(lambda x=x: float32_fields(x), rule, given=f"NaN, stored as {pattern}", hint=hint)
+        sign, exponent, fraction = fields
+        expect(sign in (0, 1) and exponent == 255 and 0 < fraction < 2**23, rule, got=fields, hint=hint)
+        expect(all(type(n) is int for n in fields), "the result is a tuple of three Python ints", got=repr(fields))
     near_zero = "a subnormal number, too, counts as the nearest one, and a tiny number as 0"
     hint = "convert to float32 first: it rounds near zero as well"
-    for steps, fraction in ((0.4, 0), (0.6, 1), (-0.3, 0), (3.7, 4), (-6.2, 6), (2.0**-60, 0)):
+    beside = ((0.5, 0), (-0.5, 0), (0.5 + 2.0**-50, 1), (1.5, 2), (-2.5, 2), (2.5 + 2.0**-40, 3), (3.5 - 2.0**-40, 3))
+    for steps, fraction in ((0.4, 0), (0.6, 1), (-0.3, 0), (3.7, 4), (-6.2, 6), (2.0**-60, 0), *beside):
         x = steps * 2.0**-149
         expect_special(x, (int(steps < 0), 0, fraction), near_zero, hint)
     expect_special((1 - 2.0**-40) * 2.0**-126, (0, 1, 0), near_zero, hint)
+    expect_special((1 - 2.0**-24) * -(2.0**-126), (1, 1, 0), near_zero, hint)  # a tie: the even one
+    expect_special(5e-324, (0, 0, 0), near_zero, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for fraction in torch.randint(1, 2**23 - 1, (50,), generator=g).tolist():
@@ -264,6 +279,10 @@ with check("float32_fields"):
             beside = x + (-1) ** sign * 0.4 * 2.0**-149
             expect_special(beside, (sign, 0, fraction), near_zero, hint)
             expect_special(math.ldexp(x, -1030), (sign, 0, 0), near_zero, hint)
+            middle = (-1) ** sign * math.ldexp(fraction + 0.5, -149)
+            expect_special(middle, (sign, 0, fraction + fraction % 2), near_zero, hint)
+            expect_special(math.nextafter(middle, 2 * middle), (sign, 0, fraction + 1), near_zero, hint)
+            expect_special(math.nextafter(middle, 0.0), (sign, 0, fraction), near_zero, hint)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -330,12 +349,12 @@ with check("float32_value"):
         expect_value((sign, 0, fraction), expected, subnormal, hint_subnormal)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for pattern in torch.randint(0, 2**32, (600,), generator=g).tolist():
-        fields = pattern >> 31, (pattern >> 23) % 256, pattern % 2**23
-        if fields[1] not in (0, 255):
+    for exponent, fraction in enumerate(torch.randint(0, 2**23, (254,), generator=g).tolist(), 1):
+        for fields in ((fraction % 2, exponent, fraction), (1 - fraction % 2, exponent, 2 ** (exponent % 24) - 1)):
+            pattern = fields[0] << 31 | exponent << 23 | fields[2]
             (x,) = struct.unpack(">f", pattern.to_bytes(4, "big"))
             expect_value(fields, x, normal, "compute in Python floats, which are exact")
-    for fraction in torch.randint(1, 2**23, (60,), generator=g).tolist():
+    for fraction in [*torch.randint(1, 2**23, (60,), generator=g).tolist(), *(2**n for n in range(23))]:
         for sign in (0, 1):
             expected = (-1) ** sign * math.ldexp(fraction, -149)
             expect_value((sign, 0, fraction), expected, subnormal, hint_subnormal)
@@ -362,8 +381,9 @@ with check("float32_value"):
         expect(isinstance(zero, float), "the result is a Python float", given=(sign, 0, 0), got=type(zero).__name__)
     refused = "a field out of its range is refused with a ValueError"
     for fields in (
-        *((2, 127, 0), (-1, 127, 0), (0, 256, 0), (0, -1, 0), (0, 127, 2**23), (0, 127, -1), (0, 255, 2**23)),
-        *((-1, 0, 0), (-1, 0, 5), (-1, 255, 0), (2, 255, 5)),
+        *((sign, exponent, 5 % (exponent + 1)) for sign in (2, -1, 256) for exponent in (0, 127, 255)),
+        *((0, exponent, fraction) for exponent in (256, -1, 511, 512, -256, 10**9) for fraction in (0, 5)),
+        *((1, e, fraction) for e in (0, 1, 254, 255) for fraction in (2**23, -1, 2**24, -(2**23), 3 * 2**24, 10**9)),
     ):
         expect_raises(
             ValueError,
@@ -379,10 +399,11 @@ with check("float32_value"):
         for sign in (0, 1):
             fields = (sign, 255, fraction)
             expect_equal(float32_value(*fields), math.nan, special, given=fields, hint="every fraction but 0 means NaN")
+        exponent = fraction % 254 + 1
         for fields in (
-            *((fraction + 1, 127, fraction), (-fraction, 0, 0), (0, 255 + fraction, fraction), (1, -fraction, 0)),
-            *((0, 0, 2**23 + fraction), (1, 255, -fraction), (1, 0, -fraction), (2, 0, 0), (2, 255, 0)),
-            *((-1, 0, fraction), (-1, 255, fraction), (-1, 1, fraction)),
+            *((fraction + 1, exponent, fraction), (-fraction, 0, 0), (0, 255 + fraction, fraction), (1, -fraction, 0)),
+            *((0, 0, 2**23 + fraction), (1, 255, -fraction), (1, 0, -fraction), (0, exponent, -fraction)),
+            *((1, exponent, 2**23 + fraction), (0, 255, 2**23 + fraction), (1 + fraction, 255, 0), (-1, 0, fraction)),
         ):
             expect_raises(
                 ValueError, lambda fields=fields: float32_value(*fields), refused, given=fields, hint="all ranges"
@@ -609,9 +630,14 @@ def exact_steps(a, b):
 
 ### END HIDDEN TESTS
 @probe
-def two_results():
-    """The steps of a sum, looked at after another sum, and those of the other."""
-    return add_float32(3.75, 5.125), add_float32(1.0, 1.0)
+def results_in_turn(pairs):
+    """The steps of each sum, as they are when all have been added; then of the first once more, when its dict has been
+    emptied."""
+    steps = [add_float32(a, b) for a, b in pairs]
+    told = [dict(s) for s in steps]
+    for s in steps:
+        s.clear()
+    return [*told, add_float32(*pairs[0])]
 
 
 with check("add_float32"):
@@ -628,10 +654,15 @@ with check("add_float32"):
     expected |= {"b": (-1.28125, 2), "aligned": (0.9375, -1.28125, 2), "sum": (-0.34375, 2)}
     expected |= {"normalised": (-1.375, 0), "rounded": (-1.375, 0), "result": -1.375}
     expect_steps(add_float32(3.75, -5.125), expected, 3.75, -5.125)
-    first, second = two_results()
+    expected = {"a": (1.0, 0), "b": (1.0, 0), "aligned": (1.0, 1.0, 0), "sum": (2.0, 0)}
+    expected |= {"normalised": (1.0, 1), "rounded": (1.0, 1), "result": 2.0}
+    expect_steps(add_float32(1.0, 1.0), expected, 1.0, 1.0)
+    pairs = [(3.75, 5.125), (1.0, 1.0), (1.0, -1.0), (3.75, 5.125)]
+    results = [list(steps.values())[-1:] for steps in results_in_turn(pairs)]
     rule = "each call makes a dict of its own"
-    expect_equal(first["result"], 8.875, rule, given="3.75 + 5.125, after 1.0 + 1.0", hint="no shared one")
-    expect_equal(second["result"], 2.0, rule, given="1.0 + 1.0", hint="no shared one")
+    hint = "no shared one, and none that is kept"
+    given = f"{pairs} and, when the dicts have been emptied, the first again; the results"
+    expect_equal(results, [[8.875], [2.0], [0.0], [8.875], [8.875]], rule, given=given, hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for spread in (1.0, 8.0, 40.0):
@@ -639,6 +670,13 @@ with check("add_float32"):
         numbers = torch.randn(2, 120, generator=g, dtype=torch.float64) * 2**powers
         for a, b in numbers.float().T.tolist():
             expect_steps(add_float32(a, b), exact_steps(a, b), a, b)
+    for apart in range(26):  # ties, whatever the exponents' difference: the smaller number ends half a step lower
+        for sign in (1, -1):
+            a, b, power = (int(torch.randint(2**23, 2**24, (), generator=g)) for _ in range(3))
+            b = ((b >> apart) | 1) * sign
+            a, b = math.ldexp(a, power % 200 - 123), math.ldexp(b, power % 200 - 124)
+            expect_steps(add_float32(a, b), exact_steps(a, b), a, b)
+            expect_steps(add_float32(-b, -a), exact_steps(-b, -a), -b, -a)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -699,6 +737,10 @@ with check("add_float32"):
             *(2 - ulp, 2.0**-24),
             {"normalised": (2 - 2.0**-24, 0), "rounded": (1.0, 1), "result": 2.0},
         ),
+        (tie, "just above a tie", 1.0, ulp / 2 * (1 + ulp), {"rounded": (1 + ulp, 0), "result": 1 + ulp}),
+        (tie, "just below a tie", 1 + ulp, ulp / 2 * (1 - ulp / 2), {"rounded": (1 + ulp, 0), "result": 1 + ulp}),
+        (tie, "equal exponents, too", 1.5, 1.5 + ulp, {"normalised": (1.5 + ulp / 2, 1), "rounded": (1.5, 1)}),
+        (tie, "equal exponents, too", 1.5, 1.5 + 3 * ulp, {"rounded": (1.5 + 2 * ulp, 1), "result": 3 + 4 * ulp}),
         (
             "the difference of equal numbers is 0, with significand 0 and exponent -126 after normalising",
             "0 cannot be doubled into [1, 2): stop at the exponent -126",
@@ -790,6 +832,8 @@ with check("add_float32"):
     lone = torch.randint(2**23, 2**24 - 1, (60,), generator=g)
     pairs += [(math.ldexp(n, -23), math.ldexp(1, -24)) for n in lone.tolist()]
     pairs += [(math.ldexp(n, -20), -math.ldexp(n + 1, -20)) for n in lone.tolist()]
+    pairs += [(math.ldexp(n, -23), math.ldexp(2**24 - n, -23)) for n in lone.tolist()[:20]]  # 2.0 exactly
+    pairs += [(math.ldexp(n, 104), math.ldexp(n | 1, 104)) for n in lone.tolist()[:10]]  # beyond 2^128
     for a, b in pairs:
         for left, right in ((a, b), (b, a)):
             given = f"{left!r} + {right!r}"
@@ -914,8 +958,8 @@ def minifloat_values(exponent_bits, mantissa_bits):
         mantissa_bits: whole number from 1 to 10.
 
     Returns:
-        New float32 tensor with one dimension: all finite values, negative ones too, in ascending order, each once.
-        (There is one zero in it: 0.0 and -0.0 are the same value.)
+        New float32 tensor with one dimension, whatever torch's default dtype is: all finite values, negative ones too,
+        in ascending order, each once. (There is one zero in it: 0.0 and -0.0 are the same value.)
 
     Raises:
         ValueError: if one of the numbers of bits is out of its range.
@@ -956,17 +1000,36 @@ def expect_format(e, m, largest, smallest):
     scaled = torch.frexp(normal).mantissa * 2 ** (m + 1)  # 2^m, 2^m + 1, ... up to 2^(m+1) - 1
     wanted = torch.arange(2**m, 2 ** (m + 1)).repeat(2**e - 2)
     expect_equal(scaled, wanted, rule, given=f"{given}, (1 + f / 2^m) 2^m", hint="the fraction counts in units of 2^-m")
+    rule = "exponent field 0 means subnormal: f / 2^m times 2^(1 - bias)"
+    small = values[(values >= 0) & (values < 2.0 ** (2 - 2 ** (e - 1)))].double() / smallest
+    expect_equal(small, torch.arange(2**m), rule, given=f"{given}, in steps of the smallest", hint="evenly, down to 0")
     expect(values.dtype == torch.float32, "the result is a float32 tensor with one dimension", given=given)
 
 
 @probe
-def largest_after_a_change():
-    """The largest value of e2m1, when an earlier result has been overwritten."""
-    minifloat_values(2, 1).zero_()
-    return minifloat_values(2, 1).max()
+def values_after_changes(e, m):
+    """The values of three calls in a row, when each result is overwritten before the next call."""
+    told = []
+    for _ in range(3):
+        values = minifloat_values(e, m)
+        told.append(values.clone())
+        values.zero_()
+    return told
+
+
+@probe
+def values_with_default(dtype, e, m):
+    """The values when torch's default dtype is another one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return minifloat_values(e, m)
+    finally:
+        torch.set_default_dtype(before)
 
 
 with check("minifloat_values"):
+    kept = values_after_changes(2, 1)  # before anything else asks for these values
     values = minifloat_values(2, 1)
     expect(
         isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.dim() == 1,
@@ -977,14 +1040,24 @@ with check("minifloat_values"):
     for e, m, largest, smallest in (
         *((3, 4, 15.5, 2.0**-6), (4, 3, 240.0, 2.0**-9), (5, 2, 57344.0, 2.0**-16), (2, 10, 4 - 2.0**-9, 2.0**-10)),
         *((5, 10, 65504.0, 2.0**-24), (8, 1, 1.5 * 2.0**127, 2.0**-127), (7, 10, (2 - 2.0**-10) * 2.0**63, 2.0**-72)),
+        *((6, 1, 1.5 * 2.0**31, 2.0**-31), (7, 2, 1.75 * 2.0**63, 2.0**-64), (2, 5, 3.9375, 2.0**-5)),
+        *((3, 6, 15.875, 2.0**-8), (2, 9, 4 - 2.0**-8, 2.0**-9), (8, 8, (2 - 2.0**-8) * 2.0**127, 2.0**-134)),
     ):
         expect_format(e, m, largest, smallest)
     rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
     expect_equal(values, [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3], rule, given="e2m1", hint="see the text above")
     rule = "each call makes a tensor of its own"
     hint = "hand out a new tensor, or a clone of one that you keep"
-    expect_equal(largest_after_a_change(), 3.0, rule, given="e2m1, after the first result was set to 0", hint=hint)
+    given = "e2m1, three calls, each result set to 0 before the next call"
+    expect_equal(kept, [values] * 3, rule, given=given, hint=hint)
+    rule = "the result is a float32 tensor, whatever torch's default dtype is"
+    for dtype in (torch.float64, torch.float16):
+        got, given = values_with_default(dtype, 4, 10), f"e4m10, default dtype {dtype}"
+        hint = "say the dtype when you make the tensor"
+        expect_type(got, torch.float32, rule, given=given, hint=hint)
+        expect_equal(got, minifloat_values(4, 10), rule, given=given, hint=hint)
     ### BEGIN HIDDEN TESTS
+    g = generator()
 
     def listed(e, m):
         """In whole steps of the subnormals: the codes 0, 1, 2, ... of the positive values, one after the other."""
@@ -994,12 +1067,14 @@ with check("minifloat_values"):
         positive = np.where(field == 0, fraction, normal) * 2.0 ** (2 - 2 ** (e - 1) - m)
         return torch.from_numpy(np.concatenate([-positive[:0:-1], positive]))
 
-    for e, m in [(e, m) for e in range(2, 9) for m in range(1, 8) if e + m <= 9] + [(4, 8), (3, 10)]:
-        expected = listed(e, m)
-        expect_format(e, m, expected.max(), expected[expected > 0].min())
-        expect_equal(
-            minifloat_values(e, m), expected, rule, given=f"e{e}m{m}", hint="the fraction counts in units of 2^-m"
-        )
+    rule = "a normal value is (1 + f / 2^m) 2^(E - bias) with bias 2^(e-1) - 1"
+    for e, m in [(e, m) for e in range(1, 9) for m in range(1, 11) if e + m <= 11 or (e, m) == (3, 10)]:
+        got, given = minifloat_values(e, m), f"e{e}m{m}"
+        expect_equal(got, listed(e, m), rule, given=given, hint="the fraction counts in units of 2^-m")
+        expect_type(got, torch.float32, "the result is a float32 tensor with one dimension", given=given)
+    for e, m in torch.randint(1, 6, (3, 2), generator=g).tolist():
+        rule, given = "each call makes a tensor of its own", f"e{e}m{m}, three calls, each result set to 0"
+        expect_equal(values_after_changes(e, m), [listed(e, m)] * 3, rule, given=given, hint="hand out a new one")
     patterns = np.arange(2**16, dtype=np.uint16)
     halves = patterns.view(np.float16).astype(np.float64)
     halves = np.unique(halves[np.isfinite(halves)])
@@ -1022,7 +1097,7 @@ with check("minifloat_values"):
         expect_equal(int((got == 0).sum()), 1, one_zero, given=f"{given}, how many zeros", hint="a set holds it once")
         expect_equal(got, torch.arange(-top, top + 1).float() * 2.0 ** (1 - m), rule, given=given, hint=hint)
     refused = "a number of bits out of its range is refused with a ValueError"
-    for e, m in ((0, 3), (9, 3), (-1, 3), (4, 0), (4, 11), (4, -2), (1, 11), (9, 1)):
+    for e, m in ((0, 3), (9, 3), (-1, 3), (4, 0), (4, 11), (4, -2), (1, 11), (9, 1), (8, 11), (8, 0), (1, 0), (16, 2)):
         expect_raises(
             ValueError,
             lambda e=e, m=m: minifloat_values(e, m),
@@ -1035,7 +1110,8 @@ with check("minifloat_values"):
         top, given = 2**m - 1, f"e1m{m}"
         got = expect_returns(lambda m=m: minifloat_values(1, m), rule, given=given, hint=hint)
         expect_equal(got, torch.arange(-top, top + 1).float() * 2.0 ** (1 - m), rule, given=given, hint=hint)
-    for e, m in ((0, 1), (1, 0), (9, 10), (10, 4), (8, 11), (1, 12), (2, 11), (-3, -3)):
+    bad = (*((e, m) for e in (0, -1, 9, 11) for m in (1, 5, 10)), *((e, m) for e in (1, 5, 8) for m in (0, -1, 11, 24)))
+    for e, m in (*bad, (10, 4), (1, 12), (2, 11), (-3, -3), (0, 0), (9, 11)):
         expect_raises(
             ValueError, lambda e=e, m=m: minifloat_values(e, m), refused, given=f"exponent_bits={e}, mantissa_bits={m}"
         )
@@ -1121,15 +1197,16 @@ def round_to_minifloat(x, exponent_bits, mantissa_bits):
     too. NaN stays NaN. A result of zero may have either sign.
 
     Args:
-        x: float32 tensor of any shape. It is not changed. There may be 100 million elements: no Python loop over them.
+        x: float32 tensor of any shape, without gradient. It is not changed. There may be 100 million elements: no
+            Python loop over them.
         exponent_bits: whole number from 1 to 8. With 1, there are only subnormal values.
         mantissa_bits: whole number from 1 to 10.
 
     Returns:
-        float32 tensor of x's shape.
+        New float32 tensor of x's shape, whatever torch's default dtype is.
 
     Raises:
-        ValueError: if one of the numbers of bits is out of its range.
+        ValueError: if one of the numbers of bits is out of its range, also if x is empty.
     """
     ### BEGIN SOLUTION
     if not (1 <= exponent_bits <= 8 and 1 <= mantissa_bits <= 10):
@@ -1154,12 +1231,12 @@ def round_to_minifloat(x, exponent_bits, mantissa_bits):
 ### END HIDDEN TESTS
 def expect_rounded(x, e, m, expected, rule, hint):
     """Values, dtype and shape; and x is not changed."""
-    before = x.clone()
-    y = expect_returns(lambda: round_to_minifloat(x, e, m), rule, given=f"e{e}m{m}", hint=hint)
-    expect_equal(x, before, "x itself is not changed", given=f"e{e}m{m}", hint="avoid +=, /= and clamp_")
+    given, before = f"e{e}m{m}", state_of(x)
+    y = expect_returns(lambda: round_to_minifloat(x, e, m), rule, given=given, hint=hint)
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint="avoid +=, /= and clamp_")
     rule_type = "the result is a float32 tensor of x's shape"
-    expect_type(y, torch.float32, rule_type, shape=x.shape, given=f"e{e}m{m}", hint="a conversion at the end")
-    expect_equal(y, torch.as_tensor(expected).float(), f"{rule} (e{e}m{m})", given=x, hint=hint)
+    expect_type(y, torch.float32, rule_type, shape=x.shape, given=given, hint="a conversion at the end")
+    expect_equal(y, torch.as_tensor(expected).float(), f"{rule} ({given})", given=x, hint=hint)
 
 
 with check("round_to_minifloat"):
@@ -1186,11 +1263,14 @@ with check("round_to_minifloat"):
         (4, 3, saturates, "on both sides", [245.0, 300.0, -1e9], [240.0, 240.0, -240.0]),
         (5, 2, saturates, "on both sides", [7e4, -3e38], [57344.0, -57344.0]),
         (2, 1, saturates, "on both sides", [3.4, 4.0, -9.0], [3.0, 3.0, -3.0]),
+        (5, 7, nearest, "round once: float16 rounds by itself", [1 + 2.0**-8 + 2.0**-20], [1 + 2.0**-7]),
+        (4, 3, nearest, "round once", [1.0625 + 2.0**-20, 2.125 - 2.0**-20, -1.1875 - 2.0**-20], [1.125, 2.0, -1.25]),
     ):
         expect_rounded(torch.tensor(inputs), e, m, expected, rule, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8] + [(3, 10), (5, 10), (4, 9)]
+    splits = [(e, m) for e in range(2, 8) for m in range(1, 8) if e + m <= 8]
+    splits += [(3, 10), (5, 10), (4, 9), (8, 2), (8, 7), (2, 8)]
     for e, m in splits:
         table = torch.from_numpy(positive_values(e, m))
         smallest, largest, normal = float(table[1]), float(table[-1]), 2.0 ** (2 - 2 ** (e - 1))
@@ -1234,34 +1314,56 @@ def objects(n):
     return python_objects(lambda: round_to_minifloat(x, 3, 4))
 
 
+@probe
+def rounded_with_default(dtype, x, e, m):
+    """What becomes of x when torch's default dtype is another one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return round_to_minifloat(x, e, m)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def expect_minifloat(x, e, m, expected, rule, hint, given=None):
+    """Values, dtype and shape; and x is not changed."""
+    before, given = state_of(x), x if given is None else given
+    y = expect_returns(lambda: round_to_minifloat(x, e, m), rule, given=given, hint=f"this was e{e}m{m}: {hint}")
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint="avoid +=, /= and clamp_")
+    expect_equal(y, expected, rule, given=given, hint=f"this was e{e}m{m}: {hint}")
+    expect_type(y, torch.float32, "the result is a float32 tensor of x's shape", given=f"e{e}m{m}", hint="at the end")
+
+
 with check("round_to_minifloat"):
     infinities = "infinities saturate"
     x = torch.tensor([[math.inf, -math.inf], [math.nan, 1.0]])
     y = round_to_minifloat(x, 3, 4)
     hint = "clamp does it, if nothing became NaN before: inf / inf"
     expect_equal(y[0], [15.5, -15.5], infinities, given=x[0], hint=hint)
-    rule = "NaN stays NaN, and harms no other element"
-    expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
-    few, many = steps(10), steps(5000)
+    stays = "NaN stays NaN, and harms no other element"
+    expect_equal(y[1], [math.nan, 1.0], stays, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
+    places = torch.arange(300_007)
+    values = (4.25 + 0.25 * (places % 14)) * (1 - 2 * (places % 2))  # values of e3m4, a step of 0.25 apart
+    x = values + 0.12 * torch.sin(places)
     loops = "there is no Python loop over the elements"
+    few, many = steps(10), steps(5000)
     got = f"{few} steps of Python, then {many}"
-    expect(many < 2 * few + 2000, loops, given="10 elements, then 5000", got=got, hint="the whole tensor at once")
+    holds = 1 <= few < 100_000 and 1 <= many < 2 * few + 2000  # it takes a step at least to call it
+    expect(holds, loops, given="10 elements, then 5000", got=got, hint="the whole tensor at once")
     few, many = objects(10), objects(5000)
     got = f"{few} Python objects, then {many}"
     hint = "map, tolist and comprehensions loop as well: let torch work on the whole tensor"
-    expect(many < few + 2000, loops, given="10 elements, then 5000", got=got, hint=hint)
+    expect(1 <= few < 100_000 and many < few + 2000, loops, given="10 elements, then 5000", got=got, hint=hint)
+    every = "every element goes to the nearest value of the format"
+    expect_minifloat(x, 3, 4, values, every, "of 300,007 elements the last one, too")
     shapes = "x may have any shape, an empty one too, and lie in memory in any order"
     for shape in ((), (0,), (3, 0, 2), (1,), (2, 1, 2), (2, 1, 2, 3, 1)):
-        x = torch.full(shape, 3.3)
-        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), shapes, given=f"shape {shape}", hint="no x.max()")
-        expect_equal(y, torch.full(shape, 3.25), shapes, given=f"shape {shape}", hint="the shape stays")
-        y = round_to_minifloat(x * math.nan, 3, 4)
-        expect_equal(y, x * math.nan, "NaN stays NaN, and harms no other element", given=f"NaN, shape {shape}")
+        x, given = torch.full(shape, 3.3), f"shape {shape}"
+        expect_minifloat(x, 3, 4, torch.full(shape, 3.25), shapes, "no x.max(), and the shape stays", given)
+        expect_minifloat(x * math.nan, 3, 4, x * math.nan, stays, "also alone", f"NaN, {given}")
     x = torch.tensor([[3.3, 0.1], [-100.0, 3.97]]).T
-    y = expect_returns(
-        lambda: round_to_minifloat(x, 3, 4), shapes, given="a transposed tensor", hint=".view refuses it"
-    )
-    expect_equal(y, [[3.25, -15.5], [0.09375, 4.0]], shapes, given="a transposed tensor", hint="the shape stays")
+    for e, m, expected in ((3, 4, [[3.25, -15.5], [0.09375, 4.0]]), (1, 3, [[1.75, -1.75], [0.0, 1.75]])):
+        expect_minifloat(x, e, m, expected, shapes, ".view refuses it; the shape stays", "a transposed tensor")
     lone = "with one exponent bit all values are subnormal, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
     wide = "8 exponent bits reach as far as float32 itself, down to its own subnormal numbers"
     tiny = 2.0**-133
@@ -1269,62 +1371,91 @@ with check("round_to_minifloat"):
         (1, 2, lone, "bias 0, step 1/2", [0.2, 0.25, 0.75, -0.75, 1.3, 9.0, -2.0], [0, 0, 1.0, -1.0, 1.5, 1.5, -1.5]),
         (1, 1, lone, "bias 0, step 1", [0.4, 0.5, 0.7, -1.9, 0.0, math.inf], [0, 0, 1, -1, 0, 1]),
         (1, 10, lone, "bias 0, step 2^-9", [0.3, -1.999, 5.0], [154 / 512, -1023 / 512, 1023 / 512]),
+        (1, 4, stays, "with one exponent bit, too", [math.nan, 0.3, -math.inf], [math.nan, 0.25, -1.875]),
         (
             8,
             7,
             wide,
             "steps as small as 2^-133: float64 holds them",
-            [1e-40, -2.6 * tiny, tiny / 2],
-            [tiny, -3 * tiny, 0],
+            [1e-40, -2.6 * tiny, tiny / 2, 0.0, -0.0],
+            [tiny, -3 * tiny, 0, 0, 0],
         ),
         (8, 7, wide, "saturation near 2^128", [3.4e38, -3.4e38], [255 * 2.0**120, -255 * 2.0**120]),
         (8, 10, wide, "steps as small as 2^-136: float64 holds them", [1e-40, 1.0], [9 * 2.0**-136, 1.0]),
         (8, 1, wide, "no other rules than for small formats", [3.3, 2.0**-127, 1e-39], [3.0, 2.0**-127, 0.0]),
         (8, 7, infinities, "at the largest finite value", [math.inf, -math.inf], [255 * 2.0**120, -255 * 2.0**120]),
+        (5, 10, infinities, "at the largest finite value", [65519.0, 65520.0, -math.inf], [65504.0, 65504.0, -65504.0]),
+        (8, 3, stays, "in every format", [math.nan, 1.0, -math.inf], [math.nan, 1.0, -1.875 * 2.0**127]),
     ):
-        x = torch.tensor(inputs)
-        y = expect_returns(lambda x=x, e=e, m=m: round_to_minifloat(x, e, m), rule, given=f"e{e}m{m}", hint=hint)
-        expect_equal(y, torch.tensor(expected), rule, given=x, hint=f"this was e{e}m{m}: {hint}")
+        expect_minifloat(torch.tensor(inputs), e, m, torch.tensor(expected), rule, hint)
+    own = "the result is a tensor of its own, for the numbers that x holds now"
+    sets = [(torch.tensor(values), 3, 4) for values in ([3.3, 0.1], [3.25, 2.0], [-100.0, 3.97])]
+    expected = [torch.tensor(values) for values in ([3.25, 0.09375], [3.25, 2.0], [-15.5, 4.0])]
+    for got in reused(round_to_minifloat, sets):
+        given = "[3.3, 0.1], [3.25, 2], [-100, 3.97], written into the same tensor x one after the other"
+        expect_equal(got, expected, own, given=given, hint="nothing is kept, and the result is never x itself")
+    rule = "the result is a float32 tensor, whatever torch's default dtype is"
+    x = torch.tensor([3.3, -0.1, 100.0])
+    for dtype, e, expected in ((torch.float64, 3, [3.25, -0.09375, 15.5]), (torch.float64, 1, [1.875, -0.125, 1.875])):
+        got = rounded_with_default(dtype, x, e, 4)
+        expect_type(got, torch.float32, rule, given=f"e{e}m4, default dtype {dtype}", hint="a conversion at the end")
+        expect_equal(got, expected, rule, given=x, hint=f"this was e{e}m4, with torch's default dtype {dtype}")
     refused = "a number of bits out of its range is refused with a ValueError"
-    for e, m in ((0, 3), (9, 3), (4, 0), (4, 11), (-1, 4), (4, -1)):
-        expect_raises(
-            ValueError,
-            lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m),
-            refused,
-            given=f"exponent_bits={e}, mantissa_bits={m}",
-            hint="1 to 8 exponent bits, 1 to 10 mantissa bits",
-        )
+    for e, m in ((0, 3), (9, 3), (4, 0), (4, 11), (-1, 4), (4, -1), (1, 0), (1, 11), (8, 11), (8, 0), (0, 10), (9, 1)):
+        for values in ([1.0, 2.0], [], [math.nan], [0.0]):
+            expect_raises(
+                ValueError,
+                lambda v=values, e=e, m=m: round_to_minifloat(torch.tensor(v), e, m),
+                refused,
+                given=f"x = {values}, exponent_bits={e}, mantissa_bits={m}",
+                hint="1 to 8 exponent bits, 1 to 10 mantissa bits, whatever x holds",
+            )
     ### BEGIN HIDDEN TESTS
     from course_utils.numerics import FloatFormat
 
     g = generator()
+    for e, m in ((e, m) for e in range(1, 9) for m in range(1, 11)):  # numbers of every size, in every format
+        top = float(FloatFormat(e, m).values()[-1])
+        x = torch.randn(7, 31, generator=g) * 2.0 ** torch.randint(-150, 128, (7, 31), generator=g)
+        scale = 2.0 ** torch.randint(-10, 3, (10, 31), generator=g)
+        near = (torch.rand(10, 31, generator=g) * 2 - 1) * (
+            scale * min(top, 2.0**8) + scale * 2.0 ** (2 - 2 ** (e - 1))
+        )
+        x = torch.cat([x, near, torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan] * 6 + [top]).reshape(1, 31)])
+        x = [x, x.T, x[:, ::3], x.flatten()][(e + m) % 4]
+        expect_minifloat(x, e, m, FloatFormat(e, m).quantize(x.contiguous()), every, "of any size")
     for shape in ((), (0,), (3, 0, 2), (2, 3, 4, 5), (1,), (3, 1, 1), (2, 1, 2, 1, 2, 1)):
         x = torch.randn(shape, generator=g) * 4
-        y = expect_returns(lambda x=x: round_to_minifloat(x, 3, 4), shapes, given=f"shape {shape}", hint="no x.max()")
-        expect_equal(y, FloatFormat(3, 4).quantize(x), shapes, given=f"shape {shape}", hint="the shape stays")
-    x = torch.randn(6, 7, generator=g) * 4
-    for part in (x.T, x[:, ::3]):
-        y = expect_returns(lambda part=part: round_to_minifloat(part, 3, 4), shapes, given="part of a tensor")
-        expect_equal(y, FloatFormat(3, 4).quantize(part), shapes, given="part of a tensor", hint="no .view")
+        expect_minifloat(x, 3, 4, FloatFormat(3, 4).quantize(x), shapes, "no x.max()", f"shape {shape}")
+    x = torch.randn(1_000_003, generator=g) * 4
+    expect_minifloat(x, 4, 3, FloatFormat(4, 3).quantize(x), every, "of a million elements, too", "1,000,003 elements")
     x = torch.cat([torch.linspace(-3, 3, 49), torch.tensor([math.inf, -math.inf, math.nan])])
     for m in (1, 2, 3, 5, 10):
         top, step = 2 - 2.0 ** (1 - m), 2.0 ** (1 - m)
         expected = (torch.round(x.double() / step) * step).clamp(-top, top).float()
-        got = expect_returns(lambda m=m: round_to_minifloat(x, 1, m), lone, given=f"e1m{m}", hint="bias 0")
-        expect_equal(got, expected, lone, given=x, hint=f"this was e1m{m}: bias 0, step 2^(1 - m)")
+        expect_minifloat(x, 1, m, expected, lone, "bias 0, step 2^(1 - m)")
     for e, m, top in ((8, 7, (2 - 2.0**-7) * 2.0**127), (5, 10, 65504.0), (8, 10, (2 - 2.0**-10) * 2.0**127)):
         x = torch.tensor([math.inf, -math.inf, 3.4028234e38, -3.4028234e38])
-        expected = torch.tensor([top, -top] * 2)
-        expect_equal(round_to_minifloat(x, e, m), expected, infinities, given=x, hint=f"this was e{e}m{m}")
+        expect_minifloat(x, e, m, torch.tensor([top, -top] * 2), infinities, "at the largest finite value")
     for m in (2, 7):
         table = FloatFormat(8, m).values()[-(255 * 2**m - 1) :].double()  # from 0 upwards
         x = torch.cat([table, (table[1:] + table[:-1]) / 2, table[1:] * 0.7, table[1:] * 1.3]).clamp(max=3.4e38).float()
-        hint = f"steps as small as 2^-133 and values near 2^128: compute in float64 (this was e8m{m})"
-        expect_equal(round_to_minifloat(x, 8, m), FloatFormat(8, m).quantize(x), wide, given=x, hint=hint)
-    for e, m in ((0, 1), (9, 10), (1, 0), (8, 11), (12, 3), (3, -4)):
-        expect_raises(
-            ValueError, lambda e=e, m=m: round_to_minifloat(torch.ones(2), e, m), refused, given=f"e={e}, m={m}"
-        )
+        hint = "steps as small as 2^-133 and values near 2^128: compute in float64"
+        expect_minifloat(x, 8, m, FloatFormat(8, m).quantize(x), wide, hint)
+    for e, m in ((3, 4), (1, 5), (8, 7), (5, 10)):
+        xs = [torch.randn(5, 6, generator=g) * 2, FloatFormat(e, m).quantize(torch.randn(5, 6, generator=g))]
+        xs.append(torch.randn(5, 6, generator=g))
+        for got in reused(round_to_minifloat, [(x, e, m) for x in xs]):
+            expected = [FloatFormat(e, m).quantize(x) for x in xs]
+            expect_equal(
+                got, expected, own, given=f"e{e}m{m}, three sets of numbers in one tensor", hint="keep nothing"
+            )
+        got = rounded_with_default(torch.float64, xs[0], e, m)
+        expect_type(got, torch.float32, rule, given=f"e{e}m{m}, default dtype float64")
+        expect_equal(got, FloatFormat(e, m).quantize(xs[0]), rule, given=xs[0], hint=f"this was e{e}m{m}")
+    for e, m in ((0, 1), (9, 10), (1, 0), (8, 11), (12, 3), (3, -4), (0, 0), (16, 10), (1, 12), (-8, 10)):
+        for x in (torch.ones(2), torch.zeros(2, 0), torch.full((3,), math.inf), torch.tensor(0.0)):
+            expect_raises(ValueError, lambda x=x, e=e, m=m: round_to_minifloat(x, e, m), refused, given=f"e={e}, m={m}")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1351,7 +1482,7 @@ def to_fixed(x, integer_bits, fraction_bits):
     Rounds to nearest, ties to even. What is out of range saturates at the lowest or largest code, infinities too.
 
     Args:
-        x: float32 or float64 tensor of any shape. It is not changed.
+        x: float32 or float64 tensor of any shape, without gradient. It is not changed.
         integer_bits: bits before the point, the sign bit among them, at least 1.
         fraction_bits: bits behind the point, at least 0. Together at least 2 and at most 32 bits.
 
@@ -1359,7 +1490,7 @@ def to_fixed(x, integer_bits, fraction_bits):
         int64 tensor of x's shape, from -2^(n-1) to 2^(n-1) - 1 with n = integer_bits + fraction_bits.
 
     Raises:
-        ValueError: if the numbers of bits are out of their ranges, or x contains NaN.
+        ValueError: if the numbers of bits are out of their ranges, also if x is empty; or if x contains NaN.
     """
     ### BEGIN SOLUTION
     bits = integer_bits + fraction_bits
@@ -1375,9 +1506,9 @@ def to_fixed(x, integer_bits, fraction_bits):
 # %% nbgrader={"grade_id": "check_to_fixed", "grade": true, "points": 2}
 def expect_codes(x, i, f, expected, rule, hint):
     """Codes, dtype and shape; and x is not changed."""
-    facts, before = f"fixed {i}.{f}, {x.dtype}", x.clone()
+    facts, before = f"fixed {i}.{f}, {x.dtype}", state_of(x)
     q = expect_returns(lambda: to_fixed(x, i, f), rule, given=facts, hint=hint)
-    expect_equal(x, before, "x itself is not changed", given=facts, hint="avoid methods that end in _")
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint="avoid methods that end in _")
     expect_type(
         q, torch.int64, "the result is an int64 tensor of x's shape", shape=x.shape, given=facts, hint="at the end"
     )
@@ -1395,10 +1526,14 @@ with check("to_fixed"):
         (8, 0, nearest_code, "one rounding, at once", [1.4, -2.7, 99.6, 1.47, -2.53], [1, -3, 100, 1, -3]),
         (5, 3, nearest_code, hint_nearest, [-3.2, 0.3, 15.8], [-26, 2, 126]),
         (4, 2, even, "torch.round does it", [0.125, 0.375, -0.125, -0.375, 1.625], [0, 2, 0, -2, 6]),
+        (8, 0, even, "torch.round does it", [0.5, 1.5, -0.5, -1.5, 2.5, -3.5, 126.5], [0, 2, 0, -2, 2, -4, 126]),
+        (1, 7, even, "at the ends, too", [126.5 / 128, -127.5 / 128, -128.5 / 128], [126, -128, -128]),
         (4, 4, ends, hint_ends, [7.9, 8.0, 100.0, -8.0, -100.0], [126, 127, 127, -128, -128]),
         (1, 7, ends, hint_ends, [0.999, 1.0, -1.0, -3.0], [127, 127, -128, -128]),
         (1, 1, ends, hint_ends, [0.4, 3.0, -3.0], [1, 1, -2]),
         (8, 0, ends, hint_ends, [127.4, 300.0, -128.4, -300.0], [127, 127, -128, -128]),
+        (8, 0, ends, hint_ends, [127.5, 128.0, -128.5, -129.0, math.inf, -math.inf], [127, 127, -128, -128, 127, -128]),
+        (5, 3, nearest_code, "0 has the code 0", [0.0, -0.0, 1e-40, -1e-40], [0, 0, 0, 0]),
     ):
         for dtype in (torch.float32, torch.float64):
             expect_codes(torch.tensor(inputs, dtype=dtype), i, f, expected, rule, hint)
@@ -1406,23 +1541,41 @@ with check("to_fixed"):
     hint = "float32 has 24 significant bits, a code up to 32"
     expect_codes(torch.tensor([0.1, -0.7], dtype=torch.float64), 1, 31, [214748365, -1503238554], exact, hint)
     expect_codes(torch.tensor([123456789.0], dtype=torch.float64), 32, 0, [123456789], exact, hint)
+    x = torch.tensor([2.5 + 2.0**-40, 2.5 - 2.0**-40, -1.5 + 2.0**-45, 0.5 + 2.0**-50], dtype=torch.float64)
+    for f in (0, 4, 20):
+        hint = "round once, to whole codes: what is rounded to float32 or to more bits first is rounded twice"
+        expect_codes(x / 2**f, 8, f, [3, 2, -1, 1], exact, hint)
+    expect_codes(torch.tensor([1e300, -1e300, 5e-324], dtype=torch.float64), 8, 8, [32767, -32768, 0], ends, hint_ends)
+    places = torch.arange(200_003)
+    codes = 37 * places % 4001 - 2000
+    x = (codes + 0.4 * torch.sin(places.double())) / 64
+    hint = "of 200,003 elements the last one, too"
+    for dtype in (torch.float32, torch.float64):
+        expect_codes(x.to(dtype), 8, 6, codes, nearest_code, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for i, f in ((16, 16), (8, 8), (1, 7), (5, 3), (8, 0), (1, 1), (2, 0), (24, 8), (1, 31), (32, 0), (2, 20)):
+    all_bits = [(i, n - i) for n in range(2, 33) for i in range(1, n + 1)]
+    for i, f in [all_bits[k] for k in torch.randint(0, len(all_bits), (40,), generator=g)] + [(1, 31), (32, 0), (2, 0)]:
         n = i + f
-        x = torch.randn(8, 40, generator=g, dtype=torch.float64) * 2.0 ** (i - 1) * 0.7
-        x = torch.cat([x, torch.randn(2, 40, generator=g) * 2.0**-f * 3])
+        lowest, largest = -(2 ** (n - 1)), 2 ** (n - 1) - 1
+        x = torch.randn(60, generator=g, dtype=torch.float64)
+        x[:20] *= 2.0 ** (i - 1) * 0.7
+        x[20:40] *= 2.0**-f * 3
+        x[40:] *= 2.0 ** torch.randint(-f - 60, i + 60, (20,), generator=g)
+        whole = torch.randint(lowest, largest, (30,), generator=g).double() * 2.0 ** -torch.randint(
+            0, n, (30,), generator=g
+        )
+        tie = (whole.floor() + 0.5) * 2.0**-f
+        beside = tie * (1 + torch.tensor([1.0, -1.0] * 15).double() * 2.0 ** -torch.randint(30, 53, (30,), generator=g))
+        ends = (torch.tensor([lowest, largest]).double() + torch.tensor([[-0.5], [0.0], [0.5]])).flatten() * 2.0**-f
+        x = torch.cat([x, tie, beside, ends, torch.tensor([math.inf, -math.inf, 1e300, -0.0])])
         for x in (x, x.float()):  # noqa: B020  the same numbers in both dtypes
-            lowest, largest = -(2 ** (n - 1)), 2 ** (n - 1) - 1
-            codes = [round(Fraction(v) * 2**f) for v in x.flatten().tolist()]  # a Fraction rounds ties to even, exactly
-            expected = torch.tensor([min(max(v, lowest), largest) for v in codes]).reshape(x.shape)
-            inside = (x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1
-            expect_codes(x[inside], i, f, expected[inside], nearest_code, "in float64, to nearest")
-            expect_codes(x, i, f, expected, ends, hint_ends)
-        x = (torch.randint(-200, 200, (60,), generator=g) + 0.5) * 2.0**-f
-        x = x[(x.double() * 2.0**f).abs() < 2 ** (n - 1) - 1]
-        expected = torch.tensor([round(Fraction(v) * 2**f) for v in x.tolist()], dtype=torch.int64)
-        expect_codes(x, i, f, expected, even, "torch.round does it by itself")
+            exact = [v if math.isinf(v) else round(Fraction(v) * 2**f) for v in x.tolist()]  # ties to even, exactly
+            codes = torch.tensor([int(min(max(v, lowest), largest)) for v in exact])
+            expect_codes(x, i, f, codes, "a code is the nearest whole number, or one of the ends", "round once")
+    x = torch.randn(1_000_003, generator=g)
+    codes = torch.round(x.double() * 2**12).clamp(-(2**15), 2**15 - 1).long()
+    expect_codes(x, 4, 12, codes, nearest_code, "of a million elements, too")
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_to_fixed_edges", "grade": true, "points": 1}
@@ -1434,16 +1587,35 @@ with check("to_fixed"):
         got = expect_returns(lambda x=x, i=i, f=f: to_fixed(x, i, f), rule, given=f"fixed {i}.{f}", hint=hint)
         expect_equal(got, [2**31 - 1, 2**31 - 1, -(2**31), -(2**31)], rule, given=x, hint=hint)
     nan = "NaN is refused with a ValueError"
-    for values in ([1.0, math.nan], [[math.nan], [0.0]], [1.0, 2.0, 3.0, math.nan]):
-        hint = "it has no code, and no comparison finds it"
-        expect_raises(ValueError, lambda v=values: to_fixed(torch.tensor(v), 8, 8), nan, given=values, hint=hint)
+    for values in ([1.0, math.nan], [[math.nan], [0.0]], [1.0, 2.0, 3.0, math.nan], math.nan, [math.inf, math.nan]):
+        for dtype in (torch.float32, torch.float64):
+            x, hint = torch.tensor(values, dtype=dtype), "it has no code, and no comparison finds it"
+            expect_raises(ValueError, lambda x=x: to_fixed(x, 8, 8), nan, given=f"{values}, {dtype}", hint=hint)
+    x = torch.zeros(200_003)
+    x[-1] = math.nan
+    expect_raises(ValueError, lambda: to_fixed(x, 8, 8), nan, given="200,002 zeros and NaN", hint="look at all of x")
     infinite = "infinities and very large numbers saturate"
     hint = "saturate as long as the numbers are floats: an infinity has no whole number"
-    x = torch.tensor([math.inf, -math.inf, 1e30, -1e30])
+    infinite_x = torch.tensor([math.inf, -math.inf, 1e30, -1e30])
     for i, f in ((16, 16), (5, 3), (4, 3), (1, 31), (32, 0)):
-        got = expect_returns(lambda i=i, f=f: to_fixed(x, i, f), infinite, given=x, hint=hint)
-        expected = [2 ** (i + f - 1) - 1, -(2 ** (i + f - 1))] * 2
-        expect_equal(got, expected, infinite, given=f"{x.tolist()}, fixed {i}.{f}", hint=hint)
+        for x in (infinite_x, infinite_x.double()):
+            before = state_of(x)
+            got = expect_returns(lambda x=x, i=i, f=f: to_fixed(x, i, f), infinite, given=x, hint=hint)
+            expected = [2 ** (i + f - 1) - 1, -(2 ** (i + f - 1))] * 2
+            expect_equal(got, expected, infinite, given=f"{x.tolist()}, {x.dtype}, fixed {i}.{f}", hint=hint)
+            expect_unchanged(before, state_of(x), "x itself is not changed", hint="nor are its infinities replaced")
+    for dtype in (torch.float32, torch.float64):
+        sets = [(torch.tensor(values, dtype=dtype), 4, 4) for values in ([0.5, 1.0], [2.0, -8.0], [-1.0, 9.0])]
+        for got in reused(to_fixed, sets):
+            rule = "the codes are those of the numbers that x holds now"
+            given = f"[0.5, 1], [2, -8], [-1, 9], written into the same {dtype} tensor one after the other"
+            expect_equal(
+                got,
+                [torch.tensor(c) for c in ([8, 16], [32, -128], [-16, 127])],
+                rule,
+                given=given,
+                hint="keep nothing",
+            )
     shapes = "x may have any shape, an empty one too, and lie in memory in any order"
     for shape in ((), (0, 3), (2, 1, 2)):
         got = expect_returns(lambda s=shape: to_fixed(torch.full(s, 0.75), 4, 4), shapes, given=f"shape {shape}")
@@ -1453,8 +1625,8 @@ with check("to_fixed"):
     got = expect_returns(lambda: to_fixed(x, 4, 2), shapes, given="a transposed tensor", hint=".view refuses it")
     expect_equal(got, [[2, 8], [-4, 1]], shapes, given="a transposed tensor", hint="the shape stays")
     refused = "numbers of bits out of their ranges are refused with a ValueError"
-    for i, f in ((0, 8), (-1, 8), (8, -1), (1, 0), (17, 16), (33, 0), (0, 0)):
-        for values in ([0.5], []):
+    for i, f in ((0, 8), (-1, 8), (8, -1), (1, 0), (17, 16), (33, 0), (0, 0), (0, 32), (33, -1), (1, 32), (64, 0)):
+        for values in ([0.5], [], [math.inf]):
             expect_raises(
                 ValueError,
                 lambda v=values, i=i, f=f: to_fixed(torch.tensor(v), i, f),
@@ -1474,8 +1646,14 @@ with check("to_fixed"):
     x[4, 5] = math.nan
     for bad in (x, x.double(), torch.tensor(math.nan)):
         expect_raises(ValueError, lambda bad=bad: to_fixed(bad, 4, 6), nan, given=f"NaN, {bad.dtype}")
-    for i, f in ((0, 2), (-4, 20), (20, -4), (0, 1), (1, 32), (16, 17), (40, -10)):
-        expect_raises(ValueError, lambda i=i, f=f: to_fixed(torch.tensor([0.5]), i, f), refused, given=f"{i} and {f}")
+    for i, f in ((0, 2), (-4, 20), (20, -4), (0, 1), (1, 32), (16, 17), (40, -10), (2, -1), (32, 1), (100, 0), (3, -1)):
+        for x in (torch.tensor([0.5]), torch.zeros(2, 0), torch.tensor(0.0).double(), torch.zeros(0).double()):
+            expect_raises(ValueError, lambda x=x, i=i, f=f: to_fixed(x, i, f), refused, given=f"{i} and {f}")
+    for dtype in (torch.float32, torch.float64):
+        sets = [(torch.randn(4, 5, generator=g).to(dtype), 4, 6) for _ in range(3)]
+        for got in reused(to_fixed, sets):
+            wanted = [torch.round(x.double() * 64).clamp(-512, 511).long() for x, *_ in sets]
+            expect_equal(got, wanted, "the codes are those of the numbers that x holds now", given="one tensor")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1518,10 +1696,10 @@ def fixed_multiply(a, b, fraction_bits):
         fraction_bits: bits behind the point, 0 to 31.
 
     Returns:
-        int64 tensor of the same shape: the codes of the products, from -2^31 to 2^31 - 1.
+        New int64 tensor of the same shape: the codes of the products, from -2^31 to 2^31 - 1.
 
     Raises:
-        ValueError: if fraction_bits is out of its range.
+        ValueError: if fraction_bits is out of its range, also if a and b are empty.
     """
     ### BEGIN SOLUTION
     if not 0 <= fraction_bits <= 31:
@@ -1543,9 +1721,9 @@ def exact_products(a, b, f):
 def expect_products(a, b, f, expected, rule, hint):
     """Codes, dtype and shape; and a and b are not changed."""
     facts = f"a = {a.tolist()}, b = {b.tolist()}, {f} fraction bits" if len(a) < 9 else f"{f} fraction bits"
-    before = torch.cat([a, b])
+    before = state_of(a, b)
     q = expect_returns(lambda: fixed_multiply(a, b, f), rule, given=facts, hint=hint)
-    expect_equal(torch.cat([a, b]), before, "a and b are not changed", given=facts, hint="no *= and no method with _")
+    expect_unchanged(before, state_of(a, b), "a and b are not changed", hint="no *= and no method with _")
     types = "the result is an int64 tensor of the shape of a and b"
     expect_type(q, torch.int64, types, shape=a.shape, given=facts, hint="which dtype do you multiply in?")
     expect_equal(q, expected, rule, given=facts, hint=hint)
@@ -1567,19 +1745,25 @@ with check("fixed_multiply"):
         ),
         (1, rounding, "with 1 bit, half is 1", [1, 3, -1, -3], [1, 1, 1, 1], [1, 2, 0, -1]),
         (31, rounding, "half is 2^30 here", [2**30, -(2**30), 3], [1, 1, 2**30], [1, 0, 2]),
+        (24, scaled_back, "shift once, the product", [2**11, 2**23, -(2**11)], [2**12, 2**23, 2**13], [1, 2**22, -1]),
+        (0, scaled_back, "nothing is shifted", [3, -5, 0], [7, 11, -9], [21, -55, 0]),
     ):
-        expect_products(torch.tensor(a), torch.tensor(b), f, expected, rule, hint)
+        for kind in (torch.int64, torch.int32):
+            expect_products(torch.tensor(a, dtype=kind), torch.tensor(b, dtype=kind), f, expected, rule, hint)
+    places = torch.arange(200_003)
+    a, b = 13 * places % 30011 - 15000, 16 * (places % 97) - 800
+    expected = torch.div(a * b + 8, 16, rounding_mode="floor")
+    expect_products(a, b, 4, expected, rounding, "of 200,003 elements the last one, too")
     ### BEGIN HIDDEN TESTS
     g = generator()
-    for f in (1, 2, 4, 8, 15, 16, 24, 30, 31):
-        for bits in (8, 16, 24, 31):
-            a = torch.randint(-(2**bits), 2**bits, (200,), generator=g)
+    for f in range(32):
+        for bits in torch.randint(1, 32, (2,), generator=g).tolist():
+            a = torch.randint(-(2**bits), 2**bits, (60,), generator=g)
             limit = min(2 ** (31 + f) // (2**bits), 2**31)  # most products fit
-            b = torch.randint(-limit, limit, (200,), generator=g)
+            b = torch.randint(-limit, limit, (60,), generator=g)
             expected = exact_products(a, b, f)
-            near = (fixed_multiply(a, b, f) - expected).abs() <= 1
-            given = f"a up to 2^{bits}, fraction_bits = {f}"
-            expect(near.all(), scaled_back, given=given, hint="one shift, and integers of 64 bits")
+            if bits % 2:
+                a, b = a.int(), b.int()
             expect_products(a, b, f, expected, rounding, "a shift alone rounds down")
     for f in range(1, 32):  # ties, all of them
         odd = torch.arange(-41, 42, 2)
@@ -1599,6 +1783,9 @@ def exact_products(a, b, f):
 ### END HIDDEN TESTS
 # (fraction_bits, a, b): what a * b leaves behind the point is one unit less than a half
 JUST_BELOW_HALF = ((24, 1073754169, 11223543), (26, 1275068419, 55924053), (30, 1500000001, 1338453759))
+JUST_BELOW_HALF += tuple(
+    (f, a, pow(a, -1, 2**f) * (2 ** (f - 1) - 1) % 2**f) for f, a in ((27, 2**27 - 9), (28, 2**27 - 5))
+)
 
 with check("fixed_multiply"):
     top, low = 2**31 - 1, -(2**31)
@@ -1646,8 +1833,9 @@ with check("fixed_multiply"):
     ):
         for kinds in ((torch.int64, torch.int64), (torch.int32, torch.int32), (torch.int32, torch.int64)):
             x, y = torch.tensor(a, dtype=kinds[0]), torch.tensor(b, dtype=kinds[1])
-            given = f"a = {a} in {kinds[0]}, b = {b} in {kinds[1]}, {f} fraction bits"
+            given, before = f"a = {a} in {kinds[0]}, b = {b} in {kinds[1]}, {f} fraction bits", state_of(x, y)
             got = expect_returns(lambda x=x, y=y, f=f: fixed_multiply(x, y, f), rule, given=given, hint=hint)
+            expect_unchanged(before, state_of(x, y), "a and b are not changed", hint="no *= and no method with _")
             expect_equal(got, expected, rule, given=given, hint=hint)
             types = "the result is an int64 tensor of the shape of a and b"
             expect_type(got, torch.int64, types, given=given, hint="which dtype do you multiply in?")
@@ -1671,6 +1859,14 @@ with check("fixed_multiply"):
         lambda: fixed_multiply(a.T, a, 1), shapes, given="a transposed tensor", hint=".view refuses it"
     )
     expect_equal(got, [[2, 12], [12, 32]], shapes, given="a transposed tensor", hint="element by element")
+    for kind in (torch.int64, torch.int32):
+        for f, expected in ((0, [[15, 14], [-8, 27], [15, 14]]), (1, [[8, 7], [-4, 14], [8, 7]])):
+            pairs = (([3, -2], [5, -7]), ([4, 9], [-2, 3]), ([3, -2], [5, -7]))
+            sets = [(torch.tensor(a, dtype=kind), torch.tensor(b, dtype=kind), f) for a, b in pairs]
+            for got in reused(fixed_multiply, sets):
+                rule = "each call makes a tensor of its own, of the codes that a and b hold now"
+                given = f"{pairs}, written into the same two {kind} tensors one after the other, {f} fraction bits"
+                expect_equal(got, [torch.tensor(e) for e in expected], rule, given=given, hint="keep nothing")
     ### BEGIN HIDDEN TESTS
     g = generator()
     small = torch.randint(-40_000, 40_000, (2, 100), generator=g)
@@ -1688,14 +1884,20 @@ with check("fixed_multiply"):
         given = f"{left.dtype} and {right.dtype}"
         expect_equal(fixed_multiply(left, right, 31), exact_products(a, b, 31), wide, given=given, hint="64 bits")
     # made so that a * b lies right below a tie: here float64, which carries 53 bits, rounds the wrong way
-    a = torch.randint(2**30, 2**31, (500,), generator=g) | 1
-    for f in range(24, 32):
+    cases = [(f, 31) for f in range(24, 32)] + [(n - below, n) for n in (27, 28, 29, 30) for below in (0, 1)]
+    for f, bits in cases:
+        a = torch.randint(2 ** (bits - 1), 2**bits, (150,), generator=g) | 1
         inverse = torch.tensor([pow(n, -1, 2**f) for n in a.tolist()])
         b = (inverse * (2 ** (f - 1) - 1)) % 2**f  # a * b = 2^(f-1) - 1 modulo 2^f
         given = f"a * b just below a tie, fraction_bits = {f}"
         expect_equal(fixed_multiply(a, b, f), exact_products(a, b, f), exact, given=given, hint="no floats")
-    for f in (-7, 33, 64):
-        expect_raises(ValueError, lambda f=f: fixed_multiply(a, b, f), refused, given=f"fraction_bits={f}")
+    for f in (-7, 33, 64, -1, 32, 2**31):
+        for x in (a, a.int(), a[:0], torch.tensor(0), torch.zeros(2, 0).int()):
+            expect_raises(ValueError, lambda x=x, f=f: fixed_multiply(x, x, f), refused, given=f"fraction_bits={f}")
+    x = torch.randint(low, 2**31, (3, 4, 5), generator=g)
+    for left, right in ((x, x), (x.transpose(0, 2), x.transpose(0, 2).int()), (x[:, ::2].int(), x[:, 1:3])):
+        expected = exact_products(left.flatten(), right.flatten(), 20).reshape(left.shape)
+        expect_equal(fixed_multiply(left, right, 20), expected, shapes, given=f"parts of shape {tuple(left.shape)}")
     ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -11,4 +11,4 @@ def minifloat_values(exponent_bits, mantissa_bits):
         if field:
             step *= 2
     walk.pop()  # the first value of the reserved field
-    return torch.tensor([-v for v in reversed(walk[1:])] + walk)
+    return torch.tensor([-v for v in reversed(walk[1:])] + walk, dtype=torch.float32)
