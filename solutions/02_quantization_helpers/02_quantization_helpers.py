@@ -70,6 +70,7 @@ use_course_style()
 # %%
 # For the check cells only: nothing here is needed for your answers.
 import functools
+from fractions import Fraction
 
 from course_utils.checks import *
 
@@ -122,14 +123,38 @@ def expect_grid(x, q, scale, zero, low, high, num_bits, facts):
         back,
         torch.minimum(torch.maximum(x, low), high),
         "a value inside the range comes back within half a step, one outside as the end of the range",
-        within=(scale * (0.5 + slack(num_bits))).expand(back.shape),
+        within=(width / levels * (0.5 + slack(num_bits))).expand(back.shape),
         given=x,
         hint="round to nearest, and with the very scalefactor and zeropoint that you return",
     )
 
 
-def expect_symmetric(x, result, num_bits):
-    """The rules of a symmetric grid and of the codes of x on it."""
+def expect_codes(quantize_tensor, x, bounds=(None, None), num_bits=8):
+    """The rules of quantize_tensor for one tensor, which does not change, and a range that is not of width 0."""
+    facts = f"x of shape {tuple(x.shape)}, {x.dtype}, range {list(bounds)}, {num_bits} bits"
+    rule, before = "every x and range that the docstring allows has a result", state_of(x)
+    result = expect_returns(
+        lambda: quantize_tensor(x, *bounds, num_bits), rule, given=facts, hint="look at the docstring"
+    )
+    expect_unchanged(
+        before, state_of(x), "x itself is not changed", hint="avoid methods that end in _, and x[...] = ..."
+    )
+    q, scalefactor, zeropoint = result
+    expect_type(q, torch.float32, "q is a float32 tensor of x's shape", shape=x.shape, given=facts, hint="here, too")
+    types = "scalefactor is a Python float and zeropoint a Python int"
+    expect_type(scalefactor, float, types, given=facts, hint=".item() turns a one-element tensor into a number")
+    expect_type(zeropoint, int, types, given=facts, hint="round() of a Python float is an int; int() converts")
+    low = float(x.min()) if bounds[0] is None else float(bounds[0])
+    high = float(x.max()) if bounds[1] is None else float(bounds[1])
+    expect_grid(x, q, scalefactor, zeropoint, min(low, 0.0), max(high, 0.0), num_bits, facts)
+
+
+def expect_symmetric(quantize_symmetric, x, num_bits):
+    """The rules of quantize_symmetric for one tensor, which does not change, and for its opposite."""
+    facts = f"x of shape {tuple(x.shape)} from {float(x.min()):.6g} to {float(x.max()):.6g}, {x.dtype}, {num_bits} bits"
+    rule, before = "every finite x is quantized by the same rules", state_of(x)
+    result = expect_returns(lambda: quantize_symmetric(x, num_bits), rule, given=facts, hint="look at the docstring")
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint="avoid methods that end in _, such as abs_")
     q, scalefactor, zeropoint = result
     levels = 2 ** (num_bits - 1) - 1
     expected = float(x.abs().max()) / levels
@@ -138,14 +163,14 @@ def expect_symmetric(x, result, num_bits):
         expected,
         "scalefactor is max|x| / (2^(num_bits-1) - 1)",
         within=expected * 2**-20,
-        given=f"x from {float(x.min()):.6g} to {float(x.max()):.6g}, {num_bits} bits",
+        given=facts,
         hint="127 steps on each side at 8 bits, and the largest value by size, whatever its sign",
     )
     expect_equal(zeropoint, 0, "zeropoint is 0", hint="codes carry a sign here, so nothing is added")
     types = "q is a float32 tensor, scalefactor a Python float and zeropoint the int 0"
-    expect_type(q, torch.float32, types, hint="keep the codes in floats here")
-    expect_type(scalefactor, float, types, hint=".item() turns a one-element tensor into a number")
-    expect_type(zeropoint, int, types, hint="0, not 0.0")
+    expect_type(q, torch.float32, types, given=facts, hint="keep the codes in floats here")
+    expect_type(scalefactor, float, types, given=facts, hint=".item() turns a one-element tensor into a number")
+    expect_type(zeropoint, int, types, given=facts, hint="0, not 0.0")
     expect_equal(
         q,
         q.double().round().clamp(-levels, levels),
@@ -157,21 +182,25 @@ def expect_symmetric(x, result, num_bits):
         scalefactor * q.double(),
         x,
         "every value comes back within half a step",
-        within=scalefactor * (0.5 + slack(num_bits)),
+        within=expected * (0.5 + slack(num_bits)),
         given=x,
         hint="round to nearest; negative values too",
+    )
+    opposite = quantize_symmetric(-x, num_bits)[0]
+    expect_equal(
+        opposite, -q, "-x gets the codes -q", given=x, hint="round both signs alike; -2^(num_bits-1) is unused"
     )
 
 
 def expect_channels(quantize_per_channel, w, axis, num_bits):
     """The rules of quantize_per_channel for one tensor, which does not change."""
     facts = f"w of shape {tuple(w.shape)}, {w.dtype}, axis {axis}, {num_bits} bits"
-    before = w.clone()
+    before = state_of(w)
     rule = "axis says which dimension counts the channels, from the end if negative"
     hint = "reduce over all dimensions but this one; where does -1 point?"
     result = expect_returns(lambda: quantize_per_channel(w, axis, num_bits), rule, given=facts, hint=hint)
     q, scalefactors, zeropoints = result
-    expect_equal(w, before, "w itself is not changed", given=facts, hint="avoid methods that end in _ on w")
+    expect_unchanged(before, state_of(w), "w itself is not changed", hint="avoid methods that end in _ on w")
     shape = [1] * w.dim()
     shape[axis] = w.shape[axis]
     got = f"shapes {tuple(scalefactors.shape)} and {tuple(zeropoints.shape)}"
@@ -193,6 +222,10 @@ def expect_channels(quantize_per_channel, w, axis, num_bits):
         given=facts,
         hint="minimum and maximum over all dimensions except axis; a channel may lie wholly above or below 0",
     )
+    rule = "zeropoints are whole numbers from 0 to 2^num_bits - 1"
+    expect_equal(
+        zeropoints, zeropoints.double().round().clamp(0, 2**num_bits - 1), rule, given=facts, hint="rounded, like codes"
+    )
     expect_close(
         zeropoints,
         -low / scalefactors.double(),
@@ -204,15 +237,44 @@ def expect_channels(quantize_per_channel, w, axis, num_bits):
     expect_grid(w, q, scalefactors, zeropoints, low, high, num_bits, facts)
 
 
+def expect_own_numbers(noise, variance, facts):
+    """Independent noise of mean 0 agrees with itself, moved by any number of places or turned round, by chance only."""
+    n = len(noise)
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(noise.double().numpy(), size)
+    moved = np.fft.irfft(spectrum * spectrum.conj())[1:n]  # sums over products of elements that are 1, 2, ... apart
+    turned = np.fft.irfft(spectrum * spectrum)  # of the first with the last, and so on
+    # a sum of n products has the standard deviation variance * sqrt(n), and twice that if each comes twice
+    worst = max(np.abs(moved).max() / 7, np.abs(turned).max() / 14) / (variance * math.sqrt(n))
+    rule = "each element has a random number of its own"
+    got = f"elements that agree {7 * worst:.1f} times as much as they do by chance"
+    expect(worst < 1, rule, given=facts, got=got, hint="as many random numbers as elements, none used twice")
+
+
+KINDS = (torch.float16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def some_numbers(kind, g):
+    """20 numbers of a dtype, of all sizes that it has (not all that float64 has), both ends among them."""
+    if kind.is_floating_point:
+        reach = {torch.float16: 4, torch.float32: 37, torch.float64: 100}[kind]
+        powers = (torch.rand(20, generator=g, dtype=torch.float64) * 2 - 1) * reach
+        return (torch.randn(20, generator=g, dtype=torch.float64) * 10.0**powers).to(kind)
+    low, high = torch.iinfo(kind).min, torch.iinfo(kind).max
+    numbers = torch.randint(low, high, (20,), generator=g)
+    numbers[::2] >>= torch.randint(0, torch.iinfo(kind).bits - 1, (10,), generator=g)
+    numbers[6:8] = torch.tensor([low, high])
+    return numbers.to(kind)
+
+
 def expect_measure(measure, x, y, expected, within, rule, facts, hint):
     """measure(x, y) is a Python float, right to nearly all digits of float64, and changes neither x nor y."""
-    before = x.clone(), y.clone()
+    before = state_of(x, y)
     result = expect_returns(lambda: measure(x, y), rule, given=facts, hint=hint)
     expect_close(result, expected, rule, within=within, given=facts, hint=hint)
     hint = ".item() turns a one-element tensor into a number"
     expect_type(result, float, "the result is a Python float", given=facts, hint=hint)
-    same = all(t.dtype == b.dtype and bool((t == b).all()) for t, b in zip((x, y), before, strict=True))
-    expect(same, "x and y are not changed", given=facts, hint="avoid -= and methods that end in _")
+    expect_unchanged(before, state_of(x, y), "x and y are not changed", hint="avoid -= and methods that end in _")
 
 
 # %% [markdown]
@@ -302,18 +364,18 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     """Maps real numbers to codes 0 .. 2^num_bits - 1 on a uniform grid that contains 0.
 
     The range is [min_val, max_val], where None means the minimum or maximum of x, and then widened to contain 0.
-    Unless it has width 0, it is 1e-30 to 3e38 wide.
+    Unless it has width 0, it is 1e-30 to 3e38 wide. (Torch's default dtype is float32 in this lab.)
 
     Args:
-        x: tensor of any shape, float16, float32 or float64, also a transposed one (not contiguous). It is not changed.
-            Compute in float32 or better.
-        min_val, max_val: numbers or None. Values of x outside the range saturate at the first or last code, infinite
-            ones too.
+        x: tensor of any shape without gradient, float16, float32 or float64, also a transposed one (not contiguous). It
+            is not changed. Compute in float32 or better.
+        min_val, max_val: numbers or None; you may round them to float32. Values of x outside the range saturate at the
+            first or last code, infinite ones too.
         num_bits: whole number from 1 to 16.
 
     Returns:
         A tuple (q, scalefactor, zeropoint):
-        q: float32 tensor of x's shape that holds whole numbers from 0 to 2^num_bits - 1.
+        q: new float32 tensor of x's shape that holds whole numbers from 0 to 2^num_bits - 1.
         scalefactor: Python float, the step, in the unit of x.
         zeropoint: Python int from 0 to 2^num_bits - 1, the code of 0.0.
         If the range has width 0, then scalefactor is 1.0, and zeropoint and every code are 0.
@@ -406,17 +468,26 @@ with check("quantize_tensor"):
     g = generator()
     for num_bits in (1, 2, 5, 8, 16):
         for shift in (0.0, 2.0, -2.0, 15.0, -15.0):
-            x = torch.randn(3, 5, 20, generator=g) * 3 + shift
-            before = x.clone()
-            q, scalefactor, zeropoint = quantize_tensor(x, num_bits=num_bits)
-            expect_equal(x, before, "x itself is not changed", hint="avoid methods that end in _, such as clamp_")
-            low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-            facts = f"x from {x.min():.4g} to {x.max():.4g}, {num_bits} bits"
-            expect_grid(x, q, scalefactor, zeropoint, low, high, num_bits, facts)
+            expect_codes(quantize_tensor, torch.randn(3, 5, 20, generator=g) * 3 + shift, num_bits=num_bits)
     for bounds in ((0.5, 0.7), (-0.7, -0.5)):
         x = torch.randn(200, generator=g)
         facts = f"min_val={bounds[0]}, max_val={bounds[1]}, 8 bits: a given range is widened, too"
         expect_grid(x, *quantize_tensor(x, *bounds), min(bounds[0], 0.0), max(bounds[1], 0.0), 8, facts)
+    sizes = (1e-30, 1e-26, 1e-12, 1e10, 1.4e38)
+    for size, dtype in ((size, dtype) for size in sizes for dtype in (torch.float32, torch.float64)):
+        x = torch.linspace(-1, 1, 11, dtype=dtype) * size
+        for bounds in ((None, None), (0, size), (-size / 2, None), (-size, size)):
+            expect_codes(quantize_tensor, x, bounds)
+    x = torch.linspace(-1.0, 1.0, 11)
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        for bounds in ((-0.1, 0.3), (-0.7777, None), (None, 0.3333), (-3, 2), (-1, None)):
+            expect_codes(quantize_tensor, x.to(dtype), bounds, 12)
+            infinite = torch.where(x.abs() > 0.7, math.inf * x, x).to(dtype)
+            if None not in bounds:
+                expect_codes(quantize_tensor, infinite, bounds)
+    x = torch.sin(torch.arange(200_003.0))
+    x[99_999], x[-1] = -5.0, 7.0
+    expect_codes(quantize_tensor, x)
     x = torch.randn(200, generator=g).sort().values
     for bounds, low, high in (
         ((-1.7, 1.1), -1.7, 1.1),
@@ -438,27 +509,33 @@ with check("quantize_tensor"):
         )
         expect_grid(x, q, scalefactor, zeropoint, low, high, 8, facts)
         expect((q.diff() >= 0).all(), "a larger value never gets a smaller code", given=facts, hint="saturate last")
-        again = quantize_tensor((scalefactor * (q - zeropoint)).float(), *bounds)[0] if None not in bounds else q
+        grid = (scalefactor * (q - zeropoint)).float()  # the scale factor is known to be the range's
+        again = quantize_tensor(grid, *bounds)[0] if None not in bounds else q
         expect_equal(
             again, q, "grid points are mapped to themselves", given=q, hint="with the same range, so same grid"
         )
     ### BEGIN HIDDEN TESTS
     sizes = ((400,), (8, 50), (4, 2, 50), (2, 5, 4, 10), (2, 2, 2, 5, 10), (2, 200), (1, 400))
-    for num_bits, size in zip((1, 3, 4, 7, 8, 12, 16), sizes, strict=True):
-        levels = 2**num_bits - 1
-        for shift in (0.0, 4.0, -4.0, 12.0, -20.0):
-            x = torch.randn(size, generator=g) * 3 + shift
-            before = x.clone()
-            q, scalefactor, zeropoint = quantize_tensor(x, num_bits=num_bits)
-            expect_equal(x, before, "x itself is not changed", hint="avoid methods that end in _, such as clamp_")
-            low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-            facts = f"x from {x.min():.4g} to {x.max():.4g}, {num_bits} bits"
-            expect_grid(x, q, scalefactor, zeropoint, low, high, num_bits, facts)
-            low, high = (float(v) for v in torch.rand(2, generator=g) * torch.tensor([-5.0, 5.0]))
-            q, scalefactor, zeropoint = quantize_tensor(x, low, high, num_bits)
-            expect_grid(x, q, scalefactor, zeropoint, low, high, num_bits, f"range [{low}, {high}], {num_bits} bits")
-            ends = torch.tensor([-1e3, 1e3])
-            expect_equal(quantize_tensor(ends, low, high, num_bits)[0], [0, levels], saturates, given=ends)
+    for n in range(64):
+        num_bits, dtype = n % 16 + 1, (torch.float32, torch.float64, torch.float16)[n % 3]
+        power = torch.rand((), generator=g) * 62 - 28 if dtype != torch.float16 else torch.rand((), generator=g) * 4 - 1
+        size = 10.0 ** float(power)
+        x = torch.randn(sizes[n % 7], generator=g, dtype=torch.float64) + (0.0, 0.0, 4.0, -4.0, 20.0, -20.0)[n % 6]
+        x = (x * size).to(dtype)
+        x = x.T if n % 2 and x.dim() == 2 else x[..., ::3] if n % 5 == 1 else x
+        expect_codes(quantize_tensor, x, num_bits=num_bits)
+        low, high = ((torch.rand(2, generator=g) * torch.tensor([-4.0, 4.0])).double() * size).tolist()
+        if n % 4 == 1:
+            low, high = (high / 2, high) if n % 8 == 1 else (low, low / 2)
+        for bounds in ((low, high), (float(x.min()) - abs(low), None), (None, float(x.max()) + abs(high))):
+            if None not in bounds or n % 3 == 2:
+                expect_codes(quantize_tensor, x, bounds, num_bits)
+        infinite = x.clone()
+        infinite[..., 1::4] = math.inf
+        infinite[..., 2::4] = -math.inf
+        expect_codes(quantize_tensor, infinite, (low, high), num_bits)
+    x = torch.randn(300_007, generator=g)
+    expect_codes(quantize_tensor, x)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -477,7 +554,10 @@ with check("quantize_tensor"):
         (
             "NaN is refused with a ValueError",
             "look at x itself: a given range does not help NaN",
-            (([1.0, nan],), ([[nan], [1.0]], -1.0, 1.0), ([nan, 0.0], 0.0, 0.0)),
+            (
+                *(([1.0, nan],), ([[nan], [1.0]], -1.0, 1.0), ([nan, 0.0], 0.0, 0.0), (nan, 0, 1), ([0.0, nan], 0)),
+                *(([inf, nan], -1.0, 1.0), ([1.0] * 200_002 + [nan], 0.0, 1.0)),
+            ),
         ),
         (
             "an empty x needs both bounds: without them a ValueError, with them an empty q",
@@ -490,6 +570,14 @@ with check("quantize_tensor"):
             (
                 *(([0.0, 1.0], -inf), ([0.0, 1.0], None, inf), ([0.0, 1.0], nan, 1.0), ([0.0, 1.0], None, nan)),
                 *(([0.0, inf],), ([-inf, 1.0],), ([0.0, inf], -1.0), ([0.0, -inf], None, 1.0), ([], -inf, 1.0)),
+                *(
+                    ([], nan, nan),
+                    ([], 0.0, inf),
+                    ([inf],),
+                    ([-inf], None, 0.0),
+                    ([0.0, 0.0], 0.0, nan),
+                    ([0.0], -inf, inf),
+                ),
             ),
         ),
         (
@@ -497,24 +585,30 @@ with check("quantize_tensor"):
             "compare before you widen the range: widening can hide the mistake",
             (
                 *(([0.0, 1.0], 1.0, -1.0), ([0.0, 1.0], 3.0, 2.0), ([0.0, 1.0], -2.0, -3.0)),
-                *(([0.0, 1.0], 1.5), ([1.0, 2.0], None, 0.5), ([], 2.0, 1.0)),
+                *(([0.0, 1.0], 1.5), ([1.0, 2.0], None, 0.5), ([], 2.0, 1.0), ([0.0, 0.0], 1e-30), ([0.0], 0, -1e-30)),
+                *(([-2.0, -1.0], -0.5), ([-2.0, -1.0], None, -2.5), ([5.0], 1.0001, 1.0), ([], 0.0, -1.0)),
             ),
         ),
         (
             "num_bits outside 1 .. 16 is refused with a ValueError",
             "test it first of all",
-            (([0.0, 1.0], None, None, 0), ([0.0, 1.0], -1.0, 1.0, 17), ([0.0, 0.0], None, None, -1)),
+            (
+                *(([0.0, 1.0], None, None, 0), ([0.0, 1.0], -1.0, 1.0, 17), ([0.0, 0.0], None, None, -1)),
+                *(([0.0, 0.0], 0, 0, 32), ([], -1.0, 1.0, 17), ([], 0, 0, 0), ([inf], 0.0, 0.0, 17)),
+            ),
         ),
     )
     for rule, hint, cases in refused:
         for values, *arguments in cases:
-            expect_raises(
-                ValueError,
-                lambda values=values, arguments=arguments: quantize_tensor(torch.tensor(values), *arguments),
-                rule,
-                given=f"x = {values}, then {arguments}",
-                hint=hint,
-            )
+            for dtype in (torch.float32, torch.float64):
+                x = torch.tensor(values, dtype=dtype)
+                expect_raises(
+                    ValueError,
+                    lambda x=x, arguments=arguments: quantize_tensor(x, *arguments),
+                    rule,
+                    given=f"x = {x.tolist()[:9] if x.dim() else values}, then {arguments}",
+                    hint=hint,
+                )
     rule = "an empty x needs both bounds: without them a ValueError, with them an empty q"
     for bounds, code_of_0 in (((-3.0, 6.0), 85), ((0.0, 6.0), 0), ((-3.0, 0.0), 255)):
         call = functools.partial(quantize_tensor, torch.zeros(0, 4), *bounds)
@@ -581,6 +675,17 @@ with check("quantize_tensor"):
         expect_type(scalefactor, float, types, given=facts, hint=".item() turns a one-element tensor into a number")
         expect_type(zeropoint, int, types, given=facts, hint="0, not 0.0")
         expect_type(q, torch.float32, "q is a float32 tensor", given=facts, hint="here, too")
+    own = "q is a tensor of its own, for the numbers that x holds now"
+    sets = [(torch.tensor(values), -3.0, 6.0) for values in ([0.0, 1.0, 85.0], [2.0, -3.0, 6.0], [6.0, 7.0, 0.0])]
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        for got in reused(quantize_tensor, [(x.to(dtype), *bounds) for x, *bounds in sets]):
+            wanted = [torch.tensor(q) for q in ([85.0, 113.0, 255.0], [142.0, 0.0, 255.0], [255.0, 255.0, 85.0])]
+            given = f"range [-3, 6]; three times three numbers, written into one {dtype} tensor one after the other"
+            expect_equal([q for q, _, _ in got], wanted, own, given=given, hint="keep nothing")
+    sets = [(torch.tensor(values),) for values in ([-3.0, 6.0], [0.0, 255.0], [-51.0, 0.0])]
+    for got in reused(quantize_tensor, sets):
+        given = "[-3, 6], [0, 255], [-51, 0], written into one tensor one after the other; zero points"
+        expect_equal([z for _, _, z in got], [85, 0, 255], own, given=given, hint="keep nothing")
     ### BEGIN HIDDEN TESTS
     empty = torch.zeros(2, 0, 3)
     nans, infinite = torch.randn(2, 3, 40, generator=g), torch.randn(2, 3, 40, generator=g)
@@ -590,6 +695,9 @@ with check("quantize_tensor"):
         *((1, empty), (1, empty, None, 2.0), (1, empty, 0.0)),
         *((2, infinite), (2, -infinite), (2, nans[0], -inf, inf), (2, nans[0], 0.0, nan), (2, empty, nan, 1.0)),
         *((3, nans[0], 100.0), (3, nans[0], None, -100.0), (3, empty, 0.5, 0.25), (3, nans[0], 0.0, -1.0)),
+        *((0, nans.double(), -1.0, 1.0, 3), (0, nans.half(), 0, 0), (2, infinite.half()), (2, infinite.double(), -9)),
+        *((3, nans[0] * 0, 1e-3), (3, nans[0] * 0 - 1, 0), (3, nans[0] * 0, None, -1e-3), (4, empty, 0, 1, 17)),
+        *((4, nans[0] * 0, 0, 0, 0), (4, nans[0].double(), None, None, 99), (2, empty.half(), -inf, inf)),
         *((4, nans[0], -1.0, 1.0, bits) for bits in (0, -3, 17, 32)),
     ):
         rule, hint, _ = refused[number]
@@ -639,13 +747,14 @@ def dequantize_tensor(q, scalefactor, zeropoint):
     """Turns codes back into real numbers: scalefactor * (q - zeropoint).
 
     Args:
-        q: tensor of whole numbers of any shape; float32, uint8, int8, int16, int32 or int64. It is not changed. The
-            numbers, and those of zeropoint, are at most 2^24 in size: float32 holds them exactly.
-        scalefactor: a number, or a float32 or float64 tensor that broadcasts against q.
+        q: tensor of whole numbers of any shape; float32, uint8, int8, int16, int32 or int64. The numbers, and those of
+            zeropoint, are at most 2^24 in size: float32 holds them exactly.
+        scalefactor: a number from 1e-30 to 1e30, or a float32 or float64 tensor of such that broadcasts against q.
         zeropoint: a number, or a tensor of any of q's dtypes that broadcasts against q.
+        None of them is changed.
 
     Returns:
-        float32 tensor of q's shape. The code zeropoint gives exactly 0.0.
+        New float32 tensor of q's shape, right to float32's precision. The code zeropoint gives exactly 0.0.
     """
     ### BEGIN SOLUTION
     return (scalefactor * (q.float() - zeropoint)).float()
@@ -679,8 +788,8 @@ with check("dequantize_tensor"):
         for scalefactor, zeropoint in ((0.3, 0), (1e-3, levels), (7.1, levels // 3)):
             facts = f"scalefactor {scalefactor}, zeropoint {zeropoint}, codes up to {levels}"
             x = dequantize_tensor(q, scalefactor, zeropoint)
-            within = scalefactor * levels * 2**-22
-            expect_close(x, scalefactor * (q.double() - zeropoint), value, within=within, given=facts)
+            expected = scalefactor * (q.double() - zeropoint)
+            expect_close(x, expected, value, within=expected.abs() * 2**-22, given=facts)
             x = dequantize_tensor(torch.full((3,), float(zeropoint)), scalefactor, zeropoint)
             expect_equal(x, torch.zeros(3), exact, given=facts, hint="subtract before you multiply")
     ### BEGIN HIDDEN TESTS
@@ -693,8 +802,8 @@ with check("dequantize_tensor"):
             facts = f"scalefactor {scalefactor}, zeropoint {zeropoint}, codes up to {levels}"
             x = dequantize_tensor(q, scalefactor, zeropoint)
             expect_equal(q, before, unchanged, hint="avoid -= and methods that end in _ on q")
-            within = scalefactor * levels * 2**-22
-            expect_close(x, scalefactor * (q.double() - zeropoint), value, within=within, given=facts)
+            expected = scalefactor * (q.double() - zeropoint)
+            expect_close(x, expected, value, within=expected.abs() * 2**-22, given=facts)
             x = dequantize_tensor(torch.full((3,), float(zeropoint)), scalefactor, zeropoint)
             expect_equal(x, torch.zeros(3), exact, given=facts, hint="subtract before you multiply")
     ### END HIDDEN TESTS
@@ -703,22 +812,26 @@ with check("dequantize_tensor"):
 # %% nbgrader={"grade_id": "check_dequantize_tensor_edges", "grade": true, "points": 1}
 def expect_real(q, scalefactor, zeropoint, rule, facts, hint):
     """q, which does not change, means scalefactor * (q - zeropoint) in float32."""
-    before = q.clone()
+    before = state_of(q, scalefactor, zeropoint)
+    step, zero = (torch.as_tensor(v, dtype=torch.float64).clone() for v in (scalefactor, zeropoint))
+    expected = step * (q.double() - zero)
     x = expect_returns(lambda: dequantize_tensor(q, scalefactor, zeropoint), rule, given=facts, hint=hint)
-    expected = torch.as_tensor(scalefactor).double() * (before.double() - torch.as_tensor(zeropoint).double())
-    expect_close(x, expected, rule, within=expected.abs() * 2**-20 + 1e-4, given=facts, hint=hint)
-    expect(x.dtype == torch.float32, "the result is a float32 tensor", given=facts, got=x.dtype, hint="convert it")
-    expect_equal(q, before, "q itself is not changed", given=facts, hint="avoid -= and methods that end in _ on q")
+    unchanged = "q, scalefactor and zeropoint are not changed"
+    expect_unchanged(before, state_of(q, scalefactor, zeropoint), unchanged, hint="avoid -= and methods that end in _")
+    # two roundings of an operand or result, one more if the difference passes 2^24
+    expect_close(x, expected, rule, within=expected.abs() * 2**-22, given=facts, hint=hint)
+    types = "the result is a float32 tensor of q's shape"
+    expect_type(x, torch.float32, types, shape=q.shape, given=facts, hint="convert it")
 
 
 with check("dequantize_tensor"):
     wraps = "integer codes are converted before the subtraction"
     hint_wraps = "uint8 wraps around: 10 - 85 gives 181"
     ranges = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1)}
-    ranges |= {torch.int32: (0, 65535), torch.int64: (0, 65535), torch.float32: (-128, 65535)}
+    ranges |= dict.fromkeys((torch.int32, torch.int64, torch.float32), (-(2**24), 2**24))
     for dtype, (low, high) in ranges.items():
         q = torch.tensor([low, 10, 85, high]).to(dtype)
-        for zeropoint in (0, 85, high):
+        for zeropoint in (0, 85, high, low, -1000):
             expect_real(q, 0.5, zeropoint, wraps, f"{dtype} codes {q.tolist()}, zeropoint {zeropoint}", hint_wraps)
     q = torch.tensor([[10, 85, 255], [0, 1, 2]], dtype=torch.uint8)
     rule = "scalefactor and zeropoint may be tensors that broadcast against q"
@@ -730,6 +843,23 @@ with check("dequantize_tensor"):
         expect_real(q, 0.5, zeros.to(dtype), rule, facts, hint)
         expect_real(q, scales, 85, rule, facts, hint)
         expect_real(q, 0.5, torch.tensor([85, 2, 1]).to(dtype), rule, f"{facts} of each column", hint)
+    rule = "scale factors may be of any size that the docstring allows"
+    for scale in (1e-30, 3e-17, 1e-9, 7e12, 1e30):
+        for codes in (torch.tensor([0, 10, 85, 255], dtype=torch.uint8), torch.tensor([0.0, 1.0, 2.0**24, 85.0])):
+            hint = "float32 holds it: no least scale factor, no other dtype"
+            for step in (scale, *(torch.tensor([scale] * 4, dtype=dtype) for dtype in (torch.float32, torch.float64))):
+                expect_real(codes, step, 85, rule, f"{codes.dtype} codes, scale factor {scale}", hint)
+    codes = torch.arange(200_003)
+    rule = "a code q means scalefactor * (q - zeropoint)"
+    expect_real(codes, 0.3, 77, rule, "200,003 codes", "the last one, too")
+    own = "the result is a tensor of its own, for the codes that q holds now"
+    for dtype in (torch.float32, torch.uint8, torch.int64):
+        for scale, zero in ((0.5, 3), (1.0, 0), (1, 0)):
+            sets = [(torch.tensor(codes, dtype=dtype), scale, zero) for codes in ([0, 3], [7, 255], [0, 3])]
+            for got in reused(dequantize_tensor, sets):
+                wanted = [scale * (q.float() - zero) for q, *_ in sets]
+                given = f"[0, 3], [7, 255], [0, 3], written into one {dtype} tensor, scale {scale}, zero point {zero}"
+                expect_equal(got, wanted, own, given=given, hint="never q itself")
     rule = "q may have any shape, an empty one too"
     for shape in ((), (0, 2), (1, 2, 1)):
         q = torch.full(shape, 7.0)
@@ -766,6 +896,19 @@ with check("dequantize_tensor"):
         for codes, zeros in ((q, zeropoint.float()), (q.to(torch.uint8), zeropoint.to(torch.uint8))):
             expect_real(codes, scalefactor, zeros, rule, f"shape {shape}, {zeros.dtype}", hint)
             expect_real(codes, scalefactor.double(), zeros, rule, f"shape {shape}, float64 scale factors", hint)
+            expect_real(codes.transpose(0, 2), scalefactor.double().sum(), 3, rule, "transposed", hint)
+    kinds = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32]
+    for left in kinds:
+        for right in kinds:
+            low, high = ranges[left]
+            q = torch.randint(low, high + 1, (3, 8), generator=g).to(left)
+            low, high = ranges[right]
+            zeros = torch.randint(low, high + 1, (3, 1), generator=g).to(right)
+            scale = 10.0 ** (torch.rand(3, 1, generator=g, dtype=torch.float64) * 58 - 29)
+            facts, rule = f"{left} codes, zero points in {right}", "each may have a dtype of its own"
+            for step in (scale, scale.float(), float(scale[1]), 2):
+                expect_real(q, step, zeros, rule, facts, hint)
+                expect_real(q, step, int(zeros[0]), rule, facts, hint)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -828,14 +971,14 @@ def quantize_symmetric(x, num_bits=8):
     """Maps real numbers to signed codes with zero point 0.
 
     Args:
-        x: tensor of any shape, float16, float32 or float64, also a transposed one (not contiguous). It is not changed.
-            Compute in float32 or better.
+        x: tensor of any shape without gradient, float16, float32 or float64, also a transposed one (not contiguous). It
+            is not changed. Compute in float32 or better.
         num_bits: whole number from 2 to 16. (With 1 bit no code but 0 would be left.)
 
     Returns:
         A tuple (q, scalefactor, zeropoint), so that dequantize_tensor takes it as it is:
-        q: float32 tensor of x's shape, whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1. A value halfway
-            between two codes may go to either, but -x always gets the codes -q.
+        q: new float32 tensor of x's shape, whole numbers from -(2^(num_bits-1) - 1) to 2^(num_bits-1) - 1. A value
+            halfway between two codes may go to either, but -x always gets the codes -q.
         scalefactor: Python float, max|x| / (2^(num_bits-1) - 1); 1.0 if x is all zeros. Otherwise max|x| is at least
             1e-30, or the smallest float16 number.
         zeropoint: the int 0.
@@ -886,22 +1029,28 @@ with check("quantize_symmetric"):
     for num_bits in (2, 3, 8, 16):
         for shift in (0.0, 3.0, -3.0):
             x = torch.randn(4, 50, generator=g) * 2 + shift
-            before = x.clone()
-            result = quantize_symmetric(x, num_bits)
-            expect_equal(x, before, "x itself is not changed", hint="avoid methods that end in _, such as abs_")
-            expect_symmetric(x, result, num_bits)
-            opposite = quantize_symmetric(-x, num_bits)[0]
-            expect_equal(opposite, -result[0], "-x gets the codes -q", given=x, hint="the grid is symmetric about 0")
+            expect_symmetric(quantize_symmetric, x, num_bits)
+    for size in (1e-30, 1e-26, 1e-12, 1e10, 3e38):
+        for dtype in (torch.float32, torch.float64):
+            expect_symmetric(quantize_symmetric, torch.linspace(-1, 0.9, 11, dtype=dtype) * size, 8)
+            expect_symmetric(quantize_symmetric, torch.tensor([size, 0.0, -size / 3], dtype=dtype), 2)
+    x = torch.sin(torch.arange(200_003.0))
+    x[-1] = -7.0
+    expect_symmetric(quantize_symmetric, x, 8)
     ### BEGIN HIDDEN TESTS
+    for n in range(45):
+        num_bits, dtype = n % 15 + 2, (torch.float32, torch.float64, torch.float16)[n // 15]
+        power = torch.rand((), generator=g) * 66 - 29 if dtype != torch.float16 else torch.rand((), generator=g) * 6 - 3
+        x = torch.randn(6, 9, generator=g, dtype=torch.float64) + (0.0, 3.0, -3.0)[n % 3]
+        x = (x * 10.0 ** float(power)).to(dtype)
+        expect_symmetric(quantize_symmetric, [x, x.T, x[:, ::2], x.flatten()[:1], x.abs(), -x.abs()][n % 6], num_bits)
+        halves = (torch.arange(-9, 10) + 0.5).to(dtype) / 2 ** (n % 8)
+        expect_symmetric(quantize_symmetric, torch.cat([halves, halves.new_tensor([127 / 2 ** (n % 8)])]), 16)
+    expect_symmetric(quantize_symmetric, torch.randn(300_007, generator=g), 8)
     for num_bits in (2, 4, 5, 8, 12, 16):
         for shift in (0.0, 5.0, -4.0, 20.0, -20.0):
             x = torch.randn(5, 3, 20, generator=g) * 2 + shift
-            before = x.clone()
-            result = quantize_symmetric(x, num_bits)
-            expect_equal(x, before, "x itself is not changed", hint="avoid methods that end in _, such as abs_")
-            expect_symmetric(x, result, num_bits)
-            opposite = quantize_symmetric(-x, num_bits)[0]
-            expect_equal(opposite, -result[0], "-x gets the codes -q", given=x, hint="the grid is symmetric about 0")
+            expect_symmetric(quantize_symmetric, x, num_bits)
     ### END HIDDEN TESTS
 
 
@@ -910,17 +1059,18 @@ with check("quantize_symmetric"):
     rule = "an all-zero x gives scalefactor 1.0 and codes 0"
     hint = "max|x| is 0 here; do not divide by it"
     types = "q is a float32 tensor, scalefactor a Python float and zeropoint the int 0"
-    for dtype in (torch.float32, torch.float16, torch.float64):
-        x, facts = torch.zeros(3, dtype=dtype), f"x all zeros, {dtype}"
+    zeros = torch.tensor([0.0, -0.0, 0.0])
+    for x in (zeros, zeros.half(), zeros.double(), -zeros[1], torch.zeros(2, 3).T):
+        facts = f"x all zeros, {x.dtype}, shape {tuple(x.shape)}"
         q, scalefactor, zeropoint = expect_returns(lambda x=x: quantize_symmetric(x), rule, given=facts, hint=hint)
         expect_equal(scalefactor, 1.0, rule, given=facts, hint=hint)
-        expect_equal(q, torch.zeros(3), rule, given=facts, hint=hint)
+        expect_equal(q, torch.zeros(x.shape), rule, given=facts, hint=hint)
         expect_equal(zeropoint, 0, "zeropoint is 0", given=facts)
         expect_type(q, torch.float32, types, given=facts, hint="here, too")
         expect_type(scalefactor, float, types, given=facts, hint="a number, no tensor")
     bits_rule = "num_bits outside 2 .. 16 is refused with a ValueError"
-    for num_bits in (1, 17, 0, -3):
-        for values in ([0.5, -1.0], [0.0]):
+    for num_bits in (1, 17, 0, -3, 32):
+        for values in ([0.5, -1.0], [0.0], [], [math.nan]):
             hint = "with 1 bit, 2^(num_bits-1) - 1 is 0"
             expect_raises(
                 ValueError,
@@ -930,14 +1080,17 @@ with check("quantize_symmetric"):
                 hint=hint,
             )
     finite_rule = "an x that is empty or has NaN or infinity is refused with a ValueError"
-    for values in ([1.0, math.nan], [math.inf, 0.0], [0.0, -math.inf], [], [[], []]):
-        expect_raises(
-            ValueError,
-            lambda values=values: quantize_symmetric(torch.tensor(values)),
-            finite_rule,
-            given=values,
-            hint="three things to ask of x, before anything else",
-        )
+    lots = [1.0] * 200_002
+    for values in ([1.0, math.nan], [math.inf, 0.0], [0.0, -math.inf], [], [[], []], math.nan, [*lots, -math.inf]):
+        for dtype in (torch.float32, torch.float16, torch.float64):
+            x = torch.tensor(values, dtype=dtype)
+            expect_raises(
+                ValueError,
+                lambda x=x: quantize_symmetric(x),
+                finite_rule,
+                given=f"{dtype}, {str(values)[-40:]}",
+                hint="three things to ask of x, before anything else",
+            )
     g = generator()
     for dtype in (torch.float16, torch.float64):
         x = (torch.randn(800, generator=g) * 2).to(dtype)
@@ -965,10 +1118,7 @@ with check("quantize_symmetric"):
     ):
         x = torch.tensor(values, dtype=dtype)
         for num_bits in (8, 16):
-            rule = "every finite x is quantized by the same rules"
-            facts = f"x = {values}, {dtype}, {num_bits} bits"
-            result = expect_returns(lambda x=x, n=num_bits: quantize_symmetric(x, n), rule, given=facts)
-            expect_symmetric(x, result, num_bits)
+            expect_symmetric(quantize_symmetric, x, num_bits)
     x = torch.tensor([2.0, 1.0, -1.0])
     q, rule = quantize_symmetric(x)[0], "-x gets the codes -q, halfway between two codes, too"
     expect_equal(q[1], -q[2], rule, given=x, hint="1.0 lies 63.5 steps from 0; torch.round treats both signs alike")
@@ -976,6 +1126,17 @@ with check("quantize_symmetric"):
     x = torch.tensor([[1.1, 2.0], [-2.0, 0.5]]).T
     got = expect_returns(lambda: quantize_symmetric(x)[0], rule, given="a transposed tensor", hint=".view refuses it")
     expect_equal(got, [[70, -127], [127, 32]], rule, given="a transposed tensor", hint="the shape stays")
+    own = "q is a tensor of its own, for the numbers that x holds now"
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        sets = [
+            (torch.tensor(values, dtype=dtype),) for values in ([127.0, -3.0], [5.0, 127.0], [0.0, 0.0], [-1.0, 1.0])
+        ]
+        for got in reused(quantize_symmetric, sets):
+            wanted = [torch.tensor(q) for q in ([127.0, -3.0], [5.0, 127.0], [0.0, 0.0], [-127.0, 127.0])]
+            given = f"[127, -3], [5, 127], [0, 0], [-1, 1], written into one {dtype} tensor one after the other"
+            expect_equal([q for q, _, _ in got], wanted, own, given=given, hint="never x itself; keep nothing")
+            steps = [s for _, s, _ in got]
+            expect_close(steps, [1.0, 1.0, 1.0, 1 / 127], own, within=2**-20, given=given, hint="keep nothing")
     ### BEGIN HIDDEN TESTS
     x = torch.randn(5, 7, generator=g)
     for part in (x.T, x[:, ::2]):
@@ -1024,14 +1185,14 @@ def quantize_per_channel(w, axis=0, num_bits=8):
     the channel is all zeros.
 
     Args:
-        w: tensor with at least one dimension, float16, float32 or float64, also a transposed one (not contiguous). It
-            is not changed. Compute in float32 or better.
+        w: tensor with at least one dimension, without gradient, float16, float32 or float64, also a transposed one (not
+            contiguous). It is not changed. Compute in float32 or better.
         axis: the dimension that counts the channels, from -w.dim() to w.dim() - 1.
         num_bits: whole number from 1 to 16.
 
     Returns:
         A tuple (q, scalefactors, zeropoints):
-        q: float32 tensor of w's shape, whole numbers from 0 to 2^num_bits - 1.
+        q: new float32 tensor of w's shape, whole numbers from 0 to 2^num_bits - 1.
         scalefactors: float32 tensor, size w.shape[axis] along axis and size 1 along every other dimension; 1.0 for a
             channel that is all zeros.
         zeropoints: tensor of whole numbers, of scalefactors' shape.
@@ -1108,10 +1269,35 @@ with check("quantize_per_channel"):
         shape[axis] = w.shape[axis]
         w = w * (0.1 + torch.rand(shape, generator=g)) + 2 * torch.randn(shape, generator=g)  # channels that differ
         expect_channels(quantize_per_channel, w, axis, num_bits)
+    sizes = torch.tensor([1e-30, 0.0, 1e-25, 1e-12, 1.0, 1e10, 5e37, -0.0, 1e-29]).double()
+    for dtype in (torch.float32, torch.float64):
+        for shift in (0.0, 1.0, -1.0):
+            w = (torch.linspace(-1, 1, 11).double()[:, None] + shift) * sizes
+            expect_channels(quantize_per_channel, w.to(dtype), 1, 8)
+            expect_channels(quantize_per_channel, w.T.to(dtype), 0, 16)
+    w = torch.sin(torch.arange(3 * 70_001.0)).reshape(3, 70_001)
+    w[0, -1], w[2, -1] = 5.0, -7.0
+    expect_channels(quantize_per_channel, w, 0, 8)
+    expect_channels(quantize_per_channel, w, 1, 4)
     ### BEGIN HIDDEN TESTS
+    for n in range(48):
+        dtype, shape = (
+            (torch.float32, torch.float64, torch.float16)[n % 3],
+            ((5, 7), (4, 3, 6), (2, 3, 2, 5), (9,))[n % 4],
+        )
+        axis = int(torch.randint(-len(shape), len(shape), (), generator=g))
+        kept = [1] * len(shape)
+        kept[axis] = shape[axis]
+        powers = torch.rand(kept, generator=g).double() * (64 if dtype != torch.float16 else 4)
+        powers -= 27 if dtype != torch.float16 else 1
+        w = torch.randn(shape, generator=g).double() + torch.randint(-1, 2, kept, generator=g) * 3
+        w = (w * 10.0**powers * (torch.rand(kept, generator=g) > 0.2)).to(dtype)
+        if n % 2 and len(shape) > 1:
+            w = w.transpose(0, 1).contiguous().transpose(0, 1)
+        expect_channels(quantize_per_channel, w, axis, n % 16 + 1)
     for size in ((4, 6, 3), (7, 2), (2, 3, 2, 5, 2)):
         for axis in range(-len(size), len(size)):
-            for num_bits in (1, 3, 8, 16):
+            for num_bits in (1, 8, 16):
                 w = torch.randn(size, generator=g)
                 shape = [1] * len(size)
                 shape[axis] = w.shape[axis]
@@ -1130,23 +1316,29 @@ with check("quantize_per_channel"):
     expect_equal(q, [[0, 0], [0, 255]], rule, given=w, hint=hint)
     expect_close(scalefactors[1, 0], 0.01, rule, within=2**-24, given=w, hint="the other channel is as ever")
     bits_rule = "num_bits outside 1 .. 16 is refused with a ValueError"
-    for num_bits in (0, 17, -2):
-        expect_raises(
-            ValueError,
-            lambda num_bits=num_bits: quantize_per_channel(torch.ones(2, 2), 0, num_bits),
-            bits_rule,
-            given=f"num_bits={num_bits}",
-            hint="test it first of all",
-        )
+    for num_bits in (0, 17, -2, 32):
+        for w in (torch.ones(2, 2), torch.zeros(2, 2).double(), torch.zeros(3), torch.zeros(0, 2)):
+            expect_raises(
+                ValueError,
+                lambda w=w, num_bits=num_bits: quantize_per_channel(w, 0, num_bits),
+                bits_rule,
+                given=f"w = {w.tolist()}, num_bits={num_bits}",
+                hint="test it first of all",
+            )
     finite_rule = "a w that is empty or has NaN or infinity is refused with a ValueError"
-    for bad in ([[1.0, math.nan], [0.0, 1.0]], [[1.0, 2.0], [-math.inf, 1.0]], [[math.inf], [1.0]], [], [[], [], []]):
-        expect_raises(
-            ValueError,
-            lambda bad=bad: quantize_per_channel(torch.tensor(bad)),
-            finite_rule,
-            given=bad,
-            hint="three things to ask of w, before anything else",
-        )
+    for bad in (
+        *([[1.0, math.nan], [0.0, 1.0]], [[1.0, 2.0], [-math.inf, 1.0]], [[math.inf], [1.0]], [], [[], [], []]),
+        *([0.0, math.nan], [math.inf, -math.inf], [[1.0] * 100_001, [0.0] * 100_000 + [math.nan]]),
+    ):
+        for dtype in (torch.float32, torch.float16, torch.float64):
+            w = torch.tensor(bad, dtype=dtype)
+            expect_raises(
+                ValueError,
+                lambda w=w: quantize_per_channel(w),
+                finite_rule,
+                given=f"{dtype}, {str(bad)[-60:]}",
+                hint="three things to ask of w, before anything else",
+            )
     rule = "in a w with one dimension every element is a channel"
     hint = "torch's amin(dim=[]) reduces over everything; rows of one element each avoid that"
     for w, axis in ((torch.tensor([2.0, -3.0, 0.0, 0.5]), 0), (torch.tensor([-1.0, 4.0]), -1)):
@@ -1188,6 +1380,17 @@ with check("quantize_per_channel"):
         q, scalefactors, _ = expect_returns(lambda a=axis: quantize_per_channel(w, a, 4), rule, given=facts, hint=hint)
         expect_close(scalefactors, steps, rule, within=2**-20, given=facts, hint=hint)
         expect_close(q, codes, rule, within=1 if axis == 0 else 0, given=facts, hint=hint)
+    own = "the results are tensors of their own, for the numbers that w holds now"
+    first, second = torch.tensor([[0.0, 255.0], [-255.0, 0.0]]), torch.tensor([[-51.0, 204.0], [0.0, 0.0]])
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        for got in reused(quantize_per_channel, [(w.to(dtype),) for w in (first, second, first)]):
+            given = f"{first.tolist()}, {second.tolist()} and the first, written into one {dtype} tensor"
+            codes = [torch.tensor(q) for q in ([[0.0, 255.0], [0.0, 255.0]], [[0.0, 255.0], [0.0, 0.0]])]
+            expect_equal([q for q, _, _ in got], [*codes, codes[0]], own, given=f"{given}; q", hint="keep nothing")
+            zeros = [[0.0, 255.0], [51.0, 0.0], [0.0, 255.0]]
+            expect_equal(torch.stack([z.flatten() for _, _, z in got]), zeros, own, given=f"{given}; zero points")
+            steps = torch.stack([s for _, s, _ in got])
+            expect_equal(steps, torch.ones(3, 2, 1), own, given=f"{given}; scale factors", hint="keep nothing")
     ### BEGIN HIDDEN TESTS
     for axis in (0, 1, -2):
         for bad in (math.nan, math.inf, -math.inf):
@@ -1248,8 +1451,8 @@ def mse(x, y):
     """Mean squared error.
 
     Args:
-        x, y: tensors of one shape, each float16, float32, float64 or of whole numbers. They are not changed. Compute in
-            float64, the difference too.
+        x, y: tensors of one shape without gradient, each float16, float32, float64 or of whole numbers, all finite.
+            They are not changed. Compute in float64, the difference too: it is 0, or 1e-150 to 1e150 in size.
 
     Returns:
         Python float, in the squared unit of x.
@@ -1275,6 +1478,13 @@ with check("mse"):
     x, y = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]), torch.tensor([[1.0, 2.0, 5.0], [1.0, -1.0, 0.0]])
     expect_measure(mse, x, y, 1.0, 2**-20, mean, "errors [[0, 0, 2], [1, -1, 0]]", "one mean, over all dimensions")
     expect_measure(mse, y, y, 0.0, 0.0, mean, "y equal to x", "nothing is added to avoid a zero")
+    places = torch.arange(200_003)
+    x, y = (places % 5).float(), (places % 5 + places % 3).double()
+    y[-1] += 1000
+    expected = ((places % 3).square().sum().item() + 1000**2 + 2000 * (200_002 % 3)) / 200_003
+    expect_measure(mse, x, y, expected, expected * 2**-30, mean, "200,003 elements", "all of them, and in float64")
+    x, y = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).T, torch.tensor([[1.0, 3.0], [2.0, 4.0]])
+    expect_measure(mse, x, y, 0.0, 0.0, mean, "x a transposed tensor, y the same numbers", "element by element")
     ### BEGIN HIDDEN TESTS
     g = generator()
     for size in (0.01, 1.0, 50.0):
@@ -1329,19 +1539,16 @@ with check("mse"):
         "[300, 1] and [-300, 1]",
         "float16 ends at 65504",
     )
-    rule = "small differences do not vanish: the squares are taken in float64"
-    hint = "the square of 1e-30 is below the smallest float32 number"
-    tiny = float(torch.tensor(1e-30))
-    expect_measure(
-        mse,
-        torch.tensor([tiny, 0.0]),
-        torch.tensor([0.0, tiny]),
-        tiny**2,
-        (tiny**2) * 2**-40,
-        rule,
-        "values near 1e-30",
-        hint,
-    )
+    rule = "small and large differences count: the squares are taken in float64"
+    hint = "the square of 1e-30 is below the smallest float32 number; no difference is too small to count"
+    for size in (1e-30, 1e30, 1e-15, 1e-9):
+        v = float(torch.tensor(size))
+        x, y = torch.tensor([v, 0.0]), torch.tensor([0.0, v])
+        expect_measure(mse, x, y, v**2, v**2 * 2**-40, rule, f"values near {size}", hint)
+        expect_measure(mse, x.double(), y, v**2, v**2 * 2**-40, rule, f"values near {size}, float64 and float32", hint)
+    for size in (1e-149, 1e-100, 1e-60, 1e60, 1e149):
+        x, y = torch.tensor([size, 0.0], dtype=torch.float64), torch.tensor([0.0, size], dtype=torch.float64)
+        expect_measure(mse, x, y, size**2, size**2 * 2**-40, rule, f"values near {size}, float64", hint)
     rule = "the difference is taken in float64, too"
     hint = "convert both before you subtract; float32 has 24 significant bits"
     expect_measure(
@@ -1365,8 +1572,16 @@ with check("mse"):
         (torch.uint8, [200, 1], torch.int8, [-100, 1]),
         (torch.int32, [70001, 0], torch.float16, [1.0, 0.5]),
         (torch.int16, [5, -7], torch.int16, [5, -7]),
+        (torch.int64, [2**63 - 1, 0], torch.int64, [-(2**63), 0]),
+        (torch.int64, [2**62, 3], torch.int64, [-(2**62), -3]),
+        (torch.int16, [2**15 - 1, -1], torch.int16, [-(2**15), 1]),
+        (torch.int8, [127, -1], torch.int8, [-128, 1]),
+        (torch.int8, [127, -128], torch.int16, [-(2**15), 2**15 - 1]),
+        (torch.float16, [60000.0, -60000.0], torch.int8, [-128, 127]),
+        (torch.float64, [1e300, 7.0], torch.float64, [1e300, 5.0]),
+        (torch.float64, [1.0, 0.1], torch.float64, [1.0 + 2.0**-52, 0.1]),
     ):
-        expected = sum((m - n) ** 2 for m, n in zip(a, b, strict=True)) / 2
+        expected = float(sum((m - n) ** 2 for m, n in zip(a, b, strict=True)) / 2)
         x, y = torch.tensor(a, dtype=left), torch.tensor(b, dtype=right)
         hint = "10 - 20 in uint8 is 246; two dtypes meet in one that may be too short for both"
         expect_measure(mse, x, y, expected, expected * 2**-40, rule, f"{left} {a} and {right} {b}", hint)
@@ -1386,15 +1601,13 @@ with check("mse"):
             ValueError, lambda s=shape: mse(torch.zeros(s), torch.zeros(s)), empty_rule, given=f"shape {shape}"
         )
     rule = "x and y may have any dtype of the docstring"
-    for left, right in (
-        *((torch.int8, torch.int8), (torch.uint8, torch.float32), (torch.int64, torch.float16)),
-        *((torch.float16, torch.float16), (torch.float64, torch.float32), (torch.int16, torch.int32)),
-    ):
-        x, y = (torch.randint(0, 100, (50,), generator=g).to(d) for d in (left, right))
-        expected = float((x.double() - y.double()).square().sum()) / 50
-        expect_measure(
-            mse, x, y, expected, expected * 2**-40, rule, f"{left} and {right}", "convert both, then subtract"
-        )
+    for left in KINDS:
+        for right in KINDS:
+            x, y = some_numbers(left, g), some_numbers(right, g)
+            y[:3], x[3:6] = x[:3].clamp(0, 90).to(right), y[3:6].clamp(0, 90).to(left)
+            expected = sum((Fraction(m) - Fraction(n)) ** 2 for m, n in zip(x.tolist(), y.tolist(), strict=True)) / 20
+            facts, hint = f"{left} and {right}", "convert both, then subtract"
+            expect_measure(mse, x, y, float(expected), float(expected) * 2**-40, rule, facts, hint)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1417,8 +1630,9 @@ def sqnr_db(x, y):
     """Signal-to-quantization-noise ratio in decibels.
 
     Args:
-        x: the signal, a tensor: float16, float32, float64 or whole numbers. Compute in float64, the difference too.
-        y: the signal after quantization, of x's shape, and any of these dtypes. Neither x nor y is changed.
+        x: the signal, a tensor without gradient: float16, float32, float64 or whole numbers, all finite.
+        y: the signal after quantization, of x's shape, and any of these dtypes. Neither x nor y is changed. Compute in
+            float64, the difference too: signal and difference are 0, or 1e-150 to 1e150 in size.
 
     Returns:
         Python float, 10 log10(E[x^2] / E[(x - y)^2]), in dB; inf if x equals y (even if both are all zeros), -inf if
@@ -1458,6 +1672,17 @@ with check("sqnr_db"):
     )
     expected, facts = 10 * math.log10(1 / 4), f"x = {x.tolist()}, y = -x"
     expect_measure(sqnr_db, x, -x, expected, 1e-9, means, facts, "the error is twice x, so the ratio is below 1")
+    facts = f"x = {x.tolist()}, y = x + 2"
+    expect_measure(sqnr_db, x, x + 2, 10 * math.log10(25), 1e-9, means, facts, "no mean is subtracted")
+    places = torch.arange(200_003)
+    x, y = (places % 5).float() + 1, (places % 5 + 1 + places % 3).double()
+    y[-1] += 1000
+    signal = (places % 5 + 1).square().sum().item()
+    noise = (places % 3).square().sum().item() + 1000**2 + 2000 * (200_002 % 3)
+    expected = 10 * math.log10(signal / noise)
+    expect_measure(sqnr_db, x, y, expected, 1e-8, means, "200,003 elements", "all of them, and in float64")
+    x, y = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).T, torch.tensor([[1.0, 3.0], [2.0, 4.0]])
+    expect_measure(sqnr_db, x, y, math.inf, 0, means, "x a transposed tensor, y the same numbers", "element by element")
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (0.0, 5.0, -2.0):
@@ -1505,19 +1730,24 @@ with check("sqnr_db"):
     unit = "the SQNR does not depend on the unit, however small or large: squares are taken in float64"
     hint_unit = "the square of 1e-27 is below the smallest float32 number; nothing is added to avoid a zero"
     x, y = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
-    for factor in (2.0**-90, 2.0**90):
-        expect_measure(
-            sqnr_db,
-            factor * x,
-            factor * y,
-            20.0,
-            1e-9,
-            unit,
-            f"x = [3, 4], y = [3, 4.5], times {factor:.3g}",
-            hint_unit,
-        )
-    rule = "x and y may have any dtype of the docstring; both are converted to float64 before the subtraction"
+    for factor in (2.0**-90, 2.0**90, 2.0**-20, 2.0**-60):
+        facts = f"x = [3, 4], y = [3, 4.5], times {factor:.3g}"
+        expect_measure(sqnr_db, factor * x, factor * y, 20.0, 1e-9, unit, facts, hint_unit)
+    for factor in (2.0**-490, 2.0**-400, 2.0**-200, 2.0**-100, 2.0**200, 2.0**480):
+        facts = f"x = [3, 4], y = [3, 4.5] in float64, times {factor:.3g}"
+        expect_measure(sqnr_db, factor * x.double(), factor * y.double(), 20.0, 1e-9, unit, facts, hint_unit)
+    for size in (1e-140, 1e-40, 1e-12):  # noise that is small beside the signal, and the other way round
+        x, y = torch.tensor([[size, 0.0], [0.0, 1.0]], dtype=torch.float64)
+        expect_measure(sqnr_db, x, x + y, 20 * math.log10(size), 1e-9, unit, f"a signal of {size}, noise 1", hint_unit)
+        expect_measure(sqnr_db, y, x + y, -20 * math.log10(size), 1e-9, unit, f"signal 1, noise {size}", hint_unit)
+    means_of_kinds = "x and y may have any dtype of the docstring; both are converted to float64 before the subtraction"
+    rule = means_of_kinds
     for dtype, a, b in (
+        (torch.int64, [5, 2**63 - 1], [5, -(2**63)]),
+        (torch.int64, [7, -(2**62)], [7, 2**62]),
+        (torch.int16, [3, 2**15 - 1], [3, -(2**15)]),
+        (torch.int8, [3, -128], [3, 127]),
+        (torch.float64, [0.1, 1.0], [0.1, 1 + 2.0**-52]),
         (torch.uint8, [30, 40], [30, 45]),
         (torch.float16, [480.0, 640.0], [480.0, 720.0]),
         (torch.int32, [3 * 2**29, 2**31 - 1], [3 * 2**29, -(2**31)]),
@@ -1564,6 +1794,19 @@ with check("sqnr_db"):
         expect_measure(
             sqnr_db, factor * x, factor * y, expected, 1e-9, unit, f"x and y, both times {factor:.3g}", hint_unit
         )
+    for factor in 10.0 ** (torch.rand(20, generator=g, dtype=torch.float64) * 270 - 138):
+        noise = torch.randn(300, generator=g).double() * 10.0 ** -float(torch.rand((), generator=g) * 12)
+        a, b = factor * x.double(), factor * (x.double() + noise)
+        error = (a / factor - b / factor).square().sum()
+        expected = 10 * math.log10(float((a / factor).square().sum() / error))
+        expect_measure(sqnr_db, a, b, expected, 1e-4, unit, f"x and y in float64, times {factor:.3g}", hint_unit)
+    for left in KINDS:
+        for right in KINDS:
+            x, y = some_numbers(left, g), some_numbers(right, g)
+            a, b = ([Fraction(v) for v in numbers.tolist()] for numbers in (x, y))
+            ratio = sum(v * v for v in a) / sum((v - w) ** 2 for v, w in zip(a, b, strict=True))
+            expected = 10 * (math.log10(ratio.numerator) - math.log10(ratio.denominator))
+            expect_measure(sqnr_db, x, y, expected, 1e-9, means_of_kinds, f"{left} and {right}", "convert both first")
     zeros = torch.zeros(3, 4, dtype=torch.uint8)
     expect_measure(
         sqnr_db,
@@ -1729,14 +1972,15 @@ def round_stochastic(x, step, generator):
     """Rounds each element to one of its two neighbouring multiples of step, at random, unbiased in the mean.
 
     Args:
-        x: tensor of any shape, float16, float32 or float64, also a transposed one (not contiguous). It is not changed.
-            Compute in float32 or better.
-        step: positive number, the distance between the multiples, in the unit of x.
+        x: tensor of any shape without gradient, float16, float32 or float64, also a transposed one (not contiguous). It
+            is not changed. Compute in float32 or better.
+        step: positive number, the distance between the multiples, in the unit of x; from 1e-30 to 1e37. If not all of x
+            are multiples of it, x is at most 2^20 steps in size.
         generator: torch.Generator, the only source of randomness, as it comes: it is not seeded anew, and torch's
             global random state stays as it is. Each element has a random number of its own.
 
     Returns:
-        float32 tensor of x's shape. A multiple of step stays what it is.
+        New float32 tensor of x's shape. A multiple of step stays what it is.
 
     Raises:
         ValueError: if step is not positive and finite, or x contains NaN or infinity.
@@ -1758,19 +2002,18 @@ def round_stochastic(x, step, generator):
 DRAWS = 20_000
 
 
-def expect_unbiased(value, step, random, draws=DRAWS):
+def expect_unbiased(value, step, random, dtype=torch.float32, draws=DRAWS):
     """The rules of rounding one value, draws times."""
-    x = torch.full((draws,), value)
+    x = torch.full((draws,), value, dtype=dtype)
     facts, rule = (
-        f"x = {value:.6g}, {draws} times, step = {step}",
+        f"x = {value:.6g} in {dtype}, {draws} times, step = {step}",
         "the result is one of the two multiples of step next to x",
     )
+    before = state_of(x)
     y = expect_returns(
         lambda: round_stochastic(x, step, random), rule, given=facts, hint="any positive number is a step"
     )
-    expect_equal(
-        x, torch.full((draws,), value), "x itself is not changed", given=facts, hint="no method that ends in _"
-    )
+    expect_unchanged(before, state_of(x), "x itself is not changed", hint="no method that ends in _")
     expect(
         isinstance(y, torch.Tensor) and y.dtype == torch.float32 and y.shape == x.shape,
         "the result is a float32 tensor of x's shape",
@@ -1785,7 +2028,7 @@ def expect_unbiased(value, step, random, draws=DRAWS):
         (y.double() / step - below - 0.5).abs(),
         torch.full((draws,), 0.5),
         "the result is one of the two multiples of step next to x",
-        within=1e-5 * max(1, abs(below)),
+        within=2**-22 * max(1, abs(below)),  # two roundings in float32
         given=facts,
         hint="the multiple below, by torch.floor, or one step more",
     )
@@ -1803,29 +2046,24 @@ def expect_unbiased(value, step, random, draws=DRAWS):
         y.double().mean(),
         value,
         "the mean of many results is x",
-        within=step * (6 * math.sqrt(p * (1 - p) / draws) + 2**-20 * max(1, abs(below))),
+        within=step * (6 * math.sqrt(p * (1 - p) / draws) + 2**-22 * max(1, abs(below))),
         given=facts,
         hint="go up with probability (x - multiple below) / step",
     )
-    # neighbours agree with probability p^2 + (1 - p)^2; if they shared a random number, they always would
-    same = (up[: draws // 2] == up[draws // 2 :]).double().mean(), (up[::2] == up[1::2]).double().mean()
-    expected = p**2 + (1 - p) ** 2
-    expect_close(
-        torch.stack(same),
-        [expected, expected],
-        "each element has a random number of its own",
-        within=6 * math.sqrt(expected * (1 - expected) / (draws // 2)),
-        given=f"{facts}; how often two elements go the same way",
-        hint="as many random numbers as elements, none used twice",
-    )
+    if 0.2 < p < 0.8:
+        expect_own_numbers(up.double() - p, p * (1 - p), facts)
 
 
 with check("round_stochastic"):
     for value, step in (
         *((-0.3, 0.25), (0.3, 1.0), (2.9, 0.3), (-3.3, 2.5), (-20.9, 7.0), (0.01, 0.125)),
-        *((0.004, 1.0), (-0.004, 1.0), (-300.3, 1.0)),
+        *((0.004, 1.0), (-0.004, 1.0), (-300.3, 1.0), (5000.25, 1.0), (-100000.75, 1.0), (2.0**20 - 0.5, 1)),
+        *((0.3e-30, 1e-30), (-7.7e-9, 1e-9), (0.3e30, 1e30), (2.25e37, 1e37)),
     ):
         expect_unbiased(value, step, torch.Generator().manual_seed(0))
+    for dtype in (torch.float16, torch.float64):
+        expect_unbiased(2.75, 0.5, torch.Generator().manual_seed(0), dtype)
+        expect_unbiased(-1000.5, 0.7, torch.Generator().manual_seed(0), dtype)
     x = torch.linspace(-4, 4, 2000).reshape(40, 50)
     first, same, other = (round_stochastic(x, 0.5, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8))
     rule = "the same seed gives the same result"
@@ -1841,8 +2079,9 @@ with check("round_stochastic"):
     g = generator()
     for step in (0.125, 1, 0.3, 7.0):
         for p in (0.05, 0.25, 0.5, 0.9):
-            for base in (-3, 0, 2):
-                expect_unbiased((base + p) * step, step, g)
+            for base in (-3, 0, int(torch.randint(-4096, 4096, (), generator=g))):
+                dtype = (torch.float32, torch.float64)[base % 2]
+                expect_unbiased((base + p) * step, step, g, dtype, 5_000)
     seed = int(torch.randint(0, 10**6, (), generator=g))
     x = torch.randn(30, 40, generator=g) * 4
     first, same, other = (round_stochastic(x, 0.5, torch.Generator().manual_seed(seed + s)) for s in (0, 0, 1))
@@ -1856,11 +2095,12 @@ ZERO_SEED = 34  # torch.rand of this seed is exactly 0 once within the first 400
 
 
 @probe
-def global_state_changes():
-    """Whether a call draws from, or seeds, torch's global random state."""
-    before = torch.get_rng_state()
-    round_stochastic(torch.full((100,), 0.3), 1.0, torch.Generator().manual_seed(0))
-    return not bool((torch.get_rng_state() == before).all())
+def draws_after(seed, x, step):
+    """Random numbers of torch's global state, seeded before the call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        round_stochastic(x, step, torch.Generator().manual_seed(0))
+        return torch.rand(20)
 
 
 with check("round_stochastic"):
@@ -1870,7 +2110,7 @@ with check("round_stochastic"):
         *(([2.0**20, -(2.0**20), 2.0**20 + 1], 1), ([2.0**127] * 4, 2.0**120)),
     ):
         x = torch.tensor(values)
-        for seed in range(20):
+        for seed in range(5):
             random = torch.Generator().manual_seed(seed)
             y = expect_returns(lambda x=x, s=step, r=random: round_stochastic(x, s, r), rule, given=x)
             expect_equal(y, x, rule, given=x, hint="the probability of going up is 0 there")
@@ -1881,23 +2121,34 @@ with check("round_stochastic"):
     hint = "a random number may be exactly 0, and must not send a multiple up: < or <= ?"
     expect_equal(y.unique(), [3.0], rule, given="400,000 times 3.0, step 1; the different results", hint=hint)
     step_rule = "a step that is not positive and finite is refused with a ValueError"
-    for step in (0.0, -0.5, math.inf, math.nan):
-        expect_raises(
-            ValueError,
-            lambda step=step: round_stochastic(torch.ones(3), step, torch.Generator()),
-            step_rule,
-            given=f"step={step}",
-            hint="two things to ask of it",
-        )
+    for step in (0.0, -0.5, math.inf, math.nan, 0, -1, -0.0, -math.inf, -1e-30):
+        for x in (torch.ones(3), torch.zeros(3), torch.zeros(0), torch.tensor(1.0).double()):
+            expect_raises(
+                ValueError,
+                lambda x=x, step=step: round_stochastic(x, step, torch.Generator()),
+                step_rule,
+                given=f"x = {x.tolist()}, step={step}",
+                hint="two things to ask of it, whatever x holds",
+            )
     finite_rule = "NaN and infinity are refused with a ValueError"
     for bad in (math.nan, math.inf, -math.inf):
-        expect_raises(
-            ValueError,
-            lambda bad=bad: round_stochastic(torch.tensor([0.5, bad]), 0.5, torch.Generator()),
-            finite_rule,
-            given=[0.5, bad],
-            hint="in x, wherever they stand",
-        )
+        for dtype in (torch.float32, torch.float16, torch.float64):
+            for values in ([0.5, bad], bad, [[bad], [1.0]], [0.5] * 70_000 + [bad]):
+                x = torch.tensor(values, dtype=dtype)
+                expect_raises(
+                    ValueError,
+                    lambda x=x: round_stochastic(x, 0.5, torch.Generator()),
+                    finite_rule,
+                    given=f"{dtype}, {str(values)[-30:]}",
+                    hint="in x, wherever they stand",
+                )
+    lots = torch.full((1000,), 3e38)
+    y = expect_returns(
+        lambda: round_stochastic(lots, 1e37, torch.Generator()), "a sum that is infinite does not matter"
+    )
+    expect_close(
+        y, lots, "the result is one of the two multiples of step next to x", within=1e37, given="1,000 times 3e38"
+    )
     rule = "x may have any shape, an empty one too, and lie in memory in any order"
     for shape in ((0, 3), (), (2, 1, 2)):
         x = torch.full(shape, 1.5)
@@ -1914,6 +2165,7 @@ with check("round_stochastic"):
     g = generator()
     for dtype in (torch.float16, torch.float64):
         x = torch.full((20_000,), 300.25, dtype=dtype)  # 428.93 steps
+        before = state_of(x)
         y = round_stochastic(x, 0.7, torch.Generator().manual_seed(1))
         rule = "float16 and float64 input gives a float32 result, computed in float32 or better"
         hint = "convert x first: float16 has 11 significant bits"
@@ -1922,34 +2174,31 @@ with check("round_stochastic"):
         expect_close((y.double() / 0.7 - 428.5).abs(), half, rule, within=1e-3, given=dtype, hint=hint)
         within = 6 * 0.7 * 0.5 / math.sqrt(20_000)
         expect_close(y.double().mean(), 300.25, rule, within=within, given=dtype, hint=hint)
-        expect(x.dtype == dtype, "x itself is not changed", given=dtype, got=x.dtype)
+        expect_unchanged(before, state_of(x), "x itself is not changed", hint="no method that ends in _")
     for dtype in (torch.float16, torch.float64):
         y = round_stochastic(torch.zeros(0, 3, dtype=dtype), 0.5, torch.Generator())
         expect_type(y, torch.float32, "the result is a float32 tensor of x's shape", given=f"empty, {dtype}")
-    rule = "each element has a random number of its own"
-    y = round_stochastic(torch.full((3, 4, 10, 100), 0.5), 1.0, torch.Generator().manual_seed(2))
-    for dim in range(4):
-        same = (y.double().movedim(dim, 0)[0] == y.double().movedim(dim, 0)[1]).double().mean()
-        count = y.numel() // y.shape[dim]
-        hint = "as many random numbers as elements; not one per row"
-        given = f"shape (3, 4, 10, 100), all 0.5, step 1; how often two neighbours along dimension {dim} agree"
-        expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint=hint)
-    given = "shape (3, 4, 10, 100), all 0.5, step 1; how often elements agree that are 1, 2, 3, ... 999 apart"
-    same = torch.stack([(y.flatten()[n:] == y.flatten()[:-n]).double().mean() for n in range(1, 1000)])
-    within = 6 * 0.5 / math.sqrt(y.numel() - 1000)
-    expect_close(same, torch.full((999,), 0.5), rule, within=within, given=given, hint="no number is used twice")
-    y = round_stochastic(torch.full((40_000,), 0.5), 1.0, torch.Generator().manual_seed(3))
-    for apart in (2**n for n in range(15)):
-        given = f"40,000 times 0.5, step 1; how often two elements agree that are {apart} apart"
-        same, count = (y[apart:] == y[:-apart]).double().mean(), len(y) - apart
-        expect_close(same, 0.5, rule, within=6 * 0.5 / math.sqrt(count), given=given, hint="no number is used twice")
+    for shape in ((3, 4, 10, 100), (200_003,), (400, 50)):
+        y = round_stochastic(torch.full(shape, 0.5), 1.0, torch.Generator().manual_seed(2))
+        expect_equal(y, y.round().clamp(0, 1), "the result is one of the two multiples of step next to x", given=shape)
+        expect_own_numbers(y.flatten() - 0.5, 0.25, f"shape {shape}, all 0.5, step 1")
     rule = "the mean of many results is x, also if x lies very near to a multiple of step"
     y = round_stochastic(torch.full((400_000,), 1e-4), 1.0, torch.Generator().manual_seed(4))
     hint = "random numbers in float32: those of float16 are multiples of 2^-11"
     within = 6 * math.sqrt(1e-4 / 400_000)
     expect_close(y.double().mean(), 1e-4, rule, within=within, given="400,000 times 0.0001, step 1", hint=hint)
     rule = "the generator is the only source of randomness"
-    expect(not global_state_changes(), rule, got="torch's global random state has changed", hint="seed nothing")
+    for seed, x in ((1, torch.full((100,), 0.3)), (2, torch.zeros(0, 3)), (3, torch.ones(2, 2).double())):
+        given = f"torch.rand(20), with torch.manual_seed({seed}) before a call for shape {tuple(x.shape)}"
+        untouched = torch.rand(20, generator=torch.Generator().manual_seed(seed))
+        expect_equal(draws_after(seed, x, 1.0), untouched, rule, given=given, hint="seed nothing, draw from generator")
+    own = "the result is a tensor of its own, for the numbers that x holds now"
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        sets = [(torch.tensor(v, dtype=dtype), 0.5, torch.Generator()) for v in ([1.0, 2.5], [-3.0, 0.0], [0.5, 1.0])]
+        for got in reused(round_stochastic, sets):
+            wanted = [x.float() for x, *_ in sets]
+            given = f"[1, 2.5], [-3, 0], [0.5, 1], written into one {dtype} tensor one after the other, step 0.5"
+            expect_equal(got, wanted, own, given=given, hint="never x itself; keep nothing")
     ### BEGIN HIDDEN TESTS
     for step in (-1, 0, -math.inf, -1e-9):
         expect_raises(ValueError, lambda s=step: round_stochastic(torch.ones(3), s, g), step_rule, given=f"step={step}")
@@ -1958,14 +2207,19 @@ with check("round_stochastic"):
         y = x.clone()
         y[2, 1, 4] = bad
         expect_raises(ValueError, lambda y=y: round_stochastic(y, 0.5, g), finite_rule, given=f"x with {bad}")
+    y = round_stochastic(torch.full((700_001,), 0.5), 1.0, g)
+    expect_own_numbers(y - 0.5, 0.25, "700,001 times 0.5, step 1")
     for p in (1.5e-4, 2.5e-4):
         rule = "the mean of many results is x, also if x lies very near to a multiple of step"
         y, within = round_stochastic(torch.full((400_000,), p), 1.0, g), 6 * math.sqrt(p / 400_000)
         expect_close(y.double().mean(), p, rule, within=within, given=f"400,000 times {p}, step 1")
-    x = torch.randint(-50, 50, (40,), generator=g) * 0.125
-    for step in (0.125, 0.0625):
-        rule = "a multiple of step stays what it is"
-        expect_equal(round_stochastic(x, step, g), x, rule, given=x, hint="the probability of going up is 0 there")
+    for step in (2.0**-90, 2.0**-9, 0.125, 1, 3, 7.0, 2.0**60):
+        for dtype in (torch.float32, torch.float64):
+            x = torch.randint(-(2**20), 2**20, (40,), generator=g).to(dtype) * step
+            before, rule = state_of(x), "a multiple of step stays what it is"
+            got = round_stochastic(x, step, g)
+            expect_equal(got, x, rule, given=x, hint="the probability of going up is 0 there")
+            expect_unchanged(before, state_of(x), "x itself is not changed", hint="no method that ends in _")
     rule = "x may have any shape, an empty one too, and lie in memory in any order"
     x = torch.arange(28.0).reshape(4, 7).T / 2
     for part in (x, x[:, ::2]):
