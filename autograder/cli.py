@@ -17,7 +17,6 @@ EXTRAS = {
         "bleach",
         "dask",
         "distributed",
-        "jinja2",
         "jupytext",
         "msgpack",
         "nbgrader",
@@ -75,6 +74,7 @@ def main(context: click.Context, root: Path) -> None:
     A student's evening:
       course lab                                     JupyterLab, at the start page
       course check notebooks/02_quantization_helpers/02_quantization_helpers.ipynb
+      course profile my.toml                         which layer of a network hurts in few bits?
 
     \b
     An instructor's week:
@@ -95,7 +95,7 @@ def main(context: click.Context, root: Path) -> None:
 
 
 for command in (
-    *(student.lab, student.check, student.data, student.doctor),
+    *(student.lab, student.check, student.profile, student.data, student.doctor),
     *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
     *(records.status, records.gradebook, records.report, records.similar, records.mark),
     *(records.feedback, records.export, records.undo),

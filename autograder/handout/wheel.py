@@ -37,7 +37,7 @@ STUDENTS_PART = (
     "sandbox/__init__.py",
     "sandbox/strangers.py",
 )
-"""Of `autograder`: what `course lab`, `check`, `data` and `doctor` need. Other commands say what is missing."""
+"""Of `autograder`: what `course lab`, `check`, `profile`, `data` and `doctor` need. Others say what is missing."""
 
 PACKED = (
     "demos/bit_toggler.py",
@@ -62,7 +62,8 @@ def payload(root: Path, weights: Path) -> dict[str, bytes]:
         weights: folder of the trained weights.
     """
     kit, helpers = root / "autograder", root / "course_utils"
-    found = {p for pattern in STUDENTS_PART for p in kit.glob(pattern)} | set(helpers.rglob("*.py"))
+    found = {p for pattern in STUDENTS_PART for p in kit.glob(pattern)}
+    found |= {*helpers.rglob("*.py"), *helpers.rglob("*.jinja")}
     files = {p.relative_to(root).as_posix(): p.read_bytes().replace(b"\r\n", b"\n") for p in sorted(found)}
     for name in PACKED:
         path = f"course_utils/{name}"

@@ -3,6 +3,8 @@
 The framework of the Lund thesis (QPANN), for any network that torch.fx can trace.
 """
 
+from course_utils.profiler.configuration import Configuration, ConfigurationError, read_configuration
+from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.profiler.profile import Outcome, Profile, difference, profile
@@ -13,6 +15,10 @@ __all__ = [
     "KINDS",
     "RANGES",
     "Choice",
+    "Configuration",
+    "ConfigurationError",
+    "Experiment",
+    "ExperimentError",
     "IntegerAdd",
     "IntegerAveragePool",
     "IntegerLayer",
@@ -26,5 +32,10 @@ __all__ = [
     "harmonic_sqnr",
     "layers_of",
     "profile",
+    "read_configuration",
+    "read_experiment",
     "recreate",
+    "run",
+    "run_on",
+    "write_experiment",
 ]

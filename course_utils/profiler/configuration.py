@@ -1,0 +1,165 @@
+"""An experiment as a TOML file has it: which network, which data, how many samples, which layers and how.
+
+::
+
+    network = "classyclassifier"   # with the weights for the data that are here
+    images = 1000                  # of the test set, from the first on; all if it is left out
+    batch_size = 50
+    seed = 0                       # draws the calibration samples from the training set
+
+    [calibration]
+    samples = 100
+    ranges = "min_max"             # or average, mse, entropy
+
+    [[layers]]                     # as many as you like; of layers chosen twice, the last one counts
+    kind = "conv"                  # or depthwise, linear, add, pool; or name = "layer1_conv"
+    indices = [0, 1]               # of that kind, in the network's order; all if it is left out
+    num_bits = 8                   # and every other option of `Options`
+
+Nothing in it is executed. Every mistake is one line that says where in the file it is and what is allowed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from course_utils.numerics import FloatFormat
+from course_utils.profiler.options import KINDS, RANGES, Choice, Options
+
+__all__ = ["Configuration", "ConfigurationError", "read_configuration"]
+
+
+class ConfigurationError(ValueError):
+    """A configuration file that cannot be used; the message names the file, the place and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """See the module's text.
+
+    Attributes:
+        choices: the layers.
+        text: the file, as it was.
+    """
+
+    network: str
+    choices: tuple[Choice, ...]
+    images: int | None = None
+    batch_size: int = 50
+    seed: int = 0
+    samples: int = 100
+    ranges: str = "min_max"
+    text: str = ""
+
+
+OPTIONS = tuple(field.name for field in fields(Options))
+
+
+def read_configuration(path: str | Path) -> Configuration:
+    """
+    Raises:
+        ConfigurationError: if the file is not there, no TOML, or something in it is not allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is no UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is no TOML: {error}") from error
+    look = _Table(str(path), "", table)
+    calibration = _Table(str(path), "calibration", look.take("calibration", dict, {}))
+    layers = look.take("layers", list, [])
+    result = Configuration(
+        network=look.take("network", str),
+        choices=tuple(_choice(_Table(str(path), f"layers[{n}]", entry)) for n, entry in enumerate(layers)),
+        images=look.take("images", int, None, least=1),
+        batch_size=look.take("batch_size", int, 50, least=1),
+        seed=look.take("seed", int, 0, least=0),
+        samples=calibration.take("samples", int, 100, least=1),
+        ranges=calibration.take("ranges", str, "min_max", among=tuple(RANGES)),
+        text=text,
+    )
+    calibration.nothing_left("samples", "ranges")
+    look.nothing_left("network", "images", "batch_size", "seed", "calibration", "layers")
+    if not result.choices:
+        look.fail("layers", "there is no [[layers]] table: choose at least one layer")
+    return result
+
+
+_MISSING: Any = object()
+
+
+class _Table:
+    """A table of the file, from which keys are taken; what is left in the end is unknown."""
+
+    def __init__(self, file: str, place: str, table: Any):
+        self.file, self.place = file, place
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{file}: {place}: a table is expected, not {table!r}")
+        self.left = dict(table)
+
+    def fail(self, key: str, told: str) -> None:
+        raise ConfigurationError(f"{self.file}: {f'{self.place}.' if self.place else ''}{key}: {told}")
+
+    def take(
+        self, key: str, kind: type, default: Any = _MISSING, *, least: int | None = None, among: tuple[str, ...] = ()
+    ) -> Any:
+        value = self.left.pop(key, _MISSING)
+        if value is _MISSING:
+            if default is _MISSING:
+                self.fail(key, "is missing")
+            return default
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            named = {str: "a text", int: "a whole number", list: "a list", dict: "a table", bool: "true or false"}
+            self.fail(key, f"{named[kind]} is expected, not {value!r}")
+        if least is not None and value < least:
+            self.fail(key, f"is at least {least}, not {value}")
+        if among and value not in among:
+            self.fail(key, f"is one of {', '.join(among)}, not {value!r}")
+        return value
+
+    def nothing_left(self, *known: str) -> None:
+        for key in self.left:
+            self.fail(key, f"is no key here; there are {', '.join(known)}")
+
+
+def _choice(table: _Table) -> Choice:
+    kind, name = table.take("kind", str, None, among=KINDS), table.take("name", str, None)
+    if (kind is None) == (name is None):
+        table.fail("kind", "either a kind or the name of one layer is needed")
+    indices = table.take("indices", list, None)
+    if indices is not None:
+        if name is not None:
+            table.fail("indices", "are for a kind; the layer of this table has a name")
+        if any(not isinstance(i, int) or isinstance(i, bool) or i < 0 for i in indices):
+            table.fail("indices", f"are whole numbers from 0 on, not {indices!r}")
+        if len(set(indices)) < len(indices):
+            table.fail("indices", f"name a layer twice: {indices!r}")
+    values = {key: table.left.pop(key) for key in OPTIONS if key in table.left}
+    if "float_format" in values:
+        values["float_format"] = _format(table, values["float_format"])
+    options = _made(table, lambda: Options(**values))
+    table.nothing_left("kind", "name", "indices", *OPTIONS)
+    return Choice(kind or name, None if indices is None else tuple(indices), options)
+
+
+def _format(table: _Table, value: Any) -> FloatFormat:
+    inner = _Table(table.file, f"{table.place}.float_format", value)
+    bits = {key: inner.take(key, int) for key in ("exponent_bits", "mantissa_bits")}
+    inner.nothing_left(*bits)
+    return _made(inner, lambda: FloatFormat(**bits))
+
+
+def _made(table: _Table, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{table.file}: {table.place}: {error}") from error

@@ -1,0 +1,201 @@
+"""A run that can be repeated: makes the recreated model, measures it, and writes a folder that says all of it.
+
+The folder holds ``configuration.toml`` as it was used, ``summary.json`` (accuracies, their difference, versions),
+``layers.csv`` (the ratio of every node), ``graph.svg`` and ``index.html``, which shows them to a person.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.data import classification_data
+from course_utils.networks import load_trained, normalize
+from course_utils.profiler.configuration import Configuration
+from course_utils.profiler.profile import RECREATED, REFERENCE, Profile, difference, profile
+from course_utils.profiler.recreate import Recreation, recreate
+
+__all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
+
+
+class ExperimentError(ValueError):
+    """A folder that is not one of `write_experiment`; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node of the recreated model, named as the node of the reference that it stands for.
+
+    Attributes:
+        layer: the replaced layer, if it is one: its node in the reference; ``name`` too, where nothing was merged.
+        inputs: names of those that it takes.
+        sqnr, ratio_of_sums: in dB, of its output.
+        change: its sqnr less that of its input, in dB; of several inputs the one with the lowest. None for the first.
+    """
+
+    name: str
+    layer: str
+    inputs: tuple[str, ...]
+    sqnr: float
+    ratio_of_sums: float
+    activations: int
+    without_noise: int
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    configuration: Configuration
+    data: str
+    recreation: Recreation
+    profile: Profile
+
+    def layers(self) -> list[Layer]:
+        """All nodes, in the network's order."""
+        recreated, ratios = self.recreation.recreated, self.profile.ratios
+        stands_for = self.recreation.stands_for
+        made = {f"{name}_recreated": name for name in self.recreation.replaced}
+        layers = []
+        for node in recreated.graph.nodes:
+            name = stands_for[node.name]
+            if name not in ratios:
+                continue
+            inputs = tuple(stands_for[n.name] for n in node.all_input_nodes if stands_for[n.name] in ratios)
+            before = [ratios[n].mean_of_ratios for n in inputs]
+            own = ratios[name]
+            change = own.mean_of_ratios - min(before) if before and math.isfinite(min(before)) else None
+            numbers = (own.mean_of_ratios, own.ratio_of_sums, own.activations, own.without_noise, change)
+            layers.append(Layer(name, made.get(node.name, ""), inputs, *numbers))
+        return layers
+
+
+def run(configuration: Configuration, *, progress: Callable[[Iterable], Iterable] = iter) -> Experiment:
+    """Runs an experiment on one of the course's networks and its data.
+
+    Raises:
+        WeightsError, DataError: if there is no such network for the data that are here.
+        ValueError: see `recreate`.
+    """
+    test, training = classification_data(train=False), classification_data(train=True)
+    model = load_trained(f"{configuration.network}-{test.name}")
+    count = len(test.images) if configuration.images is None else configuration.images
+    for wanted, there, what in ((count, test, "test"), (configuration.samples, training, "training")):
+        if wanted > len(there.images):
+            raise ValueError(f"{there.name} has {len(there.images):,} {what} images, not {wanted:,}")
+    drawn = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(configuration.seed))
+    calibration = normalize(training.images[drawn[: configuration.samples]])
+    images, labels = normalize(test.images[:count]), test.labels[:count]
+    return run_on(model, images, labels, calibration, configuration, data=test.note, progress=progress)
+
+
+def run_on(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    calibration: Tensor,
+    configuration: Configuration,
+    *,
+    data: str = "",
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Experiment:
+    """The same on a network and images of your own. What the configuration says of network, images and samples is not
+    looked at.
+
+    Args:
+        model: in eval mode, as torch.fx can trace it.
+        images, labels: see `profile`.
+        calibration: samples as the model takes them, (n, ...).
+        data: one line that says what the images are.
+    """
+    batches = calibration.split(configuration.batch_size)
+    made = recreate(model, configuration.choices, batches, ranges=configuration.ranges)
+    outcome = profile(made, images, labels, batch_size=configuration.batch_size, progress=progress)
+    return Experiment(configuration, data, made, outcome)
+
+
+def summary(experiment: Experiment) -> dict:
+    """What came of it, and of what: for ``summary.json``."""
+    outcomes = experiment.profile.outcomes
+    by, error, chance = difference(outcomes[REFERENCE], outcomes[RECREATED])
+    last = experiment.layers()[-1]
+    return {
+        "network": experiment.configuration.network,
+        "data": experiment.data,
+        "images": len(outcomes[REFERENCE].first),
+        "accuracy": {name: {"top1": one.top1, "top5": one.top5} for name, one in outcomes.items()},
+        "difference": {"top1": by, "standard_error": error, "probability_if_equal": chance},
+        "output_sqnr_db": _number(last.sqnr),
+        "output_ratio_of_sums_db": _number(last.ratio_of_sums),
+        "replaced": list(experiment.recreation.replaced),
+        "left": experiment.recreation.left,
+        "seed": experiment.configuration.seed,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "quantization-course": version("quantization-course"),
+        },
+    }
+
+
+def _number(value: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+COLUMNS = ("name", "replaced", "sqnr_db", "change_db", "ratio_of_sums_db", "activations", "without_noise")
+
+
+def write_experiment(experiment: Experiment, folder: Path) -> Path:
+    """Writes the folder; it is made if it is not there, and what a run before wrote there is replaced.
+
+    Returns:
+        The page.
+    """
+    from course_utils.profiler.page import page
+    from course_utils.profiler.picture import graph_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "configuration.toml").write_text(experiment.configuration.text, encoding="utf-8")
+    text = json.dumps(summary(experiment), indent=1, ensure_ascii=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    with (folder / "layers.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for layer in experiment.layers():
+            numbers = (layer.sqnr, layer.change, layer.ratio_of_sums, layer.activations, layer.without_noise)
+            table.writerow((layer.name, layer.layer, *("" if value is None else value for value in numbers)))
+    graph = graph_picture(experiment.layers())
+    (folder / "graph.svg").write_text(graph, encoding="utf-8")
+    (folder / "index.html").write_text(page(experiment, summary(experiment), graph), encoding="utf-8")
+    return folder / "index.html"
+
+
+def read_experiment(folder: Path) -> tuple[dict, dict[str, float]]:
+    """What `write_experiment` wrote: the summary, and node -> SQNR in dB.
+
+    Raises:
+        ExperimentError: if a file is missing or is not as it was written.
+    """
+    path = folder / "summary.json"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        for name in (REFERENCE, RECREATED):
+            float(told["accuracy"][name]["top1"]), float(told["accuracy"][name]["top5"])
+        float(told["difference"]["standard_error"]), float(told["output_sqnr_db"])
+        path = folder / "layers.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            return told, {row["name"]: float(row["sqnr_db"]) for row in csv.DictReader(file)}
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ExperimentError(f"{path}: is not what `course profile` writes ({told})") from error

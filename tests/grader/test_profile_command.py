@@ -1,0 +1,63 @@
+"""``course profile``: what it prints, where it writes, and its one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from autograder.cli import main
+
+CONFIGURATION = """\
+network = "classyclassifier"
+images = 10
+calibration = { samples = 10 }
+layers = [{ kind = "linear", num_bits = BITS }]
+"""
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+    for name, bits in (("a", "8"), ("b", "2")):
+        (tmp_path / f"{name}.toml").write_text(CONFIGURATION.replace("BITS", bits))
+
+    def call(*words: object):
+        return CliRunner().invoke(main, ["--root", str(tmp_path), "profile", *map(str, words)])
+
+    return call
+
+
+def test_runs_are_written_and_compared(course, tmp_path):
+    done = course(tmp_path / "a.toml", tmp_path / "b.toml")
+    assert done.exit_code == 0, done.output
+    assert "a.toml: top-1 " in done.output
+    folders = [tmp_path / "build" / "profiles" / name for name in ("a", "b")]
+    assert all((folder / "index.html").is_file() for folder in folders)
+    table = course("--compare", *folders)
+    assert table.exit_code == 0, table.output
+    assert "layer8_fc" in table.output
+    assert course(tmp_path / "a.toml", "--output", tmp_path / "there").exit_code == 0
+    assert (tmp_path / "there" / "layers.csv").is_file()
+
+
+def test_each_mistake_is_one_line(course, tmp_path):
+    (tmp_path / "c.toml").write_text(CONFIGURATION.replace("BITS", "99"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.toml").write_text(CONFIGURATION.replace("BITS", "8"))
+    (tmp_path / "d.toml").write_text(CONFIGURATION.replace("BITS", "8").replace("classyclassifier", "resnet"))
+    for words, told in (
+        ((), "name a configuration"),
+        ((tmp_path / "c.toml",), "layers[0]: num_bits is 2 to 16, not 99"),
+        ((tmp_path / "a.toml", tmp_path / "c.toml"), "num_bits is 2 to 16"),  # before anything has run
+        ((tmp_path / "a.toml", tmp_path / "other" / "a.toml"), "two configurations are called 'a'"),
+        ((tmp_path / "d.toml",), "resnet-shapes.safetensors: no such weights"),
+        ((tmp_path / "a.toml", tmp_path / "b.toml", "--output", tmp_path / "x"), "--output is for one configuration"),
+        (("--compare", tmp_path), "summary.json: cannot be read"),
+    ):
+        done = course(*words)
+        assert done.exit_code == 2, words
+        assert told in done.output
+        assert len(done.output.strip().splitlines()) == 1
+    assert not (tmp_path / "build").exists()
