@@ -55,6 +55,7 @@ __all__ = [
     "Mean",
     "Requantize",
     "Softmax",
+    "quantize_weights",
     "quantized_multiplier",
     "same_padding",
 ]
@@ -162,6 +163,41 @@ def quantized_multiplier(m: float) -> tuple[int, int]:
     return (multiplier, 31 - exponent) if exponent >= -31 else (0, 31)
 
 
+def quantize_weights(weight: Tensor, axis: int = 0) -> tuple[Tensor, Tensor]:
+    """Codes and scales of float weights, as TFLite's converter computes them: per channel, symmetric, 8 bits.
+
+    scale = max |w| / 127 and code = round(w (127 / max |w|)), halves away from zero, all in float32. Multiplying by the
+    rounded inverse is the converter's way; dividing by the scale, as `affine.quantize` does, sends a few codes in a
+    million to the other side of a half. A channel of nothing but zeros gets scale 1.
+
+    Args:
+        weight: float32, any shape.
+        axis: the output channels: 0, or 3 for depthwise weights in TFLite's layout.
+
+    Returns:
+        (codes, scales): int8 of the weight's shape, -127 .. 127; float32 (channels,).
+
+    Raises:
+        TypeError: if the weights are not float32.
+        ValueError: if one is not finite.
+
+    Source: TensorFlow Lite, tools/optimize/quantization_utils.cc, SymmetricPerChannelQuantization.
+    """
+    weight = weight.detach()
+    if weight.dtype != torch.float32:
+        raise TypeError(f"weights are float32, not {weight.dtype}")
+    if not bool(weight.isfinite().all()):
+        raise ValueError("the weights hold NaN or infinity")
+    columns = weight.movedim(axis, -1)
+    largest = columns.abs().reshape(-1, columns.shape[-1]).amax(0)
+    zero = largest == 0
+    # not 127 / largest, for which torch multiplies by a rounded reciprocal
+    inverse = torch.where(zero, 0.0, torch.full_like(largest, 127) / largest)
+    steps = (columns * inverse).double()  # in float64 |steps| + 1/2 is exact
+    codes = (steps.sign() * (steps.abs() + 0.5).floor()).clamp(-127, 127)
+    return codes.to(torch.int8).movedim(-1, axis).contiguous(), torch.where(zero, 1.0, largest / 127)
+
+
 def same_padding(side: int, window: int, stride: int) -> Pair:
     """Cells before and after a side, so that ceil(side / stride) windows fit; the odd one comes after."""
     total = max((math.ceil(side / stride) - 1) * stride + window - side, 0)
@@ -232,9 +268,9 @@ class _Weighted:
         self.rescale = _Rescale(real, output, activation, None if bias is None else bias.long())
         centred = weight.long() - weight_zero_point
         # products with the ends of the input's range, one of which is >= 0 and the other <= 0
-        ends = torch.stack([centred * (input.lowest - input.zero_point), centred * (input.highest - input.zero_point)])
-        sums = torch.stack([ends.amin(0).sum(1), ends.amax(0).sum(1)]).abs()
-        largest = int(sums.max()) if sums.numel() else 0
+        ends = [centred * (end - input.zero_point) for end in (input.lowest, input.highest)]
+        lowest, highest = torch.minimum(*ends).sum(1), torch.maximum(*ends).sum(1)
+        largest = int(torch.maximum(-lowest, highest).max()) if len(weight) else 0
         self.bound = largest + (int(bias.long().abs().max()) if bias is not None and len(bias) else 0)
         self.dtype = torch.float32 if largest < 2**24 else torch.float64
         self.weight = centred.to(self.dtype)

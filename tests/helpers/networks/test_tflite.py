@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from course_utils.networks import TfliteError, TfliteNetwork, load_tflite
+from course_utils.quantization import quantize_bias
+from course_utils.quantization.tflite_kernels import quantize_weights
 
 PTQ = "tf2_mobilenet_v2_1.0_224_ptq"
 
@@ -342,3 +344,70 @@ def test_logits_of_all_images(real, course_data):
         np.testing.assert_array_equal(logits, golden["logits"][start : start + 10])
         right += int((logits.argmax(1) - 1 == classes).sum())
     assert right == 222, "the data's README: top-1 0.888"
+
+
+# --- from its float parent ---
+
+BLOCKS = [f"expanded_conv_{i}.{part}" for i in range(1, 17) for part in ("expand", "depthwise", "project")]
+NAMES = ["Conv", "expanded_conv.depthwise", "expanded_conv.project", *BLOCKS, "Conv_1", "Logits"]
+
+
+@pytest.fixture(scope="module")
+def parents(real, course_data) -> list[tuple]:
+    """Of each layer: name, float weights and stored codes, both (out, ...), stored scales, float and stored bias."""
+    layers = [node for node in real[0].nodes if node.op.endswith("CONV_2D")]
+    rows = []
+    with np.load(course_data / "mobilenet_v2_float" / "mobilenet_v2_1.0_224_float.npz") as arrays:
+        for name, node in zip(NAMES, layers, strict=True):
+            weight, bias = (real[0].tensors[number] for number in node.constants)
+            floats = torch.from_numpy(arrays[f"{name}.weight"])
+            floats = floats if floats.dim() == 4 else floats[:, :, None, None]
+            codes = weight.values.permute((3, 0, 1, 2) if node.op.startswith("DEPTHWISE") else (0, 3, 1, 2))
+            assert floats.shape == codes.shape
+            rows.append((name, floats, codes, weight.scales, torch.from_numpy(arrays[f"{name}.bias"]), bias))
+    return rows
+
+
+# what the data's README says: nine channels whose weights are practically 0, stored with step 1e-6
+DEAD = {
+    *(("Conv", channel) for channel in (3, 7, 11, 12, 13, 19, 28)),
+    ("expanded_conv_2.expand", 130),
+    ("expanded_conv_11.expand", 259),
+}
+
+
+def exceptions(name, ours, codes, scales) -> set:
+    """Places (layer, out, in) where codes differ, of dead channels (layer, out) only."""
+    places = (ours != codes).nonzero().tolist()
+    return {(name, o) if scales[o] == np.float32(1e-6) else (name, o, i) for o, i, _, _ in places}
+
+
+def test_quantizing_the_float_parent_gives_the_stored_codes_but_for_three_ties_and_nine_dead_channels(parents):
+    found = set()
+    for name, floats, codes, scales, _, _ in parents:
+        ours, steps = quantize_weights(floats)
+        found |= exceptions(name, ours, codes, scales)
+        alive = scales != np.float32(1e-6)
+        # the two were folded in another order of operations; a few units in the last place of float32
+        assert (steps[alive].double() / scales[alive].double() - 1).abs().max() <= 8 * 2.0**-24, name
+    ties = {
+        ("expanded_conv_14.expand", 321, 11),
+        ("expanded_conv_15.expand", 584, 86),
+        ("expanded_conv_15.expand", 909, 140),
+    }
+    assert found == DEAD | ties
+
+
+def test_with_the_stored_steps_it_is_three_ties_alone(parents):
+    found = set()
+    for name, floats, codes, scales, _, _ in parents:
+        ours = torch.round(floats.double() / scales.double().reshape(-1, 1, 1, 1))
+        found |= exceptions(name, ours, codes, scales)
+    assert found == {("expanded_conv_15.expand", 584, 86), ("expanded_conv_15.expand", 909, 140), ("Conv_1", 1221, 217)}
+
+
+def test_biases_of_the_float_parent_are_at_most_one_step_off(parents):
+    for name, _, _, scales, floats, bias in parents:
+        alive = scales != np.float32(1e-6)
+        codes = quantize_bias(floats, bias.scales.double())
+        assert (codes - bias.values)[alive].abs().max() <= 1, name

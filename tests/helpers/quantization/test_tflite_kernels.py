@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import tflite_by_hand as by_hand
@@ -195,6 +197,32 @@ def test_same_padding_is_tflites(side, window, stride):
     assert (side + before + after - window) // stride + 1 == out or window < stride
 
 
+# --- the way there ---
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_weights_become_codes_as_the_converter_makes_them(data):
+    draw = data.draw
+    rng, axis = seeded(draw), draw(st.integers(0, 3))
+    w = (rng.standard_normal((3, 4, 2, 5)) * draw(st.floats(2.0**-20, 2.0**10))).astype(np.float32)
+    got, scales = tk.quantize_weights(torch.from_numpy(w), axis)
+    for channel in range(w.shape[axis]):
+        part = w.take(channel, axis)
+        largest = np.abs(part).max()
+        assert scales[channel].item() == largest / np.float32(127)
+        inverse = np.float32(127) / largest
+        for place in np.ndindex(part.shape):
+            product = Fraction(float(part[place] * inverse))
+            expected = (1 if product >= 0 else -1) * (abs(product) + Fraction(1, 2)).__floor__()
+            assert got.numpy().take(channel, axis)[place] == min(max(expected, -127), 127)
+
+
+def test_halves_go_away_from_zero_and_a_channel_of_zeros_is_defined():
+    codes, scales = tk.quantize_weights(torch.tensor([[127, 0.5, -0.5, 1.5, 0.49999997], [0, 0, 0, 0, 0]]))
+    assert codes.tolist() == [[127, 1, -1, 2, 0], [0] * 5] and scales.tolist() == [1, 1]
+
+
 # --- exact sums ---
 
 WIDE = tk.Grid(1.0, -128, torch.int8)  # inputs 0 .. 255 after the zero point is taken off
@@ -269,6 +297,8 @@ REFUSED = {
     "add": (ValueError, "too small", lambda: tk.Add(OF, OF, tk.Grid(2.0**-21, 0, torch.int8))),
     "softmax": (ValueError, "1 / 256", lambda: tk.Softmax(OF, OF)),
     "softmax beta": (ValueError, "beta", lambda: tk.Softmax(OF, tk.Grid(1 / 256, -128, torch.int8), 1e-9)),
+    "weights to quantize": (TypeError, "float64", lambda: tk.quantize_weights(torch.zeros(2, 2).double())),
+    "NaN": (ValueError, "NaN", lambda: tk.quantize_weights(torch.full((2, 2), float("nan")))),
     "codes": (TypeError, "uint8", lambda: tk.Requantize(OF, OF)(torch.zeros(1, dtype=torch.uint8))),
 }  # fmt: skip
 
