@@ -123,14 +123,16 @@ class BlockFormat:
         compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(flat: Tensor, out: Tensor, scale: Tensor) -> None:
-            block, scale = flat.view(-1, self.block_size), scale.unsqueeze(-1)
-            element = self.element.quantize(block / scale, rounding, generator=generator)
-            torch.mul(element, scale, out=out.view(-1, self.block_size))
+            element, scale = out.view(-1, self.block_size), scale.unsqueeze(-1)
+            torch.div(flat.view(-1, self.block_size), scale, out=element)
+            self.element._quantize_block(out, out, rounding, "saturate", generator)
+            element.mul_(scale)
 
         if self._runs_compiled(blocks):
             y, *_ = self._compiled("quantize_blocks", blocks, compute, rounding, generator)
         else:
-            y = in_blocks(work, blocks, compute, compute, self._scales(blocks)[1])
+            wide = torch.promote_types(compute, self.element.dtype)
+            y = in_blocks(work, blocks, wide, compute, self._scales(blocks)[1])
         return y.flatten(-2)[..., : x.shape[-1]]
 
     def encode(
@@ -168,13 +170,15 @@ class BlockFormat:
             element = flat.view(-1, self.block_size) / scale.unsqueeze(-1)
             if may_have_nan(scale):
                 element.masked_fill_(scale.isnan().unsqueeze(-1), 0.0)
-            out.copy_(self.element.encode(element, rounding, generator=generator).view(-1))
+            element = element.view(-1)
+            self.element._encode_block(element, out, rounding, "saturate", generator, room=element)
 
         if self._runs_compiled(blocks):
             codes, *scales = self._compiled("encode_blocks", blocks, self.element.code_dtype, rounding, generator)
         else:
             scale_codes, scale, tensor_scale = self._scales(blocks)
-            codes = in_blocks(work, blocks, compute, self.element.code_dtype, scale)
+            wide = torch.promote_types(compute, self.element.dtype)
+            codes = in_blocks(work, blocks, wide, self.element.code_dtype, scale)
             scales = scale_codes, tensor_scale
         return codes.flatten(-2)[..., : x.shape[-1]], *scales
 
@@ -197,10 +201,10 @@ class BlockFormat:
         compute = torch.promote_types(blocks.dtype, torch.float32)
         largest = torch.empty(blocks.shape[:-1], dtype=compute, device=blocks.device)
         # Bits without the sign are in the order of magnitudes, and NaN above all; and torch is faster with integers.
-        integer, magnitude = {torch.float32: (torch.int32, 2**31 - 1), torch.float64: (torch.int64, 2**63 - 1)}[compute]
+        integer = {torch.float32: torch.int32, torch.float64: torch.int64}[compute]
         count = block_length(blocks) // self.block_size
         for piece, out in zip(blocks.flatten(0, -2).split(count), largest.view(-1).split(count), strict=True):
-            out.view(integer).copy_(piece.to(compute).view(integer).bitwise_and(magnitude).amax(-1))
+            torch.amax(piece.to(compute).abs().view(integer), -1, out=out.view(integer))
         tensor_scale = self._tensor_scale(blocks, largest)
         codes = self._scale_codes(largest, tensor_scale)
         return codes, self._decoded(codes, tensor_scale, compute), tensor_scale

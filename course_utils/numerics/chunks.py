@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -42,7 +42,7 @@ SLICE_FROM = 2**19  # elements of a slice; to wake a thread takes as long as to 
 
 # Few enough elements to stay in a core's cache from one operation to the next, and enough that what a call costs does
 # not show: 2^16 to 2^20 were tried, at 4 and 16 million elements. A GPU wants few, large calls.
-CPU_BLOCK, GPU_BLOCK = 2**18, 2**26
+CPU_BLOCK, GPU_BLOCK = 2**19, 2**26
 
 REAL = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -93,7 +93,7 @@ def draw_key(rounding: str, generator: torch.Generator | None) -> int | None:
 
 
 def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, result: torch.dtype, work) -> Tensor:
-    """``f.quantize(x, ...)``: by a compiled loop, or else by ``work`` in blocks (see `in_blocks`).
+    """``f.quantize(x, ...)``: by a compiled loop; or else by ``work`` in blocks (see `in_blocks`), or looked up.
 
     Args:
         f: a format, of which ``f._compiled(loops, real, rounding, overflow)`` is what the loop wants to know.
@@ -101,6 +101,8 @@ def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype,
         compute, result: the dtypes to work in and to return.
     """
     if not runs_compiled(x):
+        if _has_few_numbers(x, rounding):
+            return _of_each_number(f.quantize, x, rounding, overflow)
         return in_blocks(work, x, compute, result)
     y, described = torch.empty(x.shape, dtype=result), f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
     in_slices(lambda x, y, key: compiled_loops().quantize(x, y, described, key), x, y, draw_key(rounding, generator))
@@ -114,6 +116,8 @@ def encoded(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, w
         ValueError: if ``x`` has NaN and the format has not.
     """
     if not runs_compiled(x) or f.bits > 31:
+        if f.has_nan and _has_few_numbers(x, rounding):
+            return _of_each_number(f.encode, x, rounding, overflow)
         return in_blocks(work, x, compute, f.code_dtype)
     y = torch.empty(x.shape, dtype=f.code_dtype)
     described = f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
@@ -154,18 +158,38 @@ def decoded(f, codes: Tensor) -> Tensor:
     require_range(codes, *f.code_range)
     if f.bits > 16 or f.code_range[0] < 0:
         return f._values(codes)
-    table = _table(f).to(codes.device)
-
-    def work(block: Tensor, out: Tensor) -> None:
-        torch.index_select(table, 0, block.int(), out=out)
-
-    return in_blocks(work, codes, codes.dtype, f.dtype)
+    return _looked_up(_table(f).to(codes.device), codes)
 
 
 @cache
 def _table(f) -> Tensor:
     """The values of all codes."""
     return f._values(torch.arange(2**f.bits))
+
+
+def _has_few_numbers(x: Tensor, rounding: str) -> bool:
+    """Whether each of the 2^16 numbers of ``x``'s dtype may as well be rounded once, and then be looked up."""
+    return x.dtype.itemsize == 2 and rounding != "stochastic" and x.device.type == "cpu" and x.numel() > 2**18
+
+
+def _of_each_number(method: Callable, x: Tensor, rounding: str, overflow: str) -> Tensor:
+    """``method(x, rounding, overflow)`` of a format, looked up."""
+    table = _table_of_numbers(method, x.dtype, rounding, overflow)
+    return _looked_up(table, x.detach().contiguous().view(torch.uint16))
+
+
+@lru_cache(64)
+def _table_of_numbers(method: Callable, dtype: torch.dtype, rounding: str, overflow: str) -> Tensor:
+    return method(torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(dtype), rounding, overflow)
+
+
+def _looked_up(table: Tensor, indices: Tensor) -> Tensor:
+    """``table[indices]``; indices in any integer dtype."""
+
+    def work(block: Tensor, out: Tensor) -> None:
+        torch.index_select(table, 0, block.int(), out=out)
+
+    return in_blocks(work, indices, indices.dtype, table.dtype)
 
 
 def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit: int = 1, *more: Tensor) -> list:

@@ -126,8 +126,7 @@ class FixedPoint:
         compute = torch.promote_types(x.dtype, self.dtype)
 
         def work(block: Tensor, out: Tensor) -> None:
-            q = round_(torch.div(block, self.step, out=out), rounding, generator)
-            q.clamp_(*self.code_range).mul_(self.step).add_(0.0)  # -0.0 + 0.0 is 0.0
+            self._quantize_block(block, out, rounding, overflow, generator)
 
         result = x.dtype if holds(x.dtype, self) else compute
         return quantized(self, x, rounding, overflow, generator, compute, result, work)
@@ -152,7 +151,7 @@ class FixedPoint:
         def work(block: Tensor, out: Tensor) -> None:
             if may_have_nan(block) and block.isnan().any():
                 require_no_nan(self)
-            out.copy_(round_(block / self.step, rounding, generator).clamp_(*self.code_range))
+            self._encode_block(block, out, rounding, overflow, generator)
 
         return encoded(self, x, rounding, overflow, generator, torch.promote_types(x.dtype, self.dtype), work)
 
@@ -170,6 +169,15 @@ class FixedPoint:
         require_floating(x)
         require_rounding(rounding)
         require_overflow(overflow, ("saturate",))
+
+    def _quantize_block(self, block: Tensor, out: Tensor, rounding, overflow, generator) -> None:
+        """See `quantize`; ``block`` and ``out``, which may be the same, in a dtype that carries the values."""
+        q = round_(torch.div(block, self.step, out=out), rounding, generator)
+        q.clamp_(*self.code_range).mul_(self.step).add_(0.0)  # -0.0 + 0.0 is 0.0
+
+    def _encode_block(self, block: Tensor, out: Tensor, rounding, overflow, generator, room=None) -> None:
+        """See `encode`; ``block`` is without NaN, in a dtype that carries the values. ``room`` is overwritten."""
+        out.copy_(round_(torch.div(block, self.step, out=room), rounding, generator).clamp_(*self.code_range))
 
     def _values(self, codes: Tensor) -> Tensor:
         return codes.to(self.dtype).mul_(self.step)

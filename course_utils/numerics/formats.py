@@ -38,8 +38,9 @@ one may scale C to x: with E the clamped binade and c = C * 2^-m = 1.5 * 2^(23-m
 
 One addition and one subtraction, in any language. It has three limits: ``|q| <= 2^(m+1)`` must stay within 2^22, so
 m <= 21; c*E must not overflow, which it does for 8 exponent bits; and -0.0, or -0.1 rounded to zero, comes out as 0.0.
-Rounding q itself has none of them, so that is what the code below does; a test holds it against the sum. Where only the
-error counts and not the sign of zero, the sum serves as it is (`format_search`).
+Rounding q itself has none of them, so that is what `quantize` does; a test holds it against the sum. Where only the
+error counts and not the sign of zero, the sum serves as it is (`format_search`). `encode` has the sign apart, and adds
+to x / E, which cannot overflow; what it adds makes the sum's mantissa the code (docs/bits.md).
 
 With no mantissa bit at all (m = 0) all values are powers of two, q is 1 at all of them, and "even" is decided by the
 last bit of the code, which is now the exponent's.
@@ -250,20 +251,7 @@ class FloatFormat:
         compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(block: Tensor, out: Tensor) -> None:
-            saturate = overflow == "saturate"
-            q = torch.clamp(block, -self.largest, self.largest, out=out) if saturate else block.clone()
-            step = self._binade(q).mul_(power_of_two(-self.mantissa_bits))
-            self._round_(q, step, rounding, generator).mul_(step)
-            if not self.subnormals:
-                q.mul_(q.abs() >= self.smallest_normal)
-            if saturate:
-                return
-            if q.numel() and not q.abs().amax() <= self.largest:  # something overflows, or is NaN
-                if rounding == "toward-zero":
-                    q = torch.where(block.isinf(), block, q.clamp_(-self.largest, self.largest))
-                beyond = torch.full_like(q, math.inf if self.has_infinity else math.nan)
-                q = torch.where(q.abs() > self.largest, beyond.copysign_(q), q)
-            out.copy_(q)
+            self._quantize_block(block, out, rounding, overflow, generator)
 
         result = x.dtype if holds(x.dtype, self) else compute
         return quantized(self, x, rounding, overflow, generator, compute, result, work)
@@ -290,28 +278,11 @@ class FloatFormat:
         compute = torch.promote_types(x.dtype, torch.float32)
 
         def work(block: Tensor, out: Tensor) -> None:
-            limit = min(2.0 ** (self.max_exponent + 1), torch.finfo(block.dtype).max)  # rounds to what overflows
-            limit = self.largest if overflow == "saturate" else limit
-            q = block.abs().clamp_max_(limit)
-            binade = self._binade(q)
-            self._round_(q, binade * power_of_two(-self.mantissa_bits), rounding, generator)
-            # The steps within the binade, and 2^mantissa_bits for each binade below; docs/bits.md tells more.
-            integer, mantissa_bits, bias, _ = _LAYOUT[block.dtype]
-            below = binade.view(integer).bitwise_right_shift_(mantissa_bits - self.mantissa_bits)
-            code = q.to(integer).add_(below).sub_((self.min_exponent + bias) << self.mantissa_bits)
-            if not self.subnormals:
-                code.mul_(code >= 2**self.mantissa_bits)
-            if overflow == "infinity":
-                finite = self._largest_code if rounding == "toward-zero" else self._beyond_code
-                code = torch.where(code > self._largest_code, finite, code)
-                code = torch.where(block.isinf(), self._beyond_code, code)
+            self._encode_block(block, out, rounding, overflow, generator)
             if may_have_nan(block) and (nan := block.isnan()).any():
                 require_no_nan(self)
-                code = torch.where(nan, self._nan_code, code)
-            negative = block.view(integer) >> (8 * block.itemsize - 1)  # -1 or 0
-            if self.bits > 31:
-                code, negative = code.long(), negative.long()
-            out.copy_(code.sub_(negative, alpha=2 ** (self.bits - 1)))
+                code = self._nan_code + block.signbit() * 2 ** (self.bits - 1)
+                out.copy_(torch.where(nan, code, out))
 
         return encoded(self, x, rounding, overflow, generator, compute, work)
 
@@ -340,21 +311,66 @@ class FloatFormat:
         if overflow == "infinity" and not (self.has_infinity or self.has_nan):
             raise ValueError(f"{self} has neither infinity nor NaN to overflow to; use overflow='saturate'")
 
-    def _binade(self, x: Tensor) -> Tensor:
-        """For each element the power of two that begins its binade, within the format's normal binades."""
-        integer, _, _, exponent = _LAYOUT[x.dtype]
-        binade = (x.view(integer) & exponent).view(x.dtype)
-        return binade.clamp_(power_of_two(self.min_exponent), power_of_two(self.max_exponent))
-
-    def _round_(self, q: Tensor, step: Tensor, rounding: Rounding, generator: torch.Generator | None) -> Tensor:
-        """Numbers in steps, rounded, in place."""
+    def _quantize_block(self, block: Tensor, out: Tensor, rounding, overflow, generator) -> None:
+        """See `quantize`; ``block`` and ``out``, which may be the same, are float32 or float64."""
+        saturate = overflow == "saturate"
+        q = torch.clamp(block, -self.largest, self.largest, out=out) if saturate else block.clone()
+        step = self._binade(q).mul_(power_of_two(-self.mantissa_bits))
         q.div_(step)
         if self.mantissa_bits == 0 and rounding == "nearest-even":
             # 1.5 must go to 1 where the code of that power of two is even: then a trifle is taken off all numbers.
             integer, mantissa_bits, bias, _ = _LAYOUT[q.dtype]
             even = (step.view(integer) >> mantissa_bits).sub_(self.min_exponent + bias).bitwise_and_(1)
             q.mul_(((bias << mantissa_bits) - even).view(q.dtype))  # 1.0, or the number below it
-        return round_(q, rounding, generator)
+        round_(q, rounding, generator).mul_(step)
+        if not self.subnormals:
+            q.mul_(q.abs() >= self.smallest_normal)
+        if saturate:
+            return
+        if q.numel() and not q.abs().amax() <= self.largest:  # something overflows, or is NaN
+            if rounding == "toward-zero":
+                q = torch.where(block.isinf(), block, q.clamp_(-self.largest, self.largest))
+            beyond = torch.full_like(q, math.inf if self.has_infinity else math.nan)
+            q = torch.where(q.abs() > self.largest, beyond.copysign_(q), q)
+        out.copy_(q)
+
+    def _encode_block(self, block: Tensor, out: Tensor, rounding, overflow, generator, room=None) -> None:
+        """See `encode`; ``block`` is float32 or float64, and what becomes of NaN is left open.
+
+        ``room`` has ``block``'s size and dtype, and may be ``block`` itself; it is overwritten.
+        """
+        if self.bits > 24:
+            block, room = block.double(), None  # float32's mantissa has no room for the code
+        integer, mantissa_bits, bias, _ = _LAYOUT[block.dtype]
+        drop = mantissa_bits - self.mantissa_bits
+        limit = min(2.0 ** (self.max_exponent + 1), torch.finfo(block.dtype).max)  # rounds to what overflows
+        limit = self.largest if overflow == "saturate" else limit
+        q = torch.clamp(block, -limit, limit, out=room)
+        negative = q.view(integer) >> (8 * block.itemsize - 1)  # -1 or 0
+        binade = self._binade(q.abs_())
+        q.div_(binade)
+        if rounding != "nearest-even":
+            round_(q.mul_(2.0**self.mantissa_bits), rounding, generator).mul_(2.0**-self.mantissa_bits)
+        # "The addition that rounds" of docs/bits.md.
+        first = (drop + bias) << mantissa_bits  # the bits of 2^drop, from where on neighbours are a step apart
+        below = binade.view(integer).bitwise_right_shift_(drop)
+        below.add_(first - ((self.min_exponent + bias) << self.mantissa_bits))
+        code = q.add_(below.view(q.dtype)).view(integer)
+        if not self.subnormals:
+            code.masked_fill_(code < first + 2**self.mantissa_bits, first)
+        if overflow == "infinity":
+            finite = self._largest_code if rounding == "toward-zero" else self._beyond_code
+            code = torch.where(code > first + self._largest_code, first + finite, code)
+            code = torch.where(block.isinf(), first + self._beyond_code, code)
+        if out.dtype != torch.uint8:  # which takes the lowest 8 bits, and first has none of them
+            code.sub_(first)
+        out.copy_(code.sub_(negative, alpha=2 ** (self.bits - 1)))
+
+    def _binade(self, x: Tensor) -> Tensor:
+        """For each element the power of two that begins its binade, within the format's normal binades."""
+        integer, _, _, exponent = _LAYOUT[x.dtype]
+        binade = (x.view(integer) & exponent).view(x.dtype)
+        return binade.clamp_(power_of_two(self.min_exponent), power_of_two(self.max_exponent))
 
     def _values(self, codes: Tensor) -> Tensor:
         """See `decode`."""

@@ -221,6 +221,25 @@ def test_every_float_dtype_is_rounded_once(name, dtype, loop):
     assert y.dtype == (dtype if holds else torch.float32)
 
 
+@pytest.mark.parametrize("rounding", ["nearest-even", "nearest-away", "toward-zero"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("f", [*map(FORMATS.get, ("e4m3", "e2m1", "bfloat16", "e8m0")), FixedPoint(4, 4)], ids=str)
+def test_of_many_numbers_of_16_bits_each_is_what_its_float64_is(f, dtype, rounding, monkeypatch):
+    """There are 2^16; where a tensor has more, and no loop is compiled, they are looked up."""
+    monkeypatch.setattr(chunks, "COMPILED_FROM", 2**60)
+    each = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(dtype)
+    x = each.expand(5, 2**16).T.clone().T  # not contiguous
+    assert chunks._has_few_numbers(x, rounding)
+    y, expected = f.quantize(x, rounding), f.quantize(each.double(), rounding)
+    assert y.dtype == f.quantize(x[:1, :9]).dtype
+    assert same(y, expected.expand(5, 2**16))
+    if f.has_nan:
+        assert torch.equal(f.encode(x, rounding), f.encode(each.double(), rounding).expand(5, 2**16))
+    else:
+        with pytest.raises(ValueError, match="no code for NaN"):
+            f.encode(x, rounding)
+
+
 def test_float64_is_not_rounded_twice():
     """Just above a tie, by less than float32 can tell: rounding through float32 first would give 1."""
     x = torch.tensor([1 + 2.0**-4 + 2.0**-40], dtype=torch.float64)
