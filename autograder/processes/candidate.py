@@ -3,13 +3,13 @@
 Nothing here holds a hidden check, an expected value or a score. What this process says is a claim that the examiner
 takes as plain data.
 
-First it says which walls of the sandbox stand: a list, in JSON. Then requests (dicts) and replies:
+First it is told what to withhold, and says which walls of the sandbox stand (`autograder.processes.job.begin`). Then
+requests (dicts) and replies:
 
 - ``{"do": "run", "cell": id, "source": text, "given": truth value}``: runs a given cell or an answer. Reply
   ``{"value": None}``.
 - ``{"do": "names", "names": [...], "cell": id, "answer": id}``: before the check of that cell, which belongs to that
   answer. ``{"value": {name: value or Handle}}`` of those that exist. Global switches are set as that answer left them.
-- ``{"do": "withhold", "entries": [...]}``: see `withhold`.
 - ``{"do": "call", "target": Handle, "args": [...], "kwargs": {...}}``: calls it. Reply
   ``{"value": result, "changed": {number: array}}`` with the tensors among the arguments that the call changed in place.
 - ``{"do": "get", "target": Handle, "name": attribute}``: ``{"value": ...}``.
@@ -50,8 +50,8 @@ from autograder.processes.frames import Closed, Wire, WireError
 from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
 from autograder.sandbox import walls
 from autograder.sandbox.refused import TRIED
+from autograder.sandbox.withhold import hidden, withhold
 from autograder.sandbox.withhold import prepare as prepare_to_withhold
-from autograder.sandbox.withhold import withhold
 
 FOLDERS = [ROOT / "data" / "weights"]
 """All of the course that an answer can read. Not course_utils: `prepare` has imported it, and in its files stand the
@@ -85,10 +85,17 @@ def prepare() -> None:
 
 def child(connection: socket.socket) -> None:
     """The forked child's whole life."""
-    standing = walls.enter([connection.fileno()], ROOT, FOLDERS, separate=_separate)
-    _prepare_process(scratch="/tmp" if "files" in standing else tempfile.gettempdir())
     wire = Wire(connection)
-    wire.send(json.dumps(standing).encode())
+    withheld = json.loads(wire.receive())
+    try:
+        covered = hidden(withheld)
+        standing = walls.enter([connection.fileno()], ROOT, FOLDERS, covered, separate=_separate)
+        withhold(withheld)
+    except LookupError as error:
+        wire.send(json.dumps({"error": str(error)}).encode())
+        return
+    _prepare_process(scratch="/tmp" if "files" in standing else tempfile.gettempdir())
+    wire.send(json.dumps({"walls": standing}).encode())
     Candidate(wire).serve()
 
 
@@ -135,9 +142,6 @@ class Candidate:
 
     def _do(self, request: dict, arrays: list) -> dict[str, Any]:
         match request["do"]:
-            case "withhold":
-                withhold(request["entries"])
-                return {"value": None}
             case "run":
                 try:
                     self._run(request["source"], request["cell"])

@@ -34,7 +34,7 @@ from autograder.labs.cell import Cell
 from autograder.processes import forkserver
 from autograder.processes.clock import Clock, TimeUp, only_child
 from autograder.processes.frames import Closed, Wire, WireError
-from autograder.processes.job import GRACE_SECONDS, HANGING, START_SECONDS, Job, Report, Result, read_walls
+from autograder.processes.job import GRACE_SECONDS, HANGING, START_SECONDS, Job, Report, Result, begin
 from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
 from autograder.sandbox import walls
 from course_utils.checks import expectations
@@ -290,11 +290,10 @@ class Candidate:
         self.wire = Wire(ours)
         try:
             with self.clock.limit(START_SECONDS):
-                self.walls = read_walls(self.wire)
+                self.walls = begin(self.wire, self.job.withheld)
                 if "processes" in self.walls:  # the process that was forked only watches over the candidate
                     self.clock.candidate = only_child(self.pid)
-                self.ask({"do": "withhold", "entries": self.job.withheld})
-        except CandidateError as error:
+        except LookupError as error:
             raise CourseErrorInLab(str(error)) from None
         except (TimeUp, Closed, WireError) as error:
             raise CourseErrorInLab(f"a candidate process does not start: {error}") from None

@@ -58,6 +58,15 @@ class Report:
     lost: str = ""  # why the examiner itself ended before it had an answer: then nothing else is known
 
 
-def read_walls(wire: Wire) -> list[str]:
-    """The first thing that a candidate says, before it has seen an answer: which walls of the sandbox stand."""
-    return [str(wall) for wall in json.loads(wire.receive())]
+def begin(wire: Wire, withheld: list[str]) -> list[str]:
+    """The first exchange with a candidate, before it has seen an answer: it is told what it is to withhold, and says
+    which walls of the sandbox stand.
+
+    Raises:
+        LookupError: if it cannot withhold that (a slip of the lab's author).
+    """
+    wire.send(json.dumps(withheld).encode())
+    told = json.loads(wire.receive())
+    if "error" in told:
+        raise LookupError(told["error"])
+    return told["walls"]

@@ -17,7 +17,7 @@ from autograder.processes import forkserver
 from autograder.processes.clock import LONGEST
 from autograder.processes.forkserver import Parent, connect
 from autograder.processes.frames import Closed, Wire, WireError
-from autograder.processes.job import GRACE_SECONDS, START_SECONDS, Job, Report, Result, read_walls
+from autograder.processes.job import GRACE_SECONDS, START_SECONDS, Job, Report, Result, begin
 
 STUCK = "what it gave is so large or so odd that the check computed without end"
 
@@ -53,7 +53,7 @@ class Servers:
             theirs.close()
             ours.settimeout(LONGEST * START_SECONDS)
             try:
-                return read_walls(Wire(ours))
+                return begin(Wire(ours), [])
             except WireError as error:
                 raise CourseError(f"a candidate process does not start: {error}") from error
             finally:

@@ -87,13 +87,21 @@ def can_separate(course: Path | None, folders: list[Path]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def enter(keep: Collection[int], course: Path | None, folders: list[Path], *, separate: bool) -> list[str]:
+def enter(
+    keep: Collection[int],
+    course: Path | None,
+    folders: list[Path],
+    covered: Collection[Path] = (),
+    *,
+    separate: bool,
+) -> list[str]:
     """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
 
     Args:
         keep: the file descriptors, beside 0 to 2, that stay open.
         course: its folder, which is not shown even where it lies in one that is.
         folders: what can be read beside the system: the trained weights, which lie in the course.
+        covered: files and folders of what is shown that cannot be read.
         separate: whether to take namespaces and a root of its own; what `can_separate` said.
 
     Returns:
@@ -104,7 +112,7 @@ def enter(keep: Collection[int], course: Path | None, folders: list[Path], *, se
     if separate:
         _separate()
         _fork_and_watch()
-        _rebuild_root(course, folders)
+        _rebuild_root(course, folders, covered)
         walls += ["files", "network", "processes"]
     for before, after in itertools.pairwise([2, *sorted(keep), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]):
         os.closerange(before + 1, after)
@@ -206,7 +214,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
 
 
-def _rebuild_root(course: Path | None, folders: list[Path]) -> None:
+def _rebuild_root(course: Path | None, folders: list[Path], covered: Collection[Path] = ()) -> None:
     """A root in memory with read-only views of what an answer needs; then the old root is let go."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     root = next(p for p in ("/sys", "/mnt", "/media") if Path(p).is_dir())  # covered in this namespace only
@@ -234,6 +242,8 @@ def _rebuild_root(course: Path | None, folders: list[Path]) -> None:
         elif path.exists() and not inside:
             _bind(path, root)
             shown.append(path)
+    for path in {*covered, *(each.resolve() for each in covered)}:
+        _cover(Path(root, *path.parts[1:]))
     Path(root, "dev").mkdir()
     for name in ("null", "random", "urandom"):  # not zero: mapped, it is memory that belongs to no process
         _bind(Path("/dev", name), root, _MS_RDONLY)  # that is about its time stamps and the like
@@ -251,6 +261,17 @@ def _rebuild_root(course: Path | None, folders: list[Path]) -> None:
     os.chdir("/tmp")
 
 
+def _cover(path: Path) -> None:
+    """In the place of a file comes a device that cannot be opened, in that of a folder an empty one."""
+    if path.is_symlink() or path.resolve() != path or not path.exists():  # it is shown by another name, or not at all
+        return
+    if path.is_dir():
+        _mount("tmpfs", str(path), "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=0,size=4k")
+    else:
+        _mount("/dev/null", str(path), None, _MS_BIND)
+        _mount("none", str(path), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _kept(path))
+
+
 def _bind(path: Path, root: str, flags: int = _MS_RDONLY | _MS_NODEV) -> None:
     target = Path(root, *path.parts[1:])
     if path.is_dir():
@@ -259,11 +280,14 @@ def _bind(path: Path, root: str, flags: int = _MS_RDONLY | _MS_NODEV) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
     _mount(str(path), str(target), None, _MS_BIND)
-    # a mount from outside keeps the restrictions it has there, or a user namespace may not touch it
+    _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | flags | _kept(target))
+
+
+def _kept(target: Path) -> int:
+    """A mount from outside keeps the restrictions it has there, or a user namespace may not touch it."""
     have = os.statvfs(target).f_flag
     kept = have & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME | os.ST_RELATIME)
-    kept = kept & ~os.ST_RELATIME | ((1 << 21) if kept & os.ST_RELATIME else 0)
-    _mount("none", str(target), None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | flags | kept)
+    return kept & ~os.ST_RELATIME | ((1 << 21) if kept & os.ST_RELATIME else 0)
 
 
 def limit_memory(most: int = MEMORY) -> None:

@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from mini_course import write_mini
 
 from autograder import ROOT
+from autograder.grading.grader import Submission
+from autograder.grading.submission import Answers
+from autograder.labs.lab import Lab
 from autograder.sandbox.withhold import withhold
 
 LEFT = """
@@ -60,3 +64,137 @@ def test_an_entry_that_makes_nothing_refuse_is_told(entry: str):
     """``os.path`` only hands on what is defined in ``posixpath``; a number cannot be called."""
     with pytest.raises(LookupError, match=f"withhold: '{entry}' makes nothing refuse"):
         withhold([entry])
+
+
+LAB = """# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   course:
+#     title: Withheld
+#     check_seconds: 10
+#     withhold:
+#       [course_utils.numerics.affine, torch.ao.quantization.observer, numpy.quantile, torch.quantile,
+#        torch.nn.functional.mse_loss, "aten::mse_loss", "@torch_quantizers", torch.ops.quantized.linear]
+# ---
+
+# %% nbgrader={"grade_id": "f", "solution": true}
+def f(x):
+    return x
+
+# %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
+assert f(2) == 2
+"""
+
+PRELUDE = """
+import gc, importlib, importlib.util, marshal, runpy, sys
+import numpy as np
+import torch
+f = lambda x: x
+x = torch.tensor([0.5, 1.5, 2.5])
+gc.unfreeze()
+withheld = sys.modules["autograder.sandbox.withhold"]
+observer = sys.modules["torch.ao.quantization.observer"]
+
+def found(name, module):
+    return next(o for o in gc.get_objects() if getattr(o, "__name__", None) == name and o.__module__ == module)
+
+def attempt(reach):
+    try:
+        told = reach()
+    except BaseException as refused:
+        print("refused:", type(refused).__name__, refused)
+    else:
+        print("REACHED", told)
+"""
+
+ONE_LINERS = {
+    "the first finder taken away, a package": (
+        "sys.meta_path.pop(0); import gfloat\nattempt(lambda: gfloat.round_float)"
+    ),
+    "the first finder taken away, another": (
+        "sys.meta_path.pop(0); import torchao\nattempt(lambda: torchao.__version__)"
+    ),
+    "the first finder taken away, a module once more": (
+        "sys.meta_path.pop(0); del sys.modules['torch.ao.quantization.observer']\n"
+        "attempt(lambda: importlib.import_module('torch.ao.quantization.observer').MinMaxObserver()(x))"
+    ),
+    "the register of overridden operators cleared": (
+        "getattr(withheld, '_libraries', []).clear(); gc.collect()\n"
+        "attempt(lambda: torch.quantize_per_tensor_dynamic(x, torch.quint8, False))\n"
+        "attempt(lambda: torch.ops.aten.quantize_per_tensor(x, 0.1, 0, torch.quint8))"
+    ),
+    "the overrides of operators found and ended": (
+        "[o.m.reset() for o in gc.get_objects() if type(o).__name__ == 'Library' and o.kind == 'IMPL' and o.m]\n"
+        "attempt(lambda: torch.ops.aten.quantize_per_tensor(x, 0.1, 0, torch.quint8))"
+    ),
+    "torch's table of decompositions": (
+        "from torch._decomp import decomposition_table as table\n"
+        "attempt(lambda: table[torch.ops.aten.mse_loss.default](x, x + 1))"
+    ),
+    "torch's operators once more in Python": "attempt(lambda: torch._refs.nn.functional.mse_loss(x, x + 1))",
+    "an operator's kernels in Python": (
+        "attempt(lambda: torch.ops.aten.mse_loss.default.py_kernels[torch._C.DispatchKey.Meta](x, x + 1))"
+    ),
+    "an operator taken apart": "attempt(lambda: torch.ops.aten.quantile.default.decompose(x, 0.5))",
+    "an operator by another key": (
+        "key = torch._C.DispatchKey.QuantizedCPU\nattempt(lambda: torch.ops.aten.quantile.default._op_dk(key, x, 0.5))"
+    ),
+    "an operator over a batch": "attempt(lambda: torch.func.vmap(torch._C._nn.mse_loss)(x, x + 1))",
+    "an operator in script": "attempt(lambda: torch._C._jit_get_operation('aten::mse_loss')[0](x, x + 1))",
+    "a method of tensors": "attempt(lambda: x.quantile(0.5))",
+    "the original, found among live objects": (
+        "attempt(lambda: found('quantize', 'course_utils.numerics.affine')(x, 0.1, 0))\n"
+        "attempt(lambda: found('mse_loss', 'torch.nn.functional')(x, x + 1))\n"
+        "attempt(lambda: found('MinMaxObserver', 'torch.ao.quantization.observer')()(x))\n"
+        "attempt(lambda: found('quantile', 'numpy')(x.numpy(), 0.5))"
+    ),
+    "the original, in a table of its own": "attempt(lambda: torch.ao.quantization.default_observer()(x))",
+    "what stands behind the original": (
+        "attempt(lambda: np.lib._function_base_impl._quantile_unchecked(x.numpy(), np.asanyarray(0.5)))"
+    ),
+    "the original, by what the grader noted": (
+        "held = [f for name, functions in getattr(withheld, '_functions', {}).items() if 'affine' in name\n"
+        "        for f in functions if f.__name__ == 'quantize']\n"
+        "attempt(lambda: held[0](x, 0.1, 0))"
+    ),
+    "the file run": "attempt(lambda: runpy.run_path(observer.__file__)['MinMaxObserver']()(x))",
+    "the file of a function run": (
+        "attempt(lambda: runpy.run_path(np.lib._function_base_impl.__file__)['quantile'](x.numpy(), 0.5))"
+    ),
+    "the file that Python keeps beside it": (
+        "attempt(lambda: len(open(importlib.util.cache_from_source(observer.__file__), 'rb').read()))"
+    ),
+    "the file by its loader": "attempt(lambda: observer.__loader__.get_code('torch.ao.quantization.observer').co_name)",
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return write_mini(tmp_path_factory.mktemp("withheld"), LAB)
+
+
+@pytest.mark.parametrize("name", ONE_LINERS)
+def test_withheld_stays_withheld(name, lab, grader):
+    if "files" not in grader.walls():
+        pytest.skip("NOT TRIED: this system's sandbox lacks files")
+    graded = grader.grade(Submission("mallory", lab, Answers({"f": PRELUDE + ONE_LINERS[name]})))
+    told = str([graded.rows, graded.output])
+    assert "REACHED" not in told, told
+    assert "refused" in told or graded.rows[0].score == 0, told
+    assert "SyntaxError" not in told, told
+
+
+def test_what_is_not_withheld_works_as_before(lab, grader):
+    """Beside what refuses: numpy's median, which shares helpers with its quantile, other losses and other operators."""
+    right = """
+import numpy as np
+import torch
+from course_utils.numerics import FORMATS
+def f(x):
+    assert np.median([1.0, 2.0, 9.0]) == 2
+    assert torch.nn.functional.l1_loss(torch.ones(2), torch.zeros(2)) == 1
+    assert torch.tensor([1.0, 3.0, 2.0]).median() == 2
+    return x
+"""
+    (row,) = grader.grade(Submission("ann", lab, Answers({"f": right}))).rows
+    assert row.status == "passed", row
