@@ -1,5 +1,6 @@
 """What is withheld: a whole package at once, whatever module of it something is defined in and wherever it is known."""
 
+import re
 import subprocess
 import sys
 
@@ -96,7 +97,8 @@ withheld = sys.modules["autograder.sandbox.withhold"]
 observer = sys.modules["torch.ao.quantization.observer"]
 
 def found(name, module):
-    return next(o for o in gc.get_objects() if getattr(o, "__name__", None) == name and o.__module__ == module)
+    kinds = [o for o in gc.get_objects() if isinstance(o, (type, type(lambda: 0)))]
+    return next(o for o in kinds if o.__name__ == name and o.__module__ == module)
 
 def attempt(reach):
     try:
@@ -112,7 +114,7 @@ ONE_LINERS = {
         "sys.meta_path.pop(0); import gfloat\nattempt(lambda: gfloat.round_float)"
     ),
     "the first finder taken away, another": (
-        "sys.meta_path.pop(0); import torchao\nattempt(lambda: torchao.__version__)"
+        "sys.meta_path.pop(0); import ml_dtypes\nattempt(lambda: ml_dtypes.float8_e4m3fn(1.3))"
     ),
     "the first finder taken away, a module once more": (
         "sys.meta_path.pop(0); del sys.modules['torch.ao.quantization.observer']\n"
@@ -135,9 +137,10 @@ ONE_LINERS = {
     "an operator's kernels in Python": (
         "attempt(lambda: torch.ops.aten.mse_loss.default.py_kernels[torch._C.DispatchKey.Meta](x, x + 1))"
     ),
-    "an operator taken apart": "attempt(lambda: torch.ops.aten.quantile.default.decompose(x, 0.5))",
+    "an operator taken apart": "attempt(lambda: torch.ops.aten.quantile.default.decompose(x, x[:1]))",
     "an operator by another key": (
-        "key = torch._C.DispatchKey.QuantizedCPU\nattempt(lambda: torch.ops.aten.quantile.default._op_dk(key, x, 0.5))"
+        "keys = torch._C.DispatchKeySet(torch._C.DispatchKey.QuantizedCPU)\n"
+        "attempt(lambda: torch.ops.aten.quantile.default.redispatch(keys, x, x[:1]))"
     ),
     "an operator over a batch": "attempt(lambda: torch.func.vmap(torch._C._nn.mse_loss)(x, x + 1))",
     "an operator in script": "attempt(lambda: torch._C._jit_get_operation('aten::mse_loss')[0](x, x + 1))",
@@ -145,10 +148,10 @@ ONE_LINERS = {
     "the original, found among live objects": (
         "attempt(lambda: found('quantize', 'course_utils.numerics.affine')(x, 0.1, 0))\n"
         "attempt(lambda: found('mse_loss', 'torch.nn.functional')(x, x + 1))\n"
-        "attempt(lambda: found('MinMaxObserver', 'torch.ao.quantization.observer')()(x))\n"
+        "attempt(lambda: found('MinMaxObserver', observer.__name__)()._calculate_qparams(x[0], x[1]))\n"
         "attempt(lambda: found('quantile', 'numpy')(x.numpy(), 0.5))"
     ),
-    "the original, in a table of its own": "attempt(lambda: torch.ao.quantization.default_observer()(x))",
+    "the original, in a table of its own": "attempt(lambda: torch.ao.quantization.default_qconfig.activation()(x))",
     "what stands behind the original": (
         "attempt(lambda: np.lib._function_base_impl._quantile_unchecked(x.numpy(), np.asanyarray(0.5)))"
     ),
@@ -168,6 +171,10 @@ ONE_LINERS = {
 }
 
 
+WAYS = {"Withheld", "ModuleNotFoundError", "PermissionError", "AttributeError", "KeyError", "StopIteration"}
+"""A refusal; and what is not there, cannot be read, is empty, has left the table, or is not found any more."""
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return write_mini(tmp_path_factory.mktemp("withheld"), LAB)
@@ -180,8 +187,9 @@ def test_withheld_stays_withheld(name, lab, grader):
     graded = grader.grade(Submission("mallory", lab, Answers({"f": PRELUDE + ONE_LINERS[name]})))
     told = str([graded.rows, graded.output])
     assert "REACHED" not in told, told
-    assert "refused" in told or graded.rows[0].score == 0, told
-    assert "SyntaxError" not in told, told
+    refused = re.findall(r"refused: (\w+)", told)
+    assert refused, told
+    assert set(refused) <= WAYS, told
 
 
 def test_what_is_not_withheld_works_as_before(lab, grader):
