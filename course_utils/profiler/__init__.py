@@ -4,6 +4,7 @@ The framework of the Lund thesis (QPANN), for any network that torch.fx can trac
 """
 
 from course_utils.profiler.configuration import Configuration, ConfigurationError, read_configuration
+from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
@@ -17,6 +18,7 @@ __all__ = [
     "Choice",
     "Configuration",
     "ConfigurationError",
+    "Cost",
     "Experiment",
     "ExperimentError",
     "IntegerAdd",
@@ -28,6 +30,7 @@ __all__ = [
     "Ratio",
     "RatioRecorder",
     "Recreation",
+    "costs",
     "difference",
     "harmonic_sqnr",
     "layers_of",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from course_utils.data import classification_data
 from course_utils.networks import load_trained, normalize
 from course_utils.profiler.configuration import Configuration
+from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.profile import RECREATED, REFERENCE, Profile, difference, profile
 from course_utils.profiler.recreate import Recreation, recreate
 
@@ -58,6 +59,7 @@ class Experiment:
     data: str
     recreation: Recreation
     profile: Profile
+    costs: dict[str, dict[str, Cost]]  # network -> layer, named as in the reference -> its cost
 
     def layers(self) -> list[Layer]:
         """All nodes, in the network's order."""
@@ -119,7 +121,9 @@ def run_on(
     batches = calibration.split(configuration.batch_size)
     made = recreate(model, configuration.choices, batches, ranges=configuration.ranges)
     outcome = profile(made, images, labels, batch_size=configuration.batch_size, progress=progress)
-    return Experiment(configuration, data, made, outcome)
+    floats = Recreation(made.reference, made.reference)
+    costs_of = {REFERENCE: costs(floats, images), RECREATED: costs(made, images)}
+    return Experiment(configuration, data, made, outcome, costs_of)
 
 
 def summary(experiment: Experiment) -> dict:
@@ -132,6 +136,7 @@ def summary(experiment: Experiment) -> dict:
         "data": experiment.data,
         "images": len(outcomes[REFERENCE].first),
         "accuracy": {name: {"top1": one.top1, "top5": one.top5} for name, one in outcomes.items()},
+        "bytes": {name: _stored(layers.values()) for name, layers in experiment.costs.items()},
         "difference": {"top1": by, "standard_error": error, "probability_if_equal": chance},
         "output_sqnr_db": _number(last.sqnr),
         "output_ratio_of_sums_db": _number(last.ratio_of_sums),
@@ -146,12 +151,20 @@ def summary(experiment: Experiment) -> dict:
     }
 
 
+def _stored(layers: Iterable[Cost]) -> int:
+    """Bytes of weights and scales, as they are stored."""
+    return math.ceil(sum(cost.weights + cost.scales for cost in layers))
+
+
 def _number(value: float | None) -> float | str | None:
     """JSON has no infinity."""
     return value if value is None or math.isfinite(value) else str(value)
 
 
-COLUMNS = ("name", "replaced", "sqnr_db", "change_db", "ratio_of_sums_db", "activations", "without_noise")
+COLUMNS = (
+    *("name", "layer", "replaced", "sqnr_db", "change_db", "ratio_of_sums_db", "activations", "without_noise"),
+    *("weight_bytes", "scale_bytes", "output_bytes", "operations"),
+)
 
 
 def write_experiment(experiment: Experiment, folder: Path) -> Path:
@@ -171,8 +184,11 @@ def write_experiment(experiment: Experiment, folder: Path) -> Path:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for layer in experiment.layers():
+            cost = experiment.costs[RECREATED].get(layer.layer or layer.name)
             numbers = (layer.sqnr, layer.change, layer.ratio_of_sums, layer.activations, layer.without_noise)
-            table.writerow((layer.name, layer.layer, *("" if value is None else value for value in numbers)))
+            sizes = [""] * 4 if cost is None else [cost.weights, cost.scales, cost.output, cost.operations]
+            names = (layer.name, layer.layer or layer.name, bool(layer.layer))
+            table.writerow((*names, *("" if value is None else value for value in numbers), *sizes))
     graph = graph_picture(experiment.layers())
     (folder / "graph.svg").write_text(graph, encoding="utf-8")
     (folder / "index.html").write_text(page(experiment, summary(experiment), graph), encoding="utf-8")

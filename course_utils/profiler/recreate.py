@@ -53,7 +53,7 @@ def layers_of(model: nn.Module) -> dict[str, list[str]]:
         ValueError: if torch.fx cannot trace the model.
     """
     graph = _traced(model)
-    return {kind: [node.name for node in nodes] for kind, nodes in _by_kind(graph).items()}
+    return {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
 
 
 def recreate(
@@ -170,7 +170,7 @@ def _pooled(node: fx.Node) -> bool | None:
     return bool(keep) if not others and isinstance(axes, list | tuple) and sorted(axes) in ([2, 3], [-2, -1]) else None
 
 
-def _by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
+def by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
     found: dict[str, list[fx.Node]] = {kind: [] for kind in KINDS}
     for node in graph.graph.nodes:
         if (kind := _kind(graph, node)) is not None:
@@ -180,7 +180,7 @@ def _by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
 
 def _chosen(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Options]:
     """Node -> options, in the network's order."""
-    kinds = {kind: [node.name for node in nodes] for kind, nodes in _by_kind(graph).items()}
+    kinds = {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
     options: dict[str, Options] = {}
     for choice in choices:
         if choice.which in kinds:

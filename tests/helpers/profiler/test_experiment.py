@@ -148,6 +148,9 @@ def test_the_folder_tells_all_and_is_read_again(experiment, tmp_path):
     outcomes = experiment.profile.outcomes
     assert summary["accuracy"]["recreated"] == {"top1": outcomes["recreated"].top1, "top5": outcomes["recreated"].top5}
     assert summary["images"] == 30
+    assert summary["bytes"]["reference"] == 4 * (216 + 72 + 8 + 32 + 4)  # without the batch norms
+    # 8 biases from each batch norm; 4-bit weights at the end
+    assert summary["bytes"]["recreated"] == math.ceil(216 + 32 + 41 + 72 + 32 + 41 + 1 + 16 + 16 + 5.5)
     assert summary["versions"]["torch"] == torch.__version__
     assert ratios == {layer.name: layer.sqnr for layer in experiment.layers()}
     again = write_experiment(experiment, tmp_path / "again").parent
