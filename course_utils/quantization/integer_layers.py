@@ -211,26 +211,42 @@ def requantize_twice(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int)
     up = (31 - shift).clamp(min=0)
     if bool(((acc > INT32_MAX >> up) | (acc < INT32_MIN >> up)).any()):
         raise OverflowError(f"accumulators from {acc.min()} to {acc.max()}, shifted up for an m >= 1, leave 32 bits")
-    return round_twice_(acc.clone(), multiplier, shift)
+    return RoundTwice(multiplier, shift)(acc.clone())
 
 
-def round_twice_(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int) -> Tensor:
-    """`requantize_twice` without its checks: ``acc``, int64, is overwritten and returned."""
-    shift = torch.as_tensor(shift)
-    up, down = (31 - shift).clamp(min=0), (shift - 31).clamp(min=0)
-    if bool(up.any()):
-        acc <<= up
-    acc *= multiplier
-    # gemmlowp adds a nudge of 2^30, below zero of 1 - 2^30, and C's division cuts towards zero: both round halves up
-    acc += 2**30
-    acc >>= 31
-    # halves away from zero: below zero one less is added than half
-    below_zero = acc >> 63
-    below_zero *= (down > 0).long()
-    acc += torch.where(down > 0, torch.ones_like(down) << (down - 1).clamp(min=0), 0)
-    acc += below_zero
-    acc >>= down
-    return acc
+class RoundTwice:
+    """`requantize_twice` for many accumulators of the same channels: without its checks, and in place.
+
+    Args:
+        multiplier, shift: as for `requantize`.
+        before: whole numbers that are added to the accumulators first, such as biases.
+        after: a whole number that is added to the result, such as a zero point.
+    """
+
+    def __init__(self, multiplier: Tensor | int, shift: Tensor | int, before: Tensor | int = 0, after: int = 0) -> None:
+        multiplier, shift = torch.as_tensor(multiplier).long(), torch.as_tensor(shift).long()
+        self.down = (shift - 31).clamp(min=0)
+        # gemmlowp shifts accumulators up before it multiplies, and they still fit into 32 bits: the factor may as well
+        self.multiplier = multiplier << (31 - shift).clamp(min=0)
+        # its nudge is 2^30, below zero 1 - 2^30, and C's division cuts towards zero: both round halves up
+        # (each part may wrap around in 64 bits; their sum, below 2^63, comes out right all the same)
+        self.first = self.multiplier * before + 2**30
+        half = torch.where(self.down > 0, torch.ones_like(self.down) << (self.down - 1).clamp(min=0), 0)
+        self.second = half + (after << self.down)
+        self.once = None if bool((self.down > 0).all()) else (self.down > 0).long()
+
+    def __call__(self, acc: Tensor) -> Tensor:
+        """acc: int64; it is overwritten and returned."""
+        acc *= self.multiplier
+        acc += self.first
+        acc >>= 31
+        below_zero = acc >> 63  # -1 or 0: below zero, less than half is added, so that halves go away from zero
+        if self.once is not None:
+            below_zero *= self.once
+        acc += self.second
+        acc += below_zero
+        acc >>= self.down
+        return acc
 
 
 class QuantizedLayer:

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from course_utils.quantization.integer_layers import INT32_MAX, INT32_MIN, requantize_twice, round_twice_
+from course_utils.quantization.integer_layers import INT32_MAX, INT32_MIN, RoundTwice, requantize_twice
 
 __all__ = [
     "Add",
@@ -210,27 +210,25 @@ class _Rescale:
     def __init__(
         self, real: Sequence[float], output: Grid, activation: Activation = "NONE", bias: Tensor | None = None
     ) -> None:
-        pairs = torch.tensor([quantized_multiplier(m) for m in real], dtype=torch.int64)
-        self.multiplier, self.shift = pairs.unbind(1)
+        multiplier, shift = torch.tensor([quantized_multiplier(m) for m in real], dtype=torch.int64).unbind(1)
+        bias = torch.zeros(1, dtype=torch.int64) if bias is None else bias.long()
+        self.round = RoundTwice(multiplier, shift, bias, output.zero_point)
         self.bias, self.output, self.limits = bias, output, output.clamps(activation)
-        self.left = 31 - min(31, int(self.shift.min()))  # bits by which accumulators move up first
+        self.up = (31 - shift).clamp(min=0)  # bits by which accumulators move up first
 
     def __call__(self, sums: Tensor, bound: int) -> Tensor:
         """sums: whole numbers (..., channels) of any dtype; with the bias no magnitude exceeds ``bound``."""
+        if bound << int(self.up.max()) > INT32_MAX and sums.numel():
+            self._refuse_overflow(sums)
         rows = sums.reshape(-1, sums.shape[-1])
         codes = torch.empty(rows.shape, dtype=self.output.dtype)
         step = max(1, _BLOCK // max(1, rows.shape[1]))
         for block, target in zip(rows.split(step), codes.split(step), strict=True):
-            acc = block.long() if self.bias is None else block.long() + self.bias
-            if bound << self.left > INT32_MAX:
-                self._refuse_overflow(acc)
-            acc = round_twice_(acc, self.multiplier, self.shift)
-            acc += self.output.zero_point
-            target.copy_(acc.clamp_(*self.limits))
+            target.copy_(self.round(block.long()).clamp_(*self.limits))
         return codes.reshape(sums.shape)
 
-    def _refuse_overflow(self, acc: Tensor) -> None:
-        low, high = (int(v) for v in (acc << (31 - self.shift).clamp(min=0)).aminmax())
+    def _refuse_overflow(self, sums: Tensor) -> None:
+        low, high = (int(v) for v in ((sums.long() + self.bias) << self.up).aminmax())
         if low < INT32_MIN or high > INT32_MAX:
             raise OverflowError(f"accumulators from {low} to {high} do not fit into 32 bits")
 
@@ -265,7 +263,7 @@ class _Weighted:
             products = [input.scale * float(scale) for scale in scales]
         self.input, self.output = input, output
         real = [product / output.scale for product in products]
-        self.rescale = _Rescale(real, output, activation, None if bias is None else bias.long())
+        self.rescale = _Rescale(real, output, activation, bias)
         centred = weight.long() - weight_zero_point
         # products with the ends of the input's range, one of which is >= 0 and the other <= 0
         ends = [centred * (end - input.zero_point) for end in (input.lowest, input.highest)]
@@ -368,6 +366,9 @@ class DepthwiseConvolution(Convolution):
 class FullyConnected(_Weighted):
     """FULLY_CONNECTED: as a convolution, over the last axis.
 
+    It rounds twice, as the reference kernel's source has it. LiteRT 2.3, asked for its reference kernels, rounds once
+    in this operator (in no other): with M = 1 / 77, 17 of 3,000 random codes were one off.
+
     Args:
         weight: int8 or uint8 (out, in).
         others: as for `Convolution`.
@@ -413,16 +414,14 @@ class Add:
         out = twice / (2**self._BITS * output.scale)
         if out >= 1:
             raise ValueError(f"the output's scale {output.scale} is too small for terms of scale {twice / 2}")
-        self.multipliers = [quantized_multiplier(grid.scale / twice) for grid in self.terms]
+        self.rounds = [RoundTwice(*quantized_multiplier(grid.scale / twice)) for grid in self.terms]
         self.rescale = _Rescale([out], output, activation)
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Codes of shapes that broadcast to codes."""
-        total, *others = (
-            round_twice_(grid.centred(x, torch.int64) << self._BITS, *pair)
-            for x, grid, pair in zip((first, second), self.terms, self.multipliers, strict=True)
-        )
-        return self.rescale(total + others[0], 2**29)  # each term is at most 2^8 2^20 / 2
+        terms = zip((first, second), self.terms, self.rounds, strict=True)
+        first, second = (scaled(grid.centred(x, torch.int64) << self._BITS) for x, grid, scaled in terms)
+        return self.rescale(first + second, 2**29)  # each term is at most 2^8 2^20 / 2
 
 
 class AveragePool:
@@ -529,7 +528,7 @@ class Softmax:
         bits = torch.frexp(total.double()).exponent.long()  # of the sum, as a binary number
         reciprocal = _one_over_one_plus((total << (32 - bits)) - 2**31)
         exponent = self._SUM_DIGITS - (32 - bits) + 31 - 8
-        codes = round_twice_(powers, reciprocal, 31 + exponent) + self.output.lowest
+        codes = RoundTwice(reciprocal, 31 + exponent, after=self.output.lowest)(powers)
         return torch.where(near, codes.clamp(max=self.output.highest), self.output.lowest).to(self.output.dtype)
 
 

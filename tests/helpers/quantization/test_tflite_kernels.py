@@ -251,6 +251,19 @@ def test_partial_sums_far_from_the_total_are_exact_in_float32():
     assert layer(x).reshape(16, 16).diagonal().tolist() == [0] * 16
 
 
+def test_sums_stay_exact_when_float32_may_have_fewer_bits():
+    weight = torch.full((1, 1, 1, 518), 127, dtype=torch.int8)
+    x = torch.full((1, 1, 1, 518), 127, dtype=torch.int8)
+    layer = tk.Convolution(weight, 1.0, torch.tensor([3 - 518 * 127 * 255], dtype=torch.int32), WIDE, ONE)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert layer.operands(x)[0].dtype == torch.float64
+        assert layer(x).item() == 3
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_a_sum_beyond_32_bits_is_refused():
     weight, bias = torch.ones(1, 1, 1, 2, dtype=torch.int8), torch.tensor([2**31 - 100], dtype=torch.int32)
     few, many = torch.full((1, 1, 1, 2), -100, dtype=torch.int8), torch.full((1, 1, 1, 2), 100, dtype=torch.int8)
