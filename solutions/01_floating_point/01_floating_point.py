@@ -1029,7 +1029,6 @@ def values_with_default(dtype, e, m):
 
 
 with check("minifloat_values"):
-    kept = values_after_changes(2, 1)  # before anything else asks for these values
     values = minifloat_values(2, 1)
     expect(
         isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.dim() == 1,
@@ -1048,8 +1047,10 @@ with check("minifloat_values"):
     expect_equal(values, [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3], rule, given="e2m1", hint="see the text above")
     rule = "each call makes a tensor of its own"
     hint = "hand out a new tensor, or a clone of one that you keep"
-    given = "e2m1, three calls, each result set to 0 before the next call"
-    expect_equal(kept, [values] * 3, rule, given=given, hint=hint)
+    given = "e3m1, three calls, each result set to 0 before the next call"
+    positive = torch.tensor([0, 0.125, 0.25, 0.375, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12])
+    expected = torch.cat([-positive[1:].flip(0), positive])
+    expect_equal(values_after_changes(3, 1), [expected] * 3, rule, given=given, hint=hint)
     rule = "the result is a float32 tensor, whatever torch's default dtype is"
     for dtype in (torch.float64, torch.float16):
         got, given = values_with_default(dtype, 4, 10), f"e4m10, default dtype {dtype}"
@@ -1301,17 +1302,19 @@ with check("round_to_minifloat"):
 
 # %% nbgrader={"grade_id": "check_round_to_minifloat_edges", "grade": true, "points": 2}
 @probe
-def steps(n):
+def steps(n, e):
     """How many lines Python runs to round n elements."""
     x = torch.linspace(-20, 20, n).reshape(n, 1)  # n rows
-    return python_steps(lambda: round_to_minifloat(x, 3, 4))
+    x[::3], x[1::5] = math.nan, math.inf
+    return python_steps(lambda: round_to_minifloat(x, e, 4))
 
 
 @probe
-def objects(n):
+def objects(n, e):
     """How many objects of Python's own it takes to round n elements: a list of floats takes n."""
     x = torch.linspace(-20, 20, n).reshape(n, 1)  # n rows
-    return python_objects(lambda: round_to_minifloat(x, 3, 4))
+    x[::3], x[1::5] = math.nan, math.inf
+    return python_objects(lambda: round_to_minifloat(x, e, 4))
 
 
 @probe
@@ -1346,14 +1349,15 @@ with check("round_to_minifloat"):
     values = (4.25 + 0.25 * (places % 14)) * (1 - 2 * (places % 2))  # values of e3m4, a step of 0.25 apart
     x = values + 0.12 * torch.sin(places)
     loops = "there is no Python loop over the elements"
-    few, many = steps(10), steps(5000)
-    got = f"{few} steps of Python, then {many}"
-    holds = 1 <= few < 100_000 and 1 <= many < 2 * few + 2000  # it takes a step at least to call it
-    expect(holds, loops, given="10 elements, then 5000", got=got, hint="the whole tensor at once")
-    few, many = objects(10), objects(5000)
-    got = f"{few} Python objects, then {many}"
     hint = "map, tolist and comprehensions loop as well: let torch work on the whole tensor"
-    expect(1 <= few < 100_000 and many < few + 2000, loops, given="10 elements, then 5000", got=got, hint=hint)
+    for e in (3, 1, 8):
+        given, (few, many) = f"10 elements, then 5000, e{e}m4", (steps(10, e), steps(5000, e))
+        got = f"{few} steps of Python, then {many}"
+        holds = 1 <= few < 100_000 and 1 <= many < 2 * few + 2000  # it takes a step at least to call it
+        expect(holds, loops, given=given, got=got, hint="the whole tensor at once")
+        few, many = objects(10, e), objects(5000, e)
+        got = f"{few} Python objects, then {many}"
+        expect(1 <= few < 100_000 and many < few + 2000, loops, given=given, got=got, hint=hint)
     every = "every element goes to the nearest value of the format"
     expect_minifloat(x, 3, 4, values, every, "of 300,007 elements the last one, too")
     shapes = "x may have any shape, an empty one too, and lie in memory in any order"

@@ -663,7 +663,11 @@ with check("quantize_tensor"):
     rule = "a range of width 0 gives scalefactor 1.0, zeropoint 0 and codes 0"
     hint = "data that are all zeros, or the bounds 0 and 0: there is one value left, and no width to divide by"
     wide = torch.zeros(2, 3, dtype=torch.float64)
-    for x, bounds in ((wide, ()), (wide.half(), ()), (torch.tensor([5.0, -inf, 0.0]), (0, 0))):
+    none = torch.zeros(0, 3)
+    for x, bounds in (
+        *((wide, ()), (wide.half(), ()), (torch.tensor([5.0, -inf, 0.0]), (0, 0)), (none, (0.0, 0.0))),
+        *((none.double(), (0, 0)), (torch.tensor(-0.0), ()), (-wide.T, ()), (wide, (0.0, None)), (wide, (None, 0))),
+    ):
         facts = f"x = {x.tolist()}, bounds {bounds}"
         q, scalefactor, zeropoint = expect_returns(
             lambda x=x, bounds=bounds: quantize_tensor(x, *bounds), rule, given=facts, hint=hint
@@ -2074,6 +2078,8 @@ with check("round_stochastic"):
     first, second = (round_stochastic(x, 0.5, twice) for _ in range(2))
     rule = "a second call with the same generator draws new numbers"
     expect((first != second).any(), rule, hint="do not make a new generator from its seed; use the one you get")
+    both = torch.cat([round_stochastic(torch.full((5_000,), 0.5), 1.0, twice) for _ in range(2)])
+    expect_own_numbers(both - 0.5, 0.25, "two calls, each 5,000 times 0.5, step 1")
     expect_equal(first, same, "the same seed gives the same result", hint="nothing is kept between two calls")
     ### BEGIN HIDDEN TESTS
     g = generator()

@@ -16,7 +16,7 @@ def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
     low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     width = np.float64(high) - np.float64(low)
     if width == 0:
-        x[:] = 0
+        x[...] = 0
         return x, np.float64(1), np.int64(0)
     scale = width / (2**num_bits - 1)
     zero = np.int64(np.clip(np.rint(-low / scale), 0, 2**num_bits - 1))
