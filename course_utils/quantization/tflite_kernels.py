@@ -367,7 +367,7 @@ class FullyConnected(_Weighted):
     """FULLY_CONNECTED: as a convolution, over the last axis.
 
     It rounds twice, as the reference kernel's source has it. LiteRT 2.3, asked for its reference kernels, rounds once
-    in this operator (in no other): with M = 1 / 77, 17 of 3,000 random codes were one off.
+    here: with M = 1 / 77, 17 of 3,000 random codes were one off. No other operator was found to differ.
 
     Args:
         weight: int8 or uint8 (out, in).
