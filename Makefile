@@ -4,7 +4,7 @@ VENV := .venv
 COURSE := $(VENV)/bin/course
 SAMPLE := build/sample
 
-.PHONY: course test quick lab site setup lock slow gpu clean
+.PHONY: course test quick lab site setup lock slow gpu fuzz clean
 .DEFAULT_GOAL := course
 
 setup: $(VENV)/installed
@@ -30,6 +30,10 @@ quick: setup  ## the tests that depend on what was changed, in two minutes; SINC
 
 slow: setup  ## the exhaustive tests, minutes long
 	$(VENV)/bin/python -m pytest -m slow
+
+MINUTES ?= 10
+fuzz: setup  ## what reads strangers' files and messages, fed with damaged ones for so many MINUTES
+	$(VENV)/bin/python tests/fuzz.py $(MINUTES)
 
 gpu: setup  ## on a machine with a CUDA GPU, minutes: the formats' tests there, and their speed, written into docs/numerics.md
 	$(VENV)/bin/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("torch finds no CUDA GPU: nothing was tested")'

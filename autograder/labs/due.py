@@ -81,14 +81,18 @@ class Clock:
             where: the place for `told`, then perhaps a comma and a line.
 
         Raises:
-            CourseError: if the clock shows that hour twice or never.
+            CourseError: if the clock shows that hour twice or never, or no calendar has it.
         """
         if time.tzinfo is None:
             self.zoneless[where.partition(", line ")[0]] += 1
             time = time.replace(tzinfo=self.zone)
-        if time.utcoffset() != time.replace(fold=1).utcoffset():
-            raise CourseError(f"{where}: clocks in {time.tzinfo} are changed at {time:%Y-%m-%d %H:%M}: say the offset")
-        return time.astimezone(UTC).replace(tzinfo=None)
+        try:
+            if time.utcoffset() != time.replace(fold=1).utcoffset():
+                told = f"clocks in {time.tzinfo} are changed at {time:%Y-%m-%d %H:%M}: say the offset"
+                raise CourseError(f"{where}: {told}")
+            return time.astimezone(UTC).replace(tzinfo=None)
+        except OverflowError:
+            raise CourseError(f"{where}: in UTC that is before the year 1 or after 9999") from None
 
 
 @dataclass(frozen=True)

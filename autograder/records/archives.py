@@ -80,14 +80,15 @@ class _Total:
 def _in_folder(source: Path, leave_out: Path | None) -> Iterator[Source]:
     total, inside = _Total(), source.resolve()
     for path in files_below(source):
-        if leave_out is not None and path.resolve().is_relative_to(leave_out.resolve()):
+        link = path.is_symlink()  # perhaps to itself, so that it leads nowhere
+        if leave_out is not None and not link and path.resolve().is_relative_to(leave_out.resolve()):
             continue
         own = os.fsencode(path.relative_to(source).as_posix()).decode("utf-8", "backslashreplace")
         name = unicodedata.normalize("NFC", own)
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not link:
             told = f"folders in folders, more than {DEEPEST} deep"
             yield Source(name, len(PurePosixPath(name).parts), lambda: b"", told)
-        elif path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(inside):
+        elif link or not path.is_file() or not path.resolve().is_relative_to(inside):
             yield Source(name, len(PurePosixPath(name).parts), lambda: b"", "it is a link, or no file")
         else:
             yield from _opened(name, lambda path=path: _read_file(path), total)

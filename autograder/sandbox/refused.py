@@ -14,8 +14,8 @@ TRIED = "not possible in the grader: "
 
 SIGNS = [
     (re.compile(rf"{TRIED}(.+)"), "{}"),
-    (re.compile(r"([\w.:]{1,100}) is withheld in this lab"), "withheld: {}"),
-    (re.compile(r"([\w.]{1,100}) is loaded already, and cannot be loaded again"), "withheld: {} loaded again"),
+    (re.compile(r"(?<=[\w.:]) is withheld in this lab"), "withheld: {}"),
+    (re.compile(r"(?<=[\w.]) is loaded already, and cannot be loaded again"), "withheld: {} loaded again"),
     (re.compile(r"Read-only file system: '([^']+)'|\[Errno 13\] Permission denied: '([^']+)'"), "file: {}"),
     # a path below the root that is not there: outside of its folder an answer sees only the system
     (re.compile(r"No such file or directory: '(/[^']+)'"), "file: {}"),
@@ -24,8 +24,10 @@ SIGNS = [
     (re.compile(r"File too large|No space left on device"), "too large a file"),
     (re.compile(r"Resource temporarily unavailable|can't start new thread"), "too many processes or threads"),
 ]
-"""What an error or a line of output says, and what the report calls it. Each begins with words of its own, or has a
-bound: else it would be tried at every letter of a long text, each time to its end."""
+"""What an error or a line of output says, and what the report calls it: by what the expression takes out of it, or by
+the name before it. An expression that began with the name would be tried at every letter of a long text."""
+
+NAME_BACKWARDS = re.compile(r"[\w.:]{1,100}")
 
 
 def refusals(texts: Iterable[str]) -> list[str]:
@@ -38,6 +40,7 @@ def refusals(texts: Iterable[str]) -> list[str]:
     for text in texts:
         for sign, words in SIGNS:
             for match in sign.finditer(text):
-                detail = next(filter(None, match.groups()), "")
+                before = NAME_BACKWARDS.match(text[max(0, match.start() - 100) : match.start()][::-1])
+                detail = next(filter(None, match.groups()), before[0][::-1] if before else "")
                 found[words.format(detail[:100])] = None
     return list(found)

@@ -225,6 +225,8 @@ def test_times_as_systems_and_people_write_them(text, utc):
         ("2026-11-31 10:00", "is no time: day"),
         ("30.02.2026 10:00", "is no time: day"),
         ("2026-11-30 25:00", "is no time: hour"),
+        ("0001-01-01 00:00 +14:00", "before the year 1"),
+        ("9999-12-31 23:59 -12:00", "after 9999"),
         ("2026-11-30 13:00 PM", "no clock shows 13"),
         ("5 Oktobra 2026 10:00", "the month 'Oktobra' is not known"),
         ("30.11.26 10:00", "is no time"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import stat
 import struct
 import unicodedata
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from autograder.cli import main
@@ -534,9 +536,10 @@ def test_links_in_a_folder_are_not_followed(mini, book, tmp_path):
     (tmp_path / "in" / "ada" / "00_mini.ipynb").write_bytes(book())
     (tmp_path / "in" / "mallory").mkdir()
     (tmp_path / "in" / "mallory" / "00_mini.ipynb").symlink_to(tmp_path / "in" / "ada" / "00_mini.ipynb")
+    (tmp_path / "in" / "mallory" / "round.ipynb").symlink_to("round.ipynb")
     done = collect(tmp_path / "in", mini, tmp_path / "inbox")
     assert done.taken == {"ada": "ada/00_mini.ipynb"}
-    assert done.refused == ["mallory/00_mini.ipynb: it is a link, or no file"]
+    assert done.refused == [f"mallory/{name}.ipynb: it is a link, or no file" for name in ("00_mini", "round")]
     (tmp_path / "inbox" / "ada" / "00_mini.ipynb").unlink()
     (tmp_path / "inbox" / "ada" / "00_mini.ipynb").symlink_to(tmp_path / "elsewhere")
     assert "is a link to elsewhere" in collect(tmp_path / "in", mini, tmp_path / "inbox").without["ada"]
@@ -549,6 +552,58 @@ def test_a_folder_named_like_a_classmate_in_one_s_own_hand_in_is_one_s_own(take,
     take(members)
     assert mark(tmp_path / "inbox", "Ada Lovelace_1") == "a"
     assert mark(tmp_path / "inbox", "Mallory_9") == "m"
+
+
+@pytest.mark.parametrize("place", ["work/", "work.zip"])
+def test_a_list_of_gradescopes_in_one_s_own_hand_in_claims_nobody_s(place, take, tmp_path):
+    own = {":submitters": [{":email": "eve@example.org"}], ":created_at": datetime(2026, 10, 5)}
+    claims = yaml.safe_dump({"submission_11": own, "submission_12": own}).encode()
+    listed = {
+        "submission_11": {":submitters": [{":email": "ada@example.org"}]},
+        "submission_12": {":submitters": [{":email": "eve@example.org"}]},
+    }
+    members: dict[str, str | bytes | dict] = {
+        "submission_metadata.yml": yaml.safe_dump(listed).encode(),
+        "submission_11/00_mini.ipynb": "a",
+        "submission_12/00_mini.ipynb": "e",
+    }
+    file = "submission_metadata.yml"
+    members |= (
+        {f"submission_12/{place}": {file: claims}}
+        if place.endswith("zip")
+        else {f"submission_12/{place}{file}": claims}
+    )
+    take(members)
+    assert mark(tmp_path / "inbox", "ada@example.org") == "a"
+    assert mark(tmp_path / "inbox", "eve@example.org") == "e"
+
+
+def test_archives_within_that_are_damaged_or_odd_cost_their_own(mini, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_INNER", 20)
+    monkeypatch.setattr(archives, "MAX_INNER", 2**20)
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00_mini.ipynb", book("bob"))
+    damaged = bytearray(memory.getvalue())
+    damaged[60:90] = b"\xff" * 30
+    noise = random.Random(1).randbytes(2**19)
+    members = {
+        "ada/00_mini.ipynb": book("ada"),
+        "bob/work.zip": bytes(damaged),
+        "cyd/work.zip": inner_zip({f"{n}.ipynb": b"" for n in range(21)}),
+        "dan/work.zip": inner_zip({"x" * 300 + ".ipynb": book("dan")}),
+        "eve/work.zip": inner_zip({f"{n}.ipynb": noise for n in range(3)}),
+        "zoe/00_mini.ipynb": book("zoe"),
+    }
+    done = collect(zipped(tmp_path / "in.zip", members), mini, tmp_path / "inbox")
+    assert {"ada", "zoe"} <= done.taken.keys() <= {"ada", "zoe", "eve"}
+    told = "\n".join(
+        [*done.refused, *done.without.values(), *(f"{s.name}: {why}" for s, (_, why) in done.ends.items())]
+    )
+    for name in ("bob", "cyd", "dan"):
+        assert name in done.without
+    for reason in ("Error -3", "more than 20 files", "longer than a file's can be", "have more than 0.000977 GiB"):
+        assert reason in told
 
 
 def test_what_is_no_archive_is_one_line(mini, tmp_path):

@@ -168,7 +168,7 @@ def test_collect_takes_what_is_right_and_names_the_rest(graded, monkeypatch):
 def test_signs_of_refusals_are_looked_for_in_time():
     began = time.perf_counter()
     assert refusals(["a" * 20_000, "a.:" * 7_000, f"{'x' * 500} is withheld in this lab"] * 20) == [
-        f"withheld: {'x' * 100}"
+        f"withheld: {chr(120) * 100}"
     ]
     assert time.perf_counter() - began < 5
 
