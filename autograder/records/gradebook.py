@@ -50,6 +50,8 @@ warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
 SECRET = "submission_secret.txt"  # of nbgrader's exchange
 LONGEST_BESIDE = 1000  # bytes of its files; they have 30 and 128
 
+LONGEST_FOLDER = 255  # bytes of its name, on most systems
+
 KNOWN = "SELECT told FROM course_submission WHERE student = :s AND lab = :l"
 TELL = "INSERT OR REPLACE INTO course_submission (student, lab, nbgrader_id, told) VALUES (:s, :l, :n, :told)"
 FORGET = "DELETE FROM course_submission WHERE student = :s AND lab = :l"
@@ -316,8 +318,12 @@ def lab_version(lab: Lab) -> str:
 
 def nbgrader_id(student: str) -> str:
     """The student's name as nbgrader's tools get it: formgrader puts it into pages without escaping it, and others take
-    it for a pattern of file names."""
-    return re.sub(r"[<>&\"'`%={}\[\]*?]", lambda match: f"%{ord(match[0]):02X}", student)
+    it for a pattern of file names. Of one that is too long for a folder: its beginning, and a digest."""
+    name = re.sub(r"[<>&\"'`%={}\[\]*?]", lambda match: f"%{ord(match[0]):02X}", student)
+    if len(name.encode()) <= LONGEST_FOLDER:
+        return name
+    begin = name.encode()[: LONGEST_FOLDER - 20].decode(errors="ignore")
+    return f"{begin}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def autograded_notebook(graded: Graded) -> NotebookNode:
