@@ -55,8 +55,8 @@ What is defined where formats differ
   and for fixed point of more than 24 bits). They carry no gradient.
 
 Large tensors on the CPU go through one compiled loop (`compiled`, which says why it is numba's), all others through
-torch, in blocks that stay in the cache, or, of float16 and bfloat16 without numba, through a table of their 2^16 numbers;
-the results are bit for bit the same. Only stochastic rounding draws other random numbers there; with the same state of
+torch: in blocks that stay in the cache, or, many float16 or bfloat16 without numba, through a table of all 2^16.
+The results are bit for bit the same. Only stochastic rounding draws other random numbers there; with the same state of
 the generator, on the same way, it draws the same.
 
 Stands on `rounding`, `carriers`, `chunks`, `fixed_point`, `exponent_format`. Sources: IEEE 754-2019;
