@@ -371,7 +371,7 @@ def _whole(codes: Tensor, lowest: int, highest: int) -> Tensor:
     """Whole numbers of any dtype, floating point too, as int64."""
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
         raise TypeError(f"codes must be a tensor of whole numbers, not {getattr(codes, 'dtype', type(codes).__name__)}")
-    codes = codes.detach()
+    codes = codes.detach() if codes.is_floating_point() else codes.long()  # in int8 the bounds would wrap round
     # written so that NaN fails it
     if codes.numel() and not (bool((codes >= lowest).all()) and bool((codes <= highest).all())):
         raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{codes.min()}, {codes.max()}]")

@@ -37,6 +37,7 @@
 # %%
 import math
 import numbers
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,6 +50,8 @@ from course_utils.numerics import affine
 from course_utils.pictures import COLOURS, use_course_style
 
 use_course_style()
+# An even kernel with padding="same" is an ordinary one here
+warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
 
 
 def quantize_tensor(x, min_val=None, max_val=None, num_bits=8):
@@ -70,9 +73,10 @@ def dequantize_tensor(q, scalefactor, zeropoint):
     return (scalefactor * (q.double() - zeropoint)).float()
 
 
-def make_layer(kind, weight, bias=None, **ways):
+def make_layer(kind, weight, bias=None, *, training=True, **ways):
     """A torch layer with given numbers in it, for the checks: kind is "linear" or "conv".
 
+    training: else it is in eval mode, and its parameters need no gradient.
     ways: stride, padding, dilation, groups, padding_mode of a convolution.
     """
     if kind == "linear":
@@ -80,11 +84,31 @@ def make_layer(kind, weight, bias=None, **ways):
     else:
         in_channels = weight.shape[1] * ways.get("groups", 1)
         layer = nn.Conv2d(in_channels, weight.shape[0], tuple(weight.shape[2:]), bias=bias is not None, **ways)
+    layer = layer.to(weight.dtype).train(training).requires_grad_(training)
     with torch.no_grad():
         layer.weight.copy_(weight)
         if bias is not None:
             layer.bias.copy_(bias)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter) if training else None
+    layer.register_forward_hook(lambda *_: None)  # somebody's, which must stay
     return layer
+
+
+def matrices_of_codes(shapes, generator):
+    """Matrices of codes for the checks: (what they are, a_q, a_zero, b_q, b_zero), in pairs of every dtype."""
+    dtypes = torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64
+    zeros = (3, -2), (0, 5), (7, 0), (255, 128), (1, 1), (-128, 127)
+    for number, (rows, n, columns) in enumerate(shapes):
+        for place, a_dtype in enumerate(dtypes):
+            b_dtype = dtypes[(place + number) % 5]
+            ends = {torch.float32: (-255, 256), torch.uint8: (0, 256), torch.int8: (-128, 128)}
+            a_q = torch.randint(*ends.get(a_dtype, (-40_000, 40_001)), (n, rows), generator=generator).to(a_dtype).T
+            b_q = torch.randint(*ends.get(b_dtype, (-40_000, 40_001)), (n, columns), generator=generator).to(b_dtype)
+            names = [str(dtype).removeprefix("torch.") for dtype in (a_dtype, b_dtype)]
+            for a_zero, b_zero in (zeros[(number + place) % 6], (-100_003, 70_001))[: 2 if n < 10 else 1]:
+                facts = f"{names[0]} ({rows}, {n}) and {names[1]} ({n}, {columns}), zero points {a_zero} and {b_zero}"
+                yield facts, a_q, a_zero, b_q, b_zero
 
 
 # %% [markdown]
@@ -150,7 +174,8 @@ plt.show()
 # %% [markdown]
 # **Codes in this lab** are whole numbers, mostly in `float32` tensors ("pseudo-quantization", as in lab 02), because
 # torch's tools work on them. Accumulators get too large for `float32`: it holds every whole number only up to $2^{24}$.
-# So sums belong into `int64`. (`float64` would do as well: it is exact up to $2^{53}$.) Real hardware has 32 bits.
+# So sums belong into `int64`. (`float64` does as well: it is exact up to $2^{53}$, and nothing here gets larger.) Real
+# hardware has 32 bits.
 #
 # <details><summary>For the curious: how the thesis tells it</summary>
 #
@@ -202,9 +227,10 @@ def four_terms(a_q, a_zero, b_q, b_zero):
 
     Args:
         a_q: codes of A, shape (rows, N), at least one row; float32, uint8, int8, int32 or int64. Not changed.
-        a_zero: zero point of A, a whole number.
-        b_q: codes of B, shape (N, columns), at least one column, of the same dtypes. Not changed.
-        b_zero: zero point of B, a whole number.
+        a_zero: zero point of A, a whole number, which need not fit into the codes' dtype.
+        b_q: codes of B, shape (N, columns), at least one column; of one of these dtypes, A's or another one. Not
+            changed.
+        b_zero: zero point of B, as a_zero.
 
     Returns:
         A tuple (products, column_term, row_term, constant):
@@ -212,7 +238,7 @@ def four_terms(a_q, a_zero, b_q, b_zero):
         column_term: int64 tensor (1, columns), a_zero times the column sums of b_q.
         row_term: int64 tensor (rows, 1), b_zero times the row sums of a_q.
         constant: Python int, N * a_zero * b_zero.
-        All are exact for sums of any length, also of none (N = 0).
+        All are exact for sums of any length, also of none (N = 0). Nothing on the way passes 2^53.
     """
     ### BEGIN SOLUTION
     a, b = a_q.to(torch.int64), b_q.to(torch.int64)
@@ -224,6 +250,7 @@ def four_terms(a_q, a_zero, b_q, b_zero):
 
 # %% nbgrader={"grade_id": "check_four_terms", "grade": true, "points": 3}
 with check("four_terms"):
+    from course_utils.quantization import integer_linear
 
     def try_four_terms(facts, a_q, a_zero, b_q, b_zero, products, column_term, row_term, constant):
         """One case against its four terms; then the codes must be what they were."""
@@ -293,6 +320,35 @@ with check("four_terms"):
     try_four_terms(
         "N = 0: shapes (1, 0) and (0, 2)", torch.zeros(1, 0), 3, torch.zeros(0, 2), 5, [[0, 0]], [[0, 0]], [[0]], 0
     )
+
+    def wanted(a_q, a_zero, b_q, b_zero):
+        """The four terms, from layers in whole numbers whose zero points are 0."""
+        ones = torch.ones(1, len(b_q))
+        column_term = a_zero * integer_linear(ones, 0, b_q.T, 0)
+        row_term = b_zero * integer_linear(a_q, 0, ones, 0)
+        return integer_linear(a_q, 0, b_q.T, 0), column_term, row_term, len(b_q) * a_zero * b_zero
+
+    shapes = (
+        (3, 7, 2),
+        (1, 1, 1),
+        (4, 1, 3),
+        (3, 5, 1),
+        (2, 0, 3),
+        (4, 4, 4),
+        (1031, 2, 1),
+        (1, 3, 1031),
+        (1, 70_001, 2),
+    )
+    for facts, *matrices in matrices_of_codes(shapes, generator()):
+        try_four_terms(facts, *matrices, *wanted(*matrices))
+    rule, hint = "each call goes by the codes as they are then", "what is kept, or handed out, and changes later?"
+    for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
+        for n in (1, 3):
+            a_q, b_q = torch.arange(2 * n).reshape(2, n).to(dtype), torch.arange(n, 3 * n).reshape(n, 2).to(dtype)
+            sets = (a_q, 1, b_q, 1), (a_q + 1, 1, b_q + 2, 1), (a_q, 5, b_q, -3)
+            facts = f"the same two {dtype} tensors, N = {n}, with other codes in them at the second call"
+            for results in reused(four_terms, sets):
+                expect_equal(results, [wanted(*matrices) for matrices in sets], rule, given=facts, hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for rows, n, columns, dtype in (
@@ -342,13 +398,16 @@ def quantized_matmul(a_q, a_scale, a_zero, b_q, b_scale, b_zero):
     Args:
         a_q: codes of A, shape (rows, N), at least one row, N = 0 included; float32, uint8, int8, int32 or int64. Not
             changed.
-        a_scale, a_zero: scale factor and zero point of A, a float and a whole number.
-        b_q: codes of B, shape (N, columns), at least one column, of the same dtypes. Not changed.
-        b_scale, b_zero: scale factor and zero point of B.
+        a_scale, a_zero: scale factor and zero point of A, a float and a whole number, which need not fit into the
+            codes' dtype.
+        b_q: codes of B, shape (N, columns), at least one column; of one of these dtypes, A's or another one. Not
+            changed.
+        b_scale, b_zero: scale factor and zero point of B, as those of A.
 
     Returns:
-        A tuple (acc, scale): acc is an int64 tensor (rows, columns), exact; scale is a Python float, a_scale * b_scale.
-        So scale * acc is the product of the real matrices that the codes stand for.
+        A tuple (acc, scale): acc is an int64 tensor (rows, columns), exact (nothing on the way passes 2^53); scale is a
+        Python float, a_scale * b_scale, unrounded. So scale * acc is the product of the real matrices that the codes
+        stand for.
     """
     ### BEGIN SOLUTION
     a, b = a_q.to(torch.int64), b_q.to(torch.int64)
@@ -399,6 +458,17 @@ with check("quantized_matmul"):
     try_matmul("other codes of the same shapes", a_q + 1, 0.00123, 2, b_q * 2, 0.0456, 5, [[3, 29], [66, 62]])
     a_q, b_q = torch.tensor([[200], [100]]), torch.tensor([[7, 250]])
     try_matmul("N = 1, int64 codes", a_q, 0.1, 255, b_q, 0.2, 1, [[-330, -13695], [-930, -38595]])
+    for a_scale, b_scale in ((3e-30, 7e-12), (1e-200, 3e-180), (1e200, 0.3), (1e-9, 1.1e-9), (12345.678901, 1.0)):
+        facts = f"the same codes, scale factors {a_scale} and {b_scale}"
+        try_matmul(facts, a_q, a_scale, 255, b_q, b_scale, 1, [[-330, -13695], [-930, -38595]])
+    rule, hint = "each call goes by its arguments as they are then", "what is kept, or handed out, and changes later?"
+    for dtype in (torch.float32, torch.uint8, torch.int8, torch.int32, torch.int64):
+        a_q, b_q = torch.tensor([[1, 2]], dtype=dtype), torch.tensor([[3], [4]], dtype=dtype)
+        sets = (a_q, 0.5, 1, b_q, 0.25, 2), (a_q + 3, 0.5, 1, b_q, 0.25, 2), (a_q, 0.75, 0, b_q + 1, 2.0, 0)
+        expected = [(torch.tensor([[2]]), 0.125), (torch.tensor([[11]]), 0.125), (torch.tensor([[14]]), 1.5)]
+        for results in reused(quantized_matmul, sets):
+            facts = f"the same two {dtype} tensors, with other codes in them at the next call"
+            expect_equal(results, expected, rule, given=facts, hint=hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for rows, n, columns in ((3, 7, 5), (1, 50, 4), (6, 1, 2), (5, 200, 1)):
@@ -419,9 +489,11 @@ with check("quantized_matmul"):
 
 # %% nbgrader={"grade_id": "check_quantized_matmul_edges", "grade": true, "points": 2}
 with check("quantized_matmul"):
+    from course_utils.quantization import integer_linear
 
     def try_sums(rule, facts, a_q, a_zero, b_q, b_zero, expected):
-        """One case against its accumulators and their scale."""
+        """One case against its accumulators and their scale; then the codes must be what they were."""
+        before = state_of(a_q, b_q)
         hint = "convert before any arithmetic: uint8 wraps around, float32 has gaps above 2^24, int32 ends at 2^31"
         acc, scale = expect_returns(
             lambda: quantized_matmul(a_q, 0.5, a_zero, b_q, 0.25, b_zero), rule, given=facts, hint=hint
@@ -430,6 +502,11 @@ with check("quantized_matmul"):
         hint = "does every way out of your function give a converted acc, and the same scale?"
         expect_type(acc, torch.int64, "acc is an int64 tensor, for every input", given=facts, hint=hint)
         expect_equal(scale, 0.125, "scale is a_scale * b_scale, for every input", given=facts, hint=hint)
+        unchanged, hint = (
+            "the codes are not changed, for every input",
+            "is there a conversion that makes no new tensor?",
+        )
+        expect_unchanged(before, state_of(a_q, b_q), unchanged, hint=hint)
 
     float32, int32 = (
         "acc is exact above 2^24, where float32 has gaps",
@@ -464,6 +541,19 @@ with check("quantized_matmul"):
     try_sums(dtypes, facts, codes, -128, codes.T, 127, [[-16226, -17024], [-80519, -16256]])
     empty = torch.zeros(2, 0), torch.zeros(0, 3)
     try_sums("a sum of no products is 0", "shapes (2, 0) and (0, 3)", empty[0], 3, empty[1], 5, torch.zeros(2, 3))
+    shapes = (
+        (3, 7, 2),
+        (1, 1, 1),
+        (4, 1, 3),
+        (3, 5, 1),
+        (2, 0, 3),
+        (4, 4, 4),
+        (1031, 2, 1),
+        (1, 3, 1031),
+        (1, 70_001, 2),
+    )
+    for facts, a_q, a_zero, b_q, b_zero in matrices_of_codes(shapes, generator()):
+        try_sums(dtypes, facts, a_q, a_zero, b_q, b_zero, integer_linear(a_q, a_zero, b_q.T, b_zero))
     ### BEGIN HIDDEN TESTS
     g = generator()
     for n in (301, 1003, 4001):
@@ -644,6 +734,8 @@ def fixed_point_multiplier(m):
 
 # %% nbgrader={"grade_id": "check_fixed_point_multiplier", "grade": true, "points": 3}
 with check("fixed_point_multiplier"):
+    from fractions import Fraction
+
     nearest = "multiplier is the whole number nearest to m * 2^shift, from 2^30 to 2^31 - 1"
     large = "an m of 1 and more gets a shift below 31"
     carry = "a multiplier that rounds up to 2^31 becomes 2^30, with a shift one less"
@@ -684,29 +776,40 @@ with check("fixed_point_multiplier"):
     ):
         facts = f"m = {m!r}, the pair is ({multiplier}, {shift})"
         expect_equal(list(pair_of(m, rule, facts)), [multiplier, shift], rule, given=facts, hint=hints[rule])
-    ### BEGIN HIDDEN TESTS
-    from fractions import Fraction
 
-    g = generator()
-    exponents = torch.randint(-31, 30, (200,), generator=g).tolist()
-    fractions = (torch.rand(200, generator=g, dtype=torch.float64) * 0.999 + 1).tolist()
-    cases = [f * 2.0**e for f, e in zip(fractions, exponents, strict=True)]
-    cases += [2.0**e for e in range(-32, 31)]
-    for m in cases:
+    def expect_nearest(m):
+        """The pair is within its bounds, and nearest to m, in rational numbers, of which none is rounded."""
         rule, facts = large if m >= 1 else nearest, f"m = {m!r}"
         multiplier, shift = pair_of(m, rule, facts)
-        exact = Fraction(m) * Fraction(2) ** shift  # a rational number, so nothing is rounded here
+        inside = 2**30 <= multiplier <= 2**31 - 1 and 0 <= shift <= 62
         expect(
-            2**30 <= multiplier <= 2**31 - 1 and abs(multiplier - exact) <= Fraction(1, 2),
-            nearest,
+            inside and abs(multiplier - Fraction(m) * 2**shift) <= Fraction(1, 2),
+            rule,
             given=facts,
-            expected=f"from 2^30 to 2^31 - 1, within 1/2 of {float(exact)!r} for shift {shift}",
+            expected=f"from 2^30 to 2^31 - 1 and, for a shift from 0 to 62, within 1/2 of {m!r} * 2^shift",
             got=(multiplier, shift),
-            hint=hints[nearest],
+            hint=hints[rule],
         )
+
+    g = generator()
+    for exponent in range(-32, 31):
+        power, whole = 2.0**exponent, int(torch.randint(2**30, 2**31, (), generator=g))
+        expect_nearest(power)
+        expect_nearest(math.nextafter(power, math.inf))
+        for part in (0.25, 0.5 - 2.0**-20, 0.5 + 2.0**-20, 0.75):  # beside a half, where one rounding only is right
+            expect_nearest((whole + part) * 2.0 ** (exponent - 30))
+        if exponent > -32:
+            for below in (math.nextafter(power, 0.0), power * (1 - 2.0**-33)):
+                facts = f"m = {below!r}, just below 2^{exponent}"
+                expect_equal(
+                    list(pair_of(below, carry, facts)), [2**30, 30 - exponent], carry, given=facts, hint=hints[carry]
+                )
+    ### BEGIN HIDDEN TESTS
+    for m in (torch.rand(30, generator=g, dtype=torch.float64) * 0.999 + 1).tolist():
+        expect_nearest(m * 2.0 ** int(torch.randint(-31, 30, (), generator=g)))
     for exponent in (-31, -20, -7, 0, 5, 30):
-        m = 2.0**exponent * (1 - 2.0**-33)
-        facts = f"m = 2^{exponent} * (1 - 2^-33)"
+        m = 2.0**exponent * (1 - 2.0**-34)
+        facts = f"m = 2^{exponent} * (1 - 2^-34)"
         expect_equal(list(pair_of(m, carry, facts)), [2**30, 30 - exponent], carry, given=facts, hint=hints[carry])
     ### END HIDDEN TESTS
 
@@ -733,9 +836,14 @@ with check("fixed_point_multiplier"):
         )
 
     bad = "an m that is not positive and finite is refused with a ValueError"
-    for m in (0.0, -0.3, -5e-324, math.nan, math.inf, -math.inf):
+    for m in (0.0, -0.0, -0.3, -5e-324, -1e300, -(2.0**31), math.nan, math.inf, -math.inf):
         expect_refused(m, bad, "which m have a logarithm? Ask that before you compute anything")
     for m, multiplier in (
+        (math.nextafter(2.0**-32, 0.0), [2**30]),
+        (2.0**-32 * (1 - 2.0**-31), [2**30 - 1, 2**30]),
+        (2.0**-32 * (1 - 2.0**-30), [2**30 - 1]),
+        (2.0**-33, [2**29]),
+        (math.nextafter(2.0**-33, 0.0), [2**29]),
         (2.0**-40, [2**22]),
         (3.7 * 2.0**-62, [4]),
         (3.2 * 2.0**-62, [3]),
@@ -744,15 +852,26 @@ with check("fixed_point_multiplier"):
         (0.4 * 2.0**-62, [0]),
         ((0.5 - 2.0**-54) * 2.0**-62, [0]),
         (0.6 * 2.0**-62, [1]),
+        (math.nextafter(2.0**-63, 1.0), [1]),
+        (math.nextafter(2.0**-63, 0.0), [0]),
         (1e-300, [0]),
         (5e-324, [0]),
     ):
         expect_small(m, multiplier)
     huge = "an m of 2^31 and more is refused with a ValueError, and one that rounds to 2^31"
-    for m in (2.0**31, 1e12, 1e300, 2.0**31 - 2.0**-20):
+    for m in (2.0**31, math.nextafter(2.0**31, 0.0), 2.0**31 - 0.5 + 2.0**-20, 2.0**32, 1e12, 1e300):
         expect_refused(m, huge, "look at the shift at the very end, after rounding: may it be negative?")
-    ### BEGIN HIDDEN TESTS
+    rule, facts = "an m that rounds to less than 2^31 is not refused", "m = 2^31 - 1/2 - 2^-20"
+    last = expect_returns(
+        lambda: fixed_point_multiplier(2.0**31 - 0.5 - 2.0**-20), rule, given=facts, hint="is 2^31 - 1 a multiplier?"
+    )
+    expect_equal(last, (2**31 - 1, 0), rule, given=facts, hint="when do you ask for the shift: after rounding?")
     g = generator()
+    for shift in range(33, 63):  # from half of 2^-32 down to where one bit is left, beside halves, too
+        whole = int(torch.randint(2 ** (62 - shift), 2 ** (63 - shift), (), generator=g))
+        for part, multiplier in ((0.0, whole), (0.5 - 2.0**-20, whole), (0.5 + 2.0**-20, whole + 1)):
+            expect_small((whole + part) * 2.0**-62, [multiplier])
+    ### BEGIN HIDDEN TESTS
     for m in (-1e-300, -1e300):
         expect_refused(m, bad, "is it a number above 0?")
     for m in (2.0 ** -torch.randint(33, 64, (40,), generator=g).double()).tolist():
@@ -825,6 +944,8 @@ def requantize(acc, multiplier, shift, rounding=True):
 
 # %% nbgrader={"grade_id": "check_requantize", "grade": true, "points": 4}
 with check("requantize"):
+    from fractions import Fraction
+
     nearest = "the result is acc * multiplier / 2^shift, rounded to nearest"
     halves = "what lies halfway between two whole numbers is rounded up"
     down = "with rounding=False the result is rounded down"
@@ -866,19 +987,41 @@ with check("requantize"):
     # 6 * 0.24 = 1.44, rounded 1; rounded to halves first it is 1.5, and then 2
     acc = torch.tensor([6, -6, 100, -100])
     try_requantize(nearest, "m = 0.24, acc 6, -6, 100, -100", acc, 2061584302, 33, [1, -1, 24, -24])
-    ### BEGIN HIDDEN TESTS
+
+    def try_drawn(acc, multiplier, shift):
+        """One case against the rule itself, in rational numbers: rounded, and rounded down."""
+        whole = [Fraction(a * multiplier, 2**shift) for a in acc.flatten().tolist()]
+        facts = f"{acc.dtype} acc {acc.tolist()}, multiplier {multiplier}, shift {shift}"
+        for rule, rounding in ((nearest, True), (down, False)):
+            expected = [math.floor(w + Fraction(1, 2) if rounding else w) for w in whole]
+            expected = torch.tensor(expected, dtype=torch.int64).reshape(acc.shape)
+            try_requantize(rule, facts, acc, multiplier, shift, expected, rounding=rounding)
+
     g = generator()
+    for shift in range(63):
+        multiplier = int(torch.randint(2**30, 2**31, (), generator=g)) | 1
+        ends = torch.tensor([-(2**31), 2**31 - 1, 1 - 2**31, 0, 1, -1])
+        try_drawn(ends.int() if shift % 2 else ends, (multiplier, 2**31 - 1, 2**30, 1, 0, 77)[shift % 6], shift)
+        # products that end just below a half, at it, above it, and the same around a whole number
+        half, inverse = 2**shift // 2, pow(multiplier, -1, 2**shift)
+        near = [(last * inverse + half) % 2**shift - half for last in (half - 1, half, half + 1, 1, -1)]
+        near = [n for n in near if abs(n) < 2**31] + torch.randint(-(2**23), 2**23, (2,), generator=g).tolist()
+        try_drawn(torch.tensor(near, dtype=torch.int64 if shift % 2 else torch.int32), multiplier, shift)
+    rule, hint = "each call goes by its arguments as they are then", "what is kept, or handed out, and changes later?"
+    for dtype in (torch.int32, torch.int64):
+        acc = torch.tensor([4, -6], dtype=dtype)
+        sets = (acc, 1, 0, True), (acc + 2, 1, 0, False), (acc, 2**30, 31, True), (acc + 2, 2**30, 31, True)
+        expected = [torch.tensor(pair) for pair in ((4, -6), (6, -4), (2, -3), (3, -2))]
+        for results in reused(requantize, sets):
+            facts = f"the same {dtype} tensor, with other accumulators in it at the next call"
+            expect_equal(results, expected, rule, given=facts, hint=hint)
+    ### BEGIN HIDDEN TESTS
     for shift in (31, 32, 35, 38, 40, 45):
         multiplier = int(torch.randint(2**30, 2**31, (), generator=g))
         reach = min(2**31, 2 ** (shift - 20))  # results of up to some thousands
-        acc = torch.randint(-reach, reach, (4, 50), generator=g)
-        exact = [[a * multiplier for a in row] for row in acc.tolist()]  # Python's ints do not overflow
-        facts = f"200 accumulators from {-reach} to {reach}, multiplier {multiplier}, shift {shift}"
+        acc = torch.randint(-reach, reach, (4, 5), generator=g)
         for values in (acc, acc.int(), acc.T.contiguous().T):
-            expected = torch.tensor([[(p + 2 ** (shift - 1)) >> shift for p in row] for row in exact])
-            try_requantize(nearest, facts, values, multiplier, shift, expected)
-            expected = torch.tensor([[p >> shift for p in row] for row in exact])
-            try_requantize(down, facts, values, multiplier, shift, expected, rounding=False)
+            try_drawn(values, multiplier, shift)
     for power in (1, 2, 5, 12):
         acc = torch.arange(-40, 40) * 2**power + 2 ** (power - 1)  # all halves for m = 2^-power
         try_requantize(halves, f"m = 2^-{power}, halves only", acc, 2**30, 30 + power, torch.arange(-39, 41))
@@ -898,13 +1041,16 @@ with check("requantize"):
     }
 
     def try_case(rule, facts, acc, multiplier, shift, expected, **rounding):
-        """One case against its result."""
+        """One case against its result; then acc must be what it was."""
+        before = state_of(acc)
         result = expect_returns(
             lambda: requantize(acc, multiplier, shift, **rounding), rule, given=facts, hint=hints[rule]
         )
         hint = "does every way out of your function give a converted tensor?"
         expect_type(result, torch.int64, "the result is an int64 tensor, for every input", given=facts, hint=hint)
         expect_equal(result, expected, rule, given=facts, hint=hints[rule])
+        hint = "is there a conversion that makes no new tensor?"
+        expect_unchanged(before, state_of(acc), "acc is not changed, for every input", hint=hint)
 
     acc = torch.tensor([100_000, -100_000], dtype=torch.int32)
     try_case(int32, "int32 acc 100000, -100000, multiplier 2^30, shift 35", acc, 2**30, 35, [3125, -3125])
@@ -934,6 +1080,15 @@ with check("requantize"):
         for dtype in (torch.int32, torch.int64):
             facts = f"shape {dims}, {dtype}, every acc 7, multiplier 2^30, shift 33"
             try_case(shape, facts, torch.full(dims, 7, dtype=dtype), 2**30, 33, expected)
+    acc = torch.tensor([[20, -20, 12, -12], [3, -3, 2**31 - 1, -(2**31)], [4, -4, 0, 1]])
+    for form, values in forms(acc, (torch.int32, torch.int64)):
+        expected = torch.tensor([(a + 4) // 8 for a in values.flatten().tolist()], dtype=torch.int64)
+        try_case(shape, f"{form}, multiplier 2^30, shift 33", values, 2**30, 33, expected.reshape(values.shape))
+        facts = f"{form}, multiplier 3, shift 0"
+        try_case(shape, facts, values, 3, 0, values.long() * 3)
+    many = acc.flatten().repeat(5843)  # 70,116 of them
+    expected = torch.tensor([(a + 4) // 8 for a in acc.flatten().tolist()]).repeat(5843)
+    try_case(shape, "70116 accumulators, multiplier 2^30, shift 33", many, 2**30, 33, expected)
     ### BEGIN HIDDEN TESTS
     g = generator()
     for shift in (9, 12, 20, 30, 61, 62, 8, 2, 1, 0):
@@ -1102,7 +1257,7 @@ class QuantizedLayer:
         Args:
             layer: nn.Linear or nn.Conv2d, or of a class derived from one of them; float32 or float64; with or without
                 a bias, of any stride, padding (numbers, "same" or "valid"), dilation and groups. Nothing of it is
-                changed: numbers, dtypes, settings, gradients, hooks.
+                changed: numbers, dtypes, settings, mode, gradients, hooks. Nobody else changes it later, either.
             num_bits: of all codes: weight, input and output; 2 to 8.
 
         Raises:
@@ -1153,18 +1308,28 @@ class QuantizedLayer:
 
 # %% nbgrader={"grade_id": "check_quantized_layer", "grade": true, "points": 4}
 @probe
-def use_linear(weight, bias, num_bits, x, *grids):
-    """The student's layer, made and run here: results, stored weight, and what a layer looked like before and after."""
-    layer = make_layer("linear", weight, bias).to(weight.dtype)
-    for parameter in layer.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    look = state_of(layer, sorted(vars(layer)))
+def use_linear(weight, bias, num_bits, training, sets):
+    """The student's layer, made here and run on each set: anew each time, and once for all in the same storage, while
+    another one is used beside it; stored weight, and what the layer looks like at the end."""
+    layer = make_layer("linear", weight, bias, training=training)
+    anew = [QuantizedLayer(layer, num_bits).run_quantized_layer(*arguments) for arguments in sets]
     made = QuantizedLayer(layer, num_bits)
-    results = [made.run_quantized_layer(x, *grid) for grid in grids]
-    again = made.run_quantized_layer(x.clone().requires_grad_(), *grids[0])
-    gradients = [bool(getattr(result, "requires_grad", False) or again.requires_grad) for result in results]
+    other = QuantizedLayer(make_layer("linear", 1 - weight, torch.ones(len(weight))), 10 - num_bits)
+
+    def run(x, *grids):
+        other.run_quantized_layer(torch.zeros_like(x), *grids)
+        return made.run_quantized_layer(x, *grids)
+
+    at_once, later = reused(run, sets)
     stored = [made.weight_q, made.weight_scalefactor, made.weight_zeropoint]
-    return results, gradients, stored, look, state_of(layer, sorted(vars(layer)))
+    return anew, at_once, later, stored, state_of(layer, sorted(vars(layer)))
+
+
+@probe
+def without_gradient(kind, weight, bias, x, *grids):
+    """The result for an x and a layer that require gradients."""
+    result = QuantizedLayer(make_layer(kind, weight, bias)).run_quantized_layer(x.requires_grad_(), *grids)
+    return result.numpy()  # which refuses a tensor that requires a gradient
 
 
 with check("quantized_layer"):
@@ -1174,14 +1339,24 @@ with check("quantized_layer"):
     stores = "the constructor quantizes the weight with quantize_tensor"
     whole = "output codes are whole numbers from 0 to 2^num_bits - 1"
     ordinary = "a layer without bias, and an x with any leading dimensions, are ordinary ones"
+    own = "every call goes by the x and the grids that it gets, and its result is its own"
 
-    def try_linear(facts, weight, bias, num_bits, x, *grids, rule=code):
-        """Every rule on one linear layer, run once on each grid."""
-        before, wanted = state_of(x), quantize_tensor(weight, num_bits=num_bits)
-        hint = "is there a step that needs a bias, or two dimensions?"
-        results, gradients, stored, look, look_after = expect_returns(
-            lambda: use_linear(weight, bias, num_bits, x, *grids), ordinary, given=facts, hint=hint
+    def try_linear(facts, weight, bias, num_bits, x, *grids, rule=code, training=True):
+        """Every rule on one linear layer, run on each grid, on x and on other codes in the same storage."""
+        layer, wanted = (
+            make_layer("linear", weight, bias, training=training),
+            quantize_tensor(weight, num_bits=num_bits),
         )
+        top = 2**num_bits - 1
+        sets = [(codes, *grid) for grid in grids for codes in (x, top - x)]
+        before, hint = state_of(x), "is there a step that needs a bias, or two dimensions?"
+        anew, at_once, later, stored, look = expect_returns(
+            lambda: use_linear(weight, bias, num_bits, training, sets), ordinary, given=facts, hint=hint
+        )
+        hint = "x -= ... writes into the caller's tensor"
+        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
+        hint = "which of your lines writes into layer, its parameters or their settings?"
+        expect_unchanged(state_of(layer, sorted(vars(layer))), look, "the layer itself is not changed", hint=hint)
         for name, part in zip(("weight_q", "weight_scalefactor", "weight_zeropoint"), stored, strict=True):
             kind = {"weight_q": torch.float32, "weight_scalefactor": float, "weight_zeropoint": int}[name]
             type_rule = f"{name} is of the type that quantize_tensor gives"
@@ -1189,50 +1364,59 @@ with check("quantized_layer"):
         hint = "which range and which number of bits does your weight get?"
         expect_equal([stored[1], stored[2]], list(wanted[1:]), stores, given=facts, hint=hint)
         expect_equal(stored[0], wanted[0], stores, given=facts, hint=hint)
-        for x_scale, x_zero, out_scale, out_zero in grids:
-            out, gradient = results.pop(0), gradients.pop(0)
-            type_rule = "the result is a float32 tensor without gradient"
-            hint = "what do weight and bias carry along, and an x that requires a gradient?"
-            expect_type(out, torch.float32, type_rule, given=facts, hint=hint)
-            expect(not gradient, type_rule, given=facts, got=f"requires_grad={gradient}", hint=hint)
+        for number, (codes, x_scale, x_zero, out_scale, out_zero) in enumerate(sets):
+            out = anew[number]
+            hint = "is there a way out of your function that leaves it in another dtype, or returns nothing?"
+            expect_type(out, torch.float32, "the result is a float32 tensor", given=facts, hint=hint)
             bias_q = None if bias is None else quantize_bias(bias, x_scale * wanted[1])
-            acc = integer_linear(x, x_zero, wanted[0], wanted[2], bias_q)
+            acc = integer_linear(codes, x_zero, wanted[0], wanted[2], bias_q)
             exact = acc.double() * (x_scale * wanted[1] / out_scale) + out_zero
             grid = f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}"
             shapes = tuple(exact.shape), tuple(out.shape)
             hint = "which of your steps changes the number of dimensions?"
             expect(shapes[0] == shapes[1], ordinary, given=grid, expected=shapes[0], got=shapes[1], hint=hint)
+            rounded = out.double().round().clamp(0, top)
+            hint = "which step comes last, and which ends belong to num_bits?"
+            expect_equal(out, rounded, whole, given=grid, hint=hint)
             # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
             expect_close(
                 out,
-                exact.clamp(0, 2**num_bits - 1),
+                exact.clamp(0, top),
                 rule,
                 within=0.5 + 2.0**-12,
                 given=grid,
                 hint="follow the line 'Running is ...' above from the inside out; each call goes by the grids it gets",
             )
-            rounded = out.double().round().clamp(0, 2**num_bits - 1)
-            hint = "which step comes last, and which ends belong to num_bits?"
-            expect_equal(out, rounded, whole, given=grid, hint=hint)
-        hint = "x -= ... writes into the caller's tensor"
-        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
-        hint = "which of your lines writes into layer, its parameters or their settings?"
-        expect_unchanged(look, look_after, "the layer itself is not changed", hint=hint)
+        expect_equal(at_once, anew, own, given=facts, hint="what do you keep between two calls, and where?")
+        hint = "is a result handed out that the next call writes into, or a view of x?"
+        expect_equal(later, anew, own, given=facts, hint=hint)
 
     weight, bias = torch.tensor([[-0.5, 0.25, 127 / 256]]), torch.tensor([0.1])
     x = torch.tensor([[26.0, 10.0, 4.0]])
     first = (2.0**-4, 10, 0.02, 100)
-    results, *_ = use_linear(weight, bias, 8, x, first)
     facts = "the example above"
-    hint = "go through the example line by line: sum -2810, bias 410, M * acc -29.297"
-    expect(isinstance(results[0], torch.Tensor), "the result is a tensor", got=results[0], hint="is a return missing?")
-    expect_equal(results[0], [[71]], code, given=facts, hint=hint)
     second = (2.0**-5, 3, 0.011, 70)
     try_linear(facts, weight, bias, 8, x, first, second, first[:2] + second[2:], second[:2] + first[2:])
+    results, *_ = use_linear(weight, bias, 8, True, [(x, *first)])
+    hint = "go through the example line by line: sum -2810, bias 410, M * acc -29.297"
+    expect_equal(results[0], [[71]], code, given=facts, hint=hint)
     try_linear(f"{facts}, in a float64 layer", weight.double(), bias.double(), 8, x, first)
+
     x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
     facts = "the same weight, no bias, 4 bits; some results leave the codes 0 .. 15 on either side"
     try_linear(facts, weight, None, 4, x, (2.0**-4, 10, 0.03, 9), rule=whole)
+
+    def expect_no_gradient(kind, weight, bias, x, wanted):
+        """The example's code, for a layer and an x that require gradients."""
+        rule, hint = "the result has no gradient", "what do weight and bias carry along, and an x that requires one?"
+        facts = f"{kind}, {'no' if bias is None else 'with'} bias; x and the layer require gradients"
+        out = expect_returns(lambda: without_gradient(kind, weight, bias, x, *first), rule, given=facts, hint=hint)
+        expect_equal(out.flatten(), [wanted], code, given=facts, hint=hint)
+
+    x = torch.tensor([[26.0, 10.0, 4.0]])
+    for bias_, wanted in ((bias, 71), (None, 66)):
+        expect_no_gradient("linear", weight, bias_, x, wanted)
+        expect_no_gradient("conv", weight[:, :, None, None], bias_, x[:, :, None, None], wanted)
     g = generator()
 
     def draw_linear(num_bits, leading, with_bias):
@@ -1246,34 +1430,34 @@ with check("quantized_layer"):
             x_zero, out_zero = (int(z) for z in torch.randint(0, levels + 1, (2,), generator=g))
             grids.append((4 * x_scale / levels, x_zero, 16 * x_scale / levels, out_zero))
         facts = f"{num_bits} bits, x of shape {tuple(x.shape)}, {'with' if with_bias else 'no'} bias"
-        try_linear(facts, weight, bias, num_bits, x, *grids)
+        try_linear(facts, weight, bias, num_bits, x, *grids, training=with_bias)
 
-    for num_bits, leading, with_bias in ((8, (60,), True), (8, (3, 5), False), (2, (), True), (8, (0,), True)):
+    for num_bits, leading, with_bias in (
+        *((8, (60,), True), (8, (3, 5), False), (2, (), True), (8, (0,), True), (3, (1, 2, 3), False), (4, (), False)),
+        *((5, (0, 2), False), (6, (7, 1), True), (7, (1,), True), (8, (1009,), False)),
+    ):
         draw_linear(num_bits, leading, with_bias)
     ### BEGIN HIDDEN TESTS
-    for num_bits, leading, with_bias in (
-        (8, (6,), True),
-        (8, (3, 5), False),
-        (4, (7,), True),
-        (2, (9,), True),
-        (8, (), True),
-        (7, (2, 3, 4), False),
-        (3, (0, 2), False),
-    ):
+    for num_bits, leading, with_bias in ((8, (6,), True), (4, (7,), True), (2, (9,), False), (7, (2, 3, 4), False)):
         draw_linear(num_bits, leading, with_bias)
     ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade_id": "check_quantized_layer_conv", "grade": true, "points": 4}
 @probe
-def use_conv(weight, bias, ways, num_bits, x, *grids):
-    """The student's convolution, made and run here; another layer is made before it runs."""
+def use_conv(weight, bias, ways, num_bits, sets):
+    """The student's convolution, made here and run on each set: anew each time, and once for all in the same storage,
+    while another one is used beside it; and what the layer looks like at the end."""
     layer = make_layer("conv", weight, bias, **ways)
-    look = state_of(layer, sorted(vars(layer)), layer.extra_repr())
+    anew = [QuantizedLayer(layer, num_bits).run_quantized_layer(*arguments) for arguments in sets]
     made = QuantizedLayer(layer, num_bits)
-    QuantizedLayer(make_layer("linear", torch.full((1, 1), -3.0), torch.full((1,), 9.0)), 10 - num_bits)
-    results = [made.run_quantized_layer(x, *grid) for grid in grids]
-    return results, look, state_of(layer, sorted(vars(layer)), layer.extra_repr())
+    other = QuantizedLayer(make_layer("conv", 1 - weight, torch.ones(len(weight)), **ways), 10 - num_bits)
+
+    def run(x, *grids):
+        other.run_quantized_layer(torch.zeros_like(x), *grids)
+        return made.run_quantized_layer(x, *grids)
+
+    return anew, *reused(run, sets), state_of(layer, sorted(vars(layer)), layer.extra_repr())
 
 
 with check("quantized_layer"):
@@ -1284,30 +1468,41 @@ with check("quantized_layer"):
     own = "every layer goes by its own numbers, whatever was made or run before"
 
     def try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids, expected=None):
-        """One convolution, run once on each grid."""
+        """One convolution, run on each grid, on x and on other codes in the same storage."""
         before, (q, scale, zero) = state_of(x), quantize_tensor(weight, num_bits=num_bits)
+        top, layer = 2**num_bits - 1, make_layer("conv", weight, bias, **ways)
+        sets = [(codes, *grid) for grid in grids for codes in (x, top - x)]
         hint = "which settings of the layer does a convolution need, and in which form does the layer have them?"
-        results, look, look_after = expect_returns(
-            lambda: use_conv(weight, bias, ways, num_bits, x, *grids), rule, given=facts, hint=hint
+        anew, at_once, later, look = expect_returns(
+            lambda: use_conv(weight, bias, ways, num_bits, sets), rule, given=facts, hint=hint
         )
+        hint = "x -= ... writes into the caller's tensor"
+        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
+        hint = "which of your lines writes into layer, its parameters or their settings?"
+        look_before = state_of(layer, sorted(vars(layer)), layer.extra_repr())
+        expect_unchanged(look_before, look, "the layer itself is not changed", hint=hint)
+        hint = "which settings of the layer does a convolution need, and in which form does the layer have them?"
         if rule == pads:
             hint = "which real number surrounds the image, and when is 0 the right code for it?"
-        for number, (x_scale, x_zero, out_scale, out_zero) in enumerate(grids):
-            if expected is None:
+        settings = {name: way for name, way in ways.items() if name != "training"}
+        for number, (codes, x_scale, x_zero, out_scale, out_zero) in enumerate(sets):
+            if expected is None or number:
                 bias_q = None if bias is None else quantize_bias(bias, x_scale * scale)
-                exact = integer_conv2d(x, x_zero, q, zero, bias_q, **ways).double() * (x_scale * scale / out_scale)
-                wanted = (exact + out_zero).clamp(0, 2**num_bits - 1)
+                exact = integer_conv2d(codes, x_zero, q, zero, bias_q, **settings).double()
+                wanted = (exact * (x_scale * scale / out_scale) + out_zero).clamp(0, top)
             else:
                 wanted = torch.tensor(expected).double()
             grid = f"{facts}; grids {x_scale:.6g}, {x_zero} to {out_scale:.6g}, {out_zero}"
             # float32 in the last step may lose 2^-24 of numbers below 2^10; 2^-12 leaves room for three such losses
-            within = 0.5 + 2.0**-12 if expected is None else 0
-            expect_close(results[number], wanted, rule, within=within, given=grid, hint=hint)
-            rule, hint = own, "what do you keep between two calls, and where? Some of it depends on the grids"
-        hint = "x -= ... writes into the caller's tensor"
-        expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
-        hint = "which of your lines writes into layer, its parameters or their settings?"
-        expect_unchanged(look, look_after, "the layer itself is not changed", hint=hint)
+            within = 0.5 + 2.0**-12 if expected is None or number else 0
+            of_type, whole = "the result is a float32 tensor", "output codes are whole numbers from 0 to 2^num_bits - 1"
+            expect_type(anew[number], torch.float32, of_type, given=grid, hint="which step comes last?")
+            rounded = anew[number].double().round().clamp(0, top)
+            expect_equal(anew[number], rounded, whole, given=grid, hint="which step comes last?")
+            expect_close(anew[number], wanted, rule, within=within, given=grid, hint=hint)
+        hint = "what do you keep between two calls, and where? Some of it depends on the grids"
+        expect_equal(at_once, anew, own, given=facts, hint=hint)
+        expect_equal(later, anew, own, given=facts, hint="is a result handed out that the next call writes into?")
 
     weight = torch.tensor([[[[-0.5, 0.25], [127 / 256, 0.0]]]])
     x = torch.tensor([[[[26.0, 10.0], [4.0, 12.0]]]])
@@ -1334,32 +1529,40 @@ with check("quantized_layer"):
     try_conv(rule, facts, weight, None, {"padding": 1, "stride": 2}, 8, x, grid, expected=[[[[100.0, 100], [96, 97]]]])
     g = generator()
 
-    def draw_conv(about, ways, num_bits):
+    def draw_conv(about, ways, num_bits, kernel=(3, 2), with_bias=True):
         """A random convolution of 4 channels to 8, on two random pairs of grids; some outputs saturate."""
         levels = 2**num_bits - 1
-        kernel = (3, 3) if ways.get("padding") == "same" else (3, 2)
         weight = torch.randn(8, 4 // ways.get("groups", 1), *kernel, generator=g) * 0.2 - 0.05
-        bias = torch.randn(8, generator=g)
+        weight = weight.double() if num_bits in (3, 6) else weight
+        bias = torch.randn(8, generator=g) if with_bias else None
+        ways = ways | {"training": with_bias}
         x = torch.randint(0, levels + 1, (2, 9, 4, 8), generator=g).float().transpose(1, 2)
         grids = []
         for x_scale in (1 + torch.rand(2, generator=g, dtype=torch.float64)).tolist():
             x_zero, out_zero = (int(z) for z in torch.randint(1, levels + 1, (2,), generator=g))
             grids.append((4 * x_scale / levels, x_zero, 12 * x_scale / levels, out_zero))
         grids.append(grids[0][:2] + grids[1][2:])
-        facts = f"Conv2d with {ways or 'no settings'}, weight {tuple(weight.shape)}, {num_bits} bits"
+        facts = f"Conv2d with {ways}, weight {weight.dtype} {tuple(weight.shape)}, bias {with_bias}, {num_bits} bits"
         rule = f"the layer's {about} respected" if about else code
         try_conv(rule, facts, weight, bias, ways, num_bits, x, *grids)
 
-    for about, ways in (
-        ("", {}),
-        ("stride is", {"stride": (1, 3)}),
-        ("padding is", {"padding": (0, 2)}),
-        ("dilation is", {"dilation": (2, 1)}),
-        ("padding is", {"padding": "same", "dilation": (2, 1)}),
-        ("groups are", {"groups": 2}),
+    for about, ways, kernel in (
+        ("", {}, (3, 2)),
+        ("", {}, (1, 1)),
+        ("stride is", {"stride": (1, 3)}, (3, 2)),
+        ("padding is", {"padding": (0, 2)}, (3, 2)),
+        ("padding is", {"padding": "valid"}, (2, 3)),
+        ("dilation is", {"dilation": (2, 1)}, (3, 2)),
+        ("groups are", {"groups": 2}, (3, 2)),
+        ("groups are", {"groups": 4, "stride": 2, "padding": 1}, (2, 2)),
+        ("padding is", {"padding": "same"}, (4, 2)),
+        ("padding is", {"padding": "same", "dilation": (2, 1)}, (3, 3)),
+        ("padding is", {"padding": "same", "dilation": (1, 3), "groups": 2}, (3, 2)),
     ):
-        for num_bits in (8, 3):
-            draw_conv(about, ways, num_bits)
+        for num_bits, with_bias in ((8, True), (3, False)):
+            draw_conv(about, ways, num_bits, kernel, with_bias)
+    for num_bits in (2, 4, 5, 6, 7):
+        draw_conv("", {"padding": 1}, num_bits, with_bias=num_bits % 2 == 0)
     ### BEGIN HIDDEN TESTS
     everything = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
     for about, ways in (
@@ -1375,8 +1578,7 @@ with check("quantized_layer"):
         ("groups are", {"groups": 4}),
         ("stride, padding, dilation and groups are", everything),
     ):
-        for num_bits in (8, 2):
-            draw_conv(about, ways, num_bits)
+        draw_conv(about, ways, 8)
     ### END HIDDEN TESTS
 
 
@@ -1389,6 +1591,14 @@ def refusal(kind):
         "BatchNorm2d": nn.BatchNorm2d(2),
         "ConvTranspose2d": nn.ConvTranspose2d(1, 1, 3),
         "Conv1d": nn.Conv1d(1, 1, 3),
+        "Conv1d, reflect": nn.Conv1d(1, 1, 3, padding=1, padding_mode="reflect"),
+        "Bilinear": nn.Bilinear(1, 1, 1),
+        "Sequential of a Linear": nn.Sequential(nn.Linear(1, 1)),
+        "a tensor": torch.ones(1, 1),
+        "None": None,
+        "another class called Linear": type("Linear", (nn.Module,), {"weight": torch.ones(1, 1), "bias": None})(),
+        "another class called Conv2d": type("Conv2d", (nn.Conv1d,), {})(1, 1, 3),
+        "reflect, without padding": nn.Conv2d(1, 1, 3, padding_mode="reflect"),
         "reflect": nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
         "replicate": nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"),
         "circular": nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
@@ -1408,11 +1618,13 @@ def refusal(kind):
 
 @probe
 def run_edge(kind, weight, bias, x, *grids):
-    """The student's layer, made and run here on 8 bits; also of a derived class."""
+    """The results of the student's layer, made here and run on 8 bits, on one grid after the other; also of a derived
+    class."""
     layer = make_layer(kind.removeprefix("derived "), weight, bias)
     if kind.startswith("derived "):
         layer.__class__ = type("Derived", (type(layer),), {})
-    return QuantizedLayer(layer).run_quantized_layer(x, *grids)
+    made = QuantizedLayer(layer)
+    return [made.run_quantized_layer(x, *grid) for grid in grids]
 
 
 with check("quantized_layer"):
@@ -1423,13 +1635,21 @@ with check("quantized_layer"):
         expect(error in raised, rule, given=kind, expected=error, got=raised[0], hint=hint)
 
     def try_edge(rule, facts, hint, kind, weight, bias, x, grids, expected, within=0):
-        """One unusual layer against its codes."""
+        """One unusual layer against its codes; a linear one as a convolution of one pixel, too."""
         bias = None if bias is None else torch.tensor(bias)
-        out = expect_returns(lambda: run_edge(kind, weight, bias, x, *grids), rule, given=facts, hint=hint)
+        out = expect_returns(lambda: run_edge(kind, weight, bias, x, grids)[0], rule, given=facts, hint=hint)
         expect_close(out, expected, rule, within=within, given=facts, hint=hint)
+        if kind == "linear":
+            w, pixel, facts = weight[:, :, None, None], x[:, :, None, None], f"a convolution of one pixel: {facts}"
+            out = expect_returns(lambda: run_edge("conv", w, bias, pixel, grids)[0], rule, given=facts, hint=hint)
+            expected = torch.as_tensor(expected)[:, :, None, None]
+            expect_close(out, expected, rule, within=within, given=facts, hint=hint)
 
     kinds = "a layer that is neither Linear nor Conv2d is refused with a TypeError"
-    for kind in ("ReLU", "BatchNorm2d", "ConvTranspose2d"):
+    for kind in (
+        *("ReLU", "BatchNorm2d", "ConvTranspose2d", "Conv1d, reflect", "Bilinear", "Sequential of a Linear"),
+        *("a tensor", "None", "another class called Linear", "another class called Conv2d"),
+    ):
         expect_refused(kind, "TypeError", kinds, "which kinds are allowed? To have a weight is not enough")
     for kind in ("derived from Linear", "derived from Conv2d"):
         hint = "isinstance or type(...) ==: which of them takes a derived class?"
@@ -1442,7 +1662,7 @@ with check("quantized_layer"):
         facts, hint = f"{kind}, weight {weight.tolist()}", "does running ask for the class as the constructor does?"
         try_edge(rule, facts, hint, kind, w, None, image, grids, wanted)
     modes = "a convolution that pads with anything but zeros is refused with a ValueError"
-    for kind in ("reflect", "circular", "derived from Conv2d, reflect"):
+    for kind in ("reflect", "circular", "reflect, without padding", "derived from Conv2d, reflect"):
         expect_refused(kind, "ValueError", modes, "which setting of a Conv2d says with what it pads?")
 
     # weight codes 0 and 255, zero point 0, step 2^-8; input step 2^-4, so one accumulator step is 2^-12
@@ -1484,6 +1704,40 @@ with check("quantized_layer"):
     for kind in ("linear", "conv"):
         try_long(kind, 301, 0.02)
         try_long(kind, 1601, 0.0253)
+    # weight codes 1 and 255 around the zero point 128, and one 0: differences of 127 times the codes
+    g = generator()
+    codes = torch.randint(100, 256, (1, 3001), generator=g).float()
+    x = torch.cat([codes, codes.flip(1), torch.tensor([[0.0, 3.0]])], 1)
+    weight = torch.cat(
+        [torch.full((1, 3001), 127 / 256), torch.full((1, 3001), -127 / 256), torch.tensor([[-0.5, 0.25]])], 1
+    )
+    facts = "no bias, 3001 products of 127 and codes, the same of -127, and 3 times 64: the sum is 192; M = 1"
+    try_edge(exact, facts, hint, "linear", weight, None, x, (2.0**-4, 0, 2.0**-12, 10), [[202]])
+    facts = "no bias, 70001 products of 255 and 255, more than 2^32; M = 2^-25"
+    step, hint = quantize_tensor(torch.ones(1))[1], "the bias code has 32 bits: what has the sum?"
+    for zero, sign, out_zero in ((0, 1, 0), (510, -1, 200)):
+        grids, wanted = (2.0**-40 / step, zero, 2.0**-15, out_zero), out_zero + sign * 70_001 * 255**2 * 2.0**-25
+        x = torch.full((1, 70_001), 255.0)
+        try_edge(wide, facts, hint, "linear", torch.ones(1, 70_001), None, x, grids, [[wanted]], 0.5 + 2.0**-12)
+    rule, hint = (
+        "each call goes by its own grids, however near they are",
+        "what do you keep, and how do you know it again?",
+    )
+    step, n, bias = quantize_tensor(torch.ones(1))[1], 1601, torch.tensor([-25.5 * 1601])
+    for kind, shape in (("linear", (1, n)), ("conv", (1, n, 1, 1))):
+        scales = [0.1, *(0.1 * (1 + k * 2.0**-25) for k in (1, 2, 3, 30)), 0.1]
+        grids = [(scale, 0, scale * step, 20) for scale in scales]
+        facts = f"{kind}: 1601 products of 255 and 255 less a bias; input steps 0.1 * (1 + k * 2^-25)"
+        sums = [20 + 255**2 * n + float(bias) / (scale * step) for scale in scales]
+        results = run_edge(kind, torch.ones(shape), bias, torch.full(shape, 255.0), *grids)
+        results = [result.flatten() for result in results]
+        expect_close(results, sums, rule, within=0.5 + 2.0**-12, given=facts, hint=hint)
+        small, weight = [2.0**-30, 2.0**-31, 2.0**-32], torch.tensor([0.0, 255 / 256]).reshape(1, 2, *shape[2:])
+        grids = [(scale, 0, scale * 2.0**-8, 0) for scale in small]
+        facts = f"{kind}: a bias of 2^-32 alone, input steps 2^-30, 2^-31, 2^-32 (accumulator steps are 2^-8 of these)"
+        results = run_edge(kind, weight, torch.tensor([2.0**-32]), torch.zeros(1, 2, *shape[2:]), *grids)
+        results = [result.flatten() for result in results]
+        expect_equal(results, [64, 128, 255], rule, given=facts, hint=hint)
     # a sum of 33025 * 255 * 255 + 129 * 255 = 2^31 - 128 steps, or minus that, and a bias of many more
     codes, ones = torch.tensor([[255.0] * 33025 + [129.0]]), torch.ones(1, 33026)
     for x, zero, bias, m, out_zero, expected in (
@@ -1524,7 +1778,7 @@ with check("quantized_layer"):
     layer = torch.tensor([[0.75, -0.25, 0.5]]), None, torch.tensor([[3.0, 250.0, 77.0]])
     layers = {"linear": layer, "conv": (layer[0].reshape(1, 3, 1, 1), None, layer[2].reshape(1, 3, 1, 1))}
     for kind, case in layers.items():
-        plain, facts = run_edge(kind, *case, 0.1, 100, 0.2, 130), f"derived {kind}, beside one that is not"
+        plain, facts = run_edge(kind, *case, (0.1, 100, 0.2, 130))[0], f"derived {kind}, beside one that is not"
         try_edge(rule, facts, hint, f"derived {kind}", *case, (0.1, 100, 0.2, 130), plain)
     for steps, whole in ((27.4, 27), (3.6, 4), (-7.4, -7)):
         try_bias(steps, 50 + 0.9 * whole)

@@ -171,16 +171,8 @@ KEPT = "honest, kept = double, {}\ndef "
     ("source", "status", "words"),
     [
         (DOUBLE, "passed", ""),
-        (
-            DOUBLE + "honest, known = double, {}\ndef double(x): return known.setdefault(id(x), honest(x))",
-            "failed",
-            "own",
-        ),
-        (
-            DOUBLE + "honest, sums = double, []\ndef double(x): return sums.append(honest(x)) or sums[0]",
-            "failed",
-            "own",
-        ),
+        (DOUBLE + KEPT + "double(x): return kept.setdefault(id(x), honest(x))", "failed", "a result of its own"),
+        (DOUBLE + KEPT + "double(x): return kept.setdefault(0, torch.zeros(3)).copy_(2 * x)", "failed", "of its own"),
         ("x = 1", "error", "does not define double"),
     ],
 )
