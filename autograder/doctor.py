@@ -233,6 +233,7 @@ def sandbox() -> Finding:
     mend = "only who grades strangers' answers needs all: use Linux, or a machine that you do not need"
     try:
         from autograder.grading.grader import Grader
+        from autograder.sandbox.groups import GROUP, NO_GROUP
         from autograder.sandbox.walls import WALLS
 
         with Grader() as grader:
@@ -243,7 +244,7 @@ def sandbox() -> Finding:
         return Finding("sandbox", "problem", str(error), "mend what stands above; then this command again")
     missing = [wall for wall in WALLS if wall not in walls]
     if not missing:
-        return Finding("sandbox", "ok", f"all walls: {', '.join(walls)}")
+        return Finding("sandbox", "ok", f"all walls: {', '.join(walls)}{'' if GROUP in walls else NO_GROUP}")
     if sys.platform == "linux":
         mend = (
             "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or on Ubuntu "

@@ -189,6 +189,7 @@ def show_student(
 
 def tell_walls(standing: list[str], required: bool) -> None:
     """Says which walls of the sandbox stand; refuses if one is missing that was required."""
+    from autograder.sandbox.groups import GROUP, NO_GROUP
     from autograder.sandbox.walls import WALLS
 
     missing = [wall for wall in WALLS if wall not in standing]
@@ -197,7 +198,7 @@ def tell_walls(standing: list[str], required: bool) -> None:
     if missing:
         console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
     else:
-        console.print(f"sandbox: {', '.join(standing)}", style="dim")
+        console.print(f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}", style="dim")
 
 
 def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:

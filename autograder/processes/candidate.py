@@ -48,7 +48,7 @@ from autograder import ROOT
 from autograder.processes import switches
 from autograder.processes.frames import Closed, Wire, WireError
 from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
-from autograder.sandbox import walls
+from autograder.sandbox import groups, walls
 from autograder.sandbox.refused import TRIED
 from autograder.sandbox.withhold import hidden, withhold
 from autograder.sandbox.withhold import prepare as prepare_to_withhold
@@ -70,17 +70,19 @@ ATTEMPTS = {
 """Python's audit events -> what the walls refuse of it."""
 
 _separate = False
+_lent: Path | None = None
 
 
 def prepare() -> None:
     """What the fork server does once, before the first child."""
-    global _separate
+    global _separate, _lent
     prepare_to_withhold()
     sys.path[:] = [p for p in sys.path if p and Path(p) != ROOT]  # what stands beside the course is not importable
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IPYTHONDIR"] = folder  # not the profile of whoever grades
         _shell()
     _separate = walls.can_separate(ROOT, FOLDERS)
+    _lent = groups.lent() if _separate else None
 
 
 def child(connection: socket.socket) -> None:
@@ -89,7 +91,7 @@ def child(connection: socket.socket) -> None:
     withheld = json.loads(wire.receive())
     try:
         covered = hidden(withheld)
-        standing = walls.enter([connection.fileno()], ROOT, FOLDERS, covered, separate=_separate)
+        standing = walls.enter([connection.fileno()], ROOT, FOLDERS, covered, separate=_separate, lent=_lent)
         withhold(withheld)
     except LookupError as error:
         wire.send(json.dumps({"error": str(error)}).encode())

@@ -33,6 +33,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from autograder.sandbox import groups
 from autograder.sandbox.system_calls import ALLOWED, ONLY, YOUNG
 
 WALLS = ("files", "network", "processes", "user", "system calls", "limits")
@@ -94,6 +95,7 @@ def enter(
     covered: Collection[Path] = (),
     *,
     separate: bool,
+    lent: Path | None = None,
 ) -> list[str]:
     """Goes behind the walls. Returns in a new process, whose parent only watches over it and passes on how it ends.
 
@@ -103,16 +105,19 @@ def enter(
         folders: what can be read beside the system: the trained weights, which lie in the course.
         covered: files and folders of what is shown that cannot be read.
         separate: whether to take namespaces and a root of its own; what `can_separate` said.
+        lent: a control group in which to make one; what `groups.lent` said.
 
     Returns:
-        The walls that stand, a subset of `WALLS`.
+        The walls that stand, a subset of `WALLS`, and `groups.GROUP` if one was made.
     """
     walls = []
     nobody = 2_000_000_000 + os.getpid()  # one of its own for every candidate, so that they do not share limits
     if separate:
+        group = groups.make(lent, str(os.getpid()), MEMORY + SCRATCH) if lent else None
         _separate()
-        _fork_and_watch()
+        _fork_and_watch(group)
         _rebuild_root(course, folders, covered)
+        walls += [groups.GROUP] if group else []
         walls += ["files", "network", "processes"]
     for before, after in itertools.pairwise([2, *sorted(keep), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]):
         os.closerange(before + 1, after)
@@ -124,7 +129,7 @@ def enter(
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # again: a change of user forgets it
         if _refuse_system_calls():
             walls.append("system calls")
-    return [w for w in WALLS if w in [*walls, "limits"]]
+    return [w for w in (*WALLS, groups.GROUP) if w in [*walls, "limits"]]
 
 
 def _call(function: str, *arguments: object) -> None:
@@ -146,12 +151,16 @@ def _separate() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def _fork_and_watch() -> None:
-    """Returns in the child, which is process 1 of its namespace. The parent stays behind until the child has ended."""
+def _fork_and_watch(group: Path | None = None) -> None:
+    """Returns in the child, which is process 1 of its namespace, and in the control group if there is one. The parent
+    stays behind until the child has ended."""
     processes = os.open("/proc", os.O_RDONLY)  # the child's change of root takes this process along
+    events = os.open(group, os.O_RDONLY) if group else None
     child = os.fork()
     if child == 0:
         os.close(processes)
+        if group:
+            groups.join(group)
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         return
     signal.signal(signal.SIGINT, lambda *_: os.kill(child, signal.SIGINT))
@@ -168,6 +177,8 @@ def _fork_and_watch() -> None:
         with contextlib.suppress(InterruptedError):
             signal.sigtimedwait([signal.SIGCHLD], 0.05)
     code = os.waitstatus_to_exitcode(status)
+    if events is not None and groups.overran(events):
+        os._exit(OUT_OF_MEMORY)
     if code < 0:  # pass the signal on
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None

@@ -43,7 +43,7 @@ def test_what_stands_here_is_all_right(tmp_path, grader):
     findings = {f.subject: f for f in doctor.examine(ROOT, tmp_path)}
     for subject in ("Python", "packages", "Jupyter kernel", "widgets", "gradebook", "data: shapes"):
         assert findings[subject].verdict == "ok", findings[subject]
-    all_stand = set(grader.walls()) == set(WALLS)
+    all_stand = set(grader.walls()) >= set(WALLS)
     assert findings["sandbox"].verdict == ("ok" if all_stand else "note")
     for finding in findings.values():
         assert finding.verdict in ("ok", "note", "problem")
