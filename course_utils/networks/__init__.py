@@ -20,6 +20,7 @@ from course_utils.networks.models import (
     normalize,
 )
 from course_utils.networks.tflite import TfliteError, TfliteNetwork, load_tflite
+from course_utils.networks.wired import Wired, draw_paths, lived_in
 
 __all__ = [
     "ClassyClassifier",
@@ -30,12 +31,15 @@ __all__ = [
     "TfliteNetwork",
     "TinyYOLOv3",
     "WeightsError",
+    "Wired",
     "accuracy",
     "average_precision",
     "detect",
     "detector",
     "draw_boxes",
+    "draw_paths",
     "letterbox",
+    "lived_in",
     "load_darknet",
     "load_tflite",
     "load_trained",

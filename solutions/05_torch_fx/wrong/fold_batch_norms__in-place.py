@@ -1,5 +1,5 @@
 # Mistake: changes the graph module that comes in
-# Rule: the result is a new GraphModule
+# Rule: the graph module that comes in is not changed
 def fold_batch_norms(graph_module, fuse):
     folded = graph_module
     calls = Counter(node.target for node in folded.graph.nodes if node.op == "call_module")

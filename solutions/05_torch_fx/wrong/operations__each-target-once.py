@@ -1,5 +1,5 @@
 # Mistake: leaves out the second call of a layer
-# Rule: all other nodes are listed
+# Rule: a layer that is called twice is listed twice
 def operations(graph_module):
     rows, seen = [], set()
     for node in graph_module.graph.nodes:

@@ -1,5 +1,5 @@
 # Mistake: changes the graph module that comes in
-# Rule: the result is a new GraphModule
+# Rule: the graph module that comes in is not changed
 def replace_layers(graph_module, kinds, make):
     changed = graph_module
     targets = dict.fromkeys(node.target for node in changed.graph.nodes if node.op == "call_module")

@@ -1,5 +1,5 @@
 # Mistake: copies the graph, but not the layers
-# Rule: make is given the layer of the copy
+# Rule: the graph module that comes in is not changed
 def replace_layers(graph_module, kinds, make):
     changed = copy.copy(graph_module)
     targets = dict.fromkeys(node.target for node in changed.graph.nodes if node.op == "call_module")
