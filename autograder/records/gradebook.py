@@ -151,21 +151,19 @@ class GradeWriter:
     def _copy_submission(self, graded: Graded, handed_in: datetime | None) -> None:
         """formgrader lists what lies in ``submitted``, and wants it graded if the time there is not the gradebook's."""
         folder, path = self._folder("submitted", graded.submission.student), graded.submission.path
-        folder.mkdir(parents=True, exist_ok=True)
         if path is not None and path.resolve().is_relative_to(folder.resolve()):
             return  # nbgrader's collect has put it there, with the time
-        content, copy_path = b"", folder / f"{self.lab.name}.ipynb"
+        if self.dates.exchange is not None and folder.resolve().is_relative_to(self.dates.exchange.resolve()):
+            return  # and there is no notebook in it
+        folder.mkdir(parents=True, exist_ok=True)
+        content = b""
         if graded.submission.answers.digest:
             with contextlib.suppress(Unreadable):
                 content = read_content(path)
-        if content and hashlib.sha256(content).hexdigest() == graded.submission.answers.digest:
-            copy_path.write_bytes(content)
-        else:  # what was not read is no copy of what was graded; its rows say why
-            copy_path.unlink(missing_ok=True)
-        if handed_in is None:
-            (folder / TIMESTAMP).unlink(missing_ok=True)
-        else:
-            (folder / TIMESTAMP).write_text(f"{handed_in} UTC\n", encoding="ascii")
+        # what was not read is no copy of what was graded; its rows say why
+        same = bool(content) and hashlib.sha256(content).hexdigest() == graded.submission.answers.digest
+        _lay(folder / f"{self.lab.name}.ipynb", content if same else None)
+        _lay(folder / TIMESTAMP, None if handed_in is None else f"{handed_in} UTC\n".encode("ascii"))
 
     def _save(self, graded: Graded, notebook: NotebookNode) -> datetime | None:
         """Puts grades and comments into the gradebook, by the rules of nbgrader's SaveAutoGrades but all in one
@@ -295,6 +293,17 @@ def _number_new_database(path: Path) -> None:
     with engine.begin() as connection:
         MigrationContext.configure(connection).stamp(ScriptDirectory(ALEMBIC_DIR), "heads")
     engine.dispose()
+
+
+def _lay(path: Path, content: bytes | None) -> None:
+    """Puts a file in the place of whatever lies there, or nothing; a link is replaced and not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if content is not None:
+        with path.open("xb") as file:
+            file.write(content)
 
 
 def _lay_beside(path: Path | None, folder: Path, handed_in: datetime | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -15,8 +16,9 @@ from nbgrader.api import Gradebook
 
 from autograder.cli import main
 from autograder.errors import CourseError
-from autograder.grading.grader import Grader, Submission
+from autograder.grading.grader import Grader, Submission, Task
 from autograder.labs.build import answered
+from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records import backups
 from autograder.records.backups import backed_up, undo
@@ -212,3 +214,22 @@ def test_what_is_wrong_with_the_gradebook_is_told_of_it_and_not_of_a_copy(mini, 
     with pytest.raises(CourseError) as told, backups.rehearsal(tmp_path) as place:
         write_grades(mini, place, {"ann": {}})
     assert str(told.value).startswith(f"{tmp_path / 'gradebook.db'} is not a gradebook")
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_a_student_laid_into_the_folder_of_copies_is_not_followed(exchange: bool, mini, tmp_path):
+    """As nbgrader's collect may have brought it there: links out of the folder, where copy and time belong."""
+    outside = tmp_path / "outside.txt"
+    outside.write_text("canary")
+    folder = tmp_path / "submitted" / "eve" / "00_mini"
+    folder.mkdir(parents=True)
+    (folder / "00_mini.ipynb").symlink_to(outside)
+    (folder / "timestamp.txt").symlink_to(outside)
+    (tmp_path / "inbox").mkdir()
+    dates = Dates(handed_in={"eve": datetime(2026, 11, 30)}, exchange=tmp_path / "submitted" if exchange else None)
+    submission = Submission.read("eve", mini, tmp_path / ("submitted" if exchange else "inbox") / "eve")
+    with GradeWriter(mini, tmp_path, dates) as writer:
+        writer.add(Task(submission).finish(None))
+    assert outside.read_text() == "canary"
+    assert (folder / "timestamp.txt").is_symlink() == exchange, "what the exchange brought stays"
+    assert (folder / "00_mini.ipynb").is_symlink() == exchange
