@@ -11,7 +11,8 @@ from autograder.labs.lab import Lab, lab_names
 LABS = {name: Lab(name) for name in lab_names()}
 
 NOT_YET = {
-    lies_gain_nothing: set(lab_names()) - {"01_floating_point", "02_quantization_helpers", "03_quantized_layer"},
+    lies_gain_nothing: set(lab_names())
+    - {"01_floating_point", "02_quantization_helpers", "03_quantized_layer", "05_torch_fx"},
 }
 """Labs that are being mended for a gate. `course gates` prints it all the same."""
 
