@@ -12,7 +12,7 @@ LABS = {name: Lab(name) for name in lab_names()}
 
 NOT_YET = {
     lies_gain_nothing: set(lab_names())
-    - {"01_floating_point", "02_quantization_helpers", "03_quantized_layer", "05_torch_fx"},
+    - {"01_floating_point", "02_quantization_helpers", "03_quantized_layer", "05_torch_fx", "06_yolo_minifloat"},
 }
 """Labs that are being mended for a gate. `course gates` prints it all the same."""
 
