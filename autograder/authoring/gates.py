@@ -110,7 +110,7 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     wrong = lab.variants(right=False)
     yield from _enough(gate, lab, wrong, MIN_WRONG)
     broken: set[str] = set()
-    lost_rows = _lost_rows(lab, grader, wrong)
+    lost_rows = _lost_at_all(lab, grader, wrong)
     for variant in wrong:
         own = lost_rows[variant]
         if not _names_rule(own, variant):  # before it is said: what comes of the variant without company
@@ -165,7 +165,10 @@ def nothing_leaks(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     yield Verdict("nothing leaks", "something to hide", bool(secrets), message=f"{len(secrets)} secret lines")
     texts = {"release": ([release_bytes(lab).decode("utf-8")], ""), "hints": ([str(lab.hints)], "")}
     graded = {"the release": _grade(lab, grader, released_answers(lab))}
-    for group, result in _grade_together(lab, grader, lab.variants(right=False)):
+    wrong = lab.variants(right=False)
+    for group, result in _grade_together(lab, grader, wrong, as_shown=True):
+        graded[f"{', '.join(v.name for v in group)} as shown"] = result
+    for group, result in _grade_together(lab, grader, _left_by_shown(lab, grader, wrong)):
         graded[", ".join(v.name for v in group)] = result
     for who, result in graded.items():
         # what the student wrote is no secret to the student, also where a traceback shows a line of it
@@ -289,7 +292,7 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     probing = [c for c in lab.cells if c.kind == "check" and "@probe" in c.source]
     asked = {lab.exercise_of(c).id for c in probing}
     wrong = [v for v in lab.variants(right=False) if v.exercise in asked]
-    lost = _lost_rows(lab, grader, wrong)
+    lost = _lost_at_all(lab, grader, wrong)
     told = {v: PROBE_LIES[(number + grader.draw) % len(PROBE_LIES)] for number, v in enumerate(wrong)}
     for lie in PROBE_LIES:
         for group in together(lab, [v for v in wrong if told[v] == lie]):
@@ -349,6 +352,24 @@ def _lost_rows(
         for variant in group:
             lost[variant] = [r for r in rows_of(lab, variant, graded.rows) if r.status != "passed"]
     return lost
+
+
+def _lost_at_all(lab: Lab, grader: Grader, wrong: list[Variant]) -> dict[Variant, list[Row]]:
+    """What each variant loses, by the whole checks where their shown part does not settle it."""
+    lost = _lost_rows(lab, grader, wrong, as_shown=True)
+    return lost | _lost_rows(lab, grader, _left_by_shown(lab, grader, wrong))
+
+
+def _left_by_shown(lab: Lab, grader: Grader, wrong: list[Variant]) -> list[Variant]:
+    """Those that the whole checks must judge: the others break the rule of their mistake on a shown line, with an input
+    that is the same for everybody, so that the grader's seed and hidden lines change nothing about it."""
+    settled = set()
+    for group, graded in _grade_together(lab, grader, wrong, as_shown=True):
+        for variant in group:
+            lost = [r for r in rows_of(lab, variant, graded.rows) if r.status != "passed"]
+            if _names_rule([r for r in lost if r.question not in graded.drew], variant):
+                settled.add(variant)
+    return [v for v in wrong if v not in settled]
 
 
 def _told(lost: list[Row]) -> str:

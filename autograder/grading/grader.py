@@ -44,6 +44,7 @@ class Graded:
     rows: list[Row]
     output: dict[str, str] = field(default_factory=dict)  # what the answers printed, cell by cell
     walls: list[str] = field(default_factory=list)  # of the sandbox
+    drew: frozenset[str] = frozenset()  # checks that drew inputs before they had their result
 
     @property
     def score(self) -> float:
@@ -146,7 +147,8 @@ class Task:
                 sure = {self.keys[i]: r for i, r in new.items() if i not in report.doubtful}
                 self.cache.put(sure | {self.run_key: self.run})
         rows = [self._row(question) for question in self.questions]
-        return Graded(self.submission, self._explain_added_names(rows), self.run["output"], self.run["walls"])
+        rows, drew = self._explain_added_names(rows), frozenset(i for i, r in self.results.items() if r["drew"])
+        return Graded(self.submission, rows, self.run["output"], self.run["walls"], drew)
 
     def _row(self, question: Cell) -> Row:
         submission, lab = self.submission, self.submission.lab

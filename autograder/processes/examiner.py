@@ -119,6 +119,7 @@ class Examiner:
         seed = self.job.seeds[self.job.exercise_of[cell.id]] if cell.kind == "check" else 0
         expectations.set_seed(seed)
         torch.manual_seed(seed ^ zlib.crc32(cell.id.encode()))
+        self.undrawn = torch.get_rng_state()
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(cell.source, filename, "exec"), namespace)
 
@@ -146,10 +147,12 @@ class Examiner:
                 status, message, public = "not attempted", f"{exercise} still holds its stub", None
             message, public = (t[:MESSAGE_LIMIT] for t in (message, message if public is None else public))
             rules = list(expectations.check.rules) if self.job.list_rules else []
-            return Result(cell.id, status == "passed", status, message, public, rules=rules)
+            drew = expectations.check.drew or not torch.equal(torch.get_rng_state(), self.undrawn)
+            return Result(cell.id, status == "passed", status, message, public, drew=drew, rules=rules)
 
         exercise = self.job.exercise_of[cell.id]
         expectations.check.rules.clear()
+        expectations.check.drew, self.undrawn = False, torch.get_rng_state()
         if self.clock.counted > self.deadline:
             return result("timeout", f"{exercise}: the time for the whole notebook was used up before this check")
         if not seconds:

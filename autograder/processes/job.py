@@ -43,6 +43,7 @@ class Result:
     message: str = ""
     public: str = ""
     seconds: float = 0.0
+    drew: bool = False  # whether inputs were drawn for it: with another seed there might be another result
     rules: list[str] = field(default_factory=list)  # that held, if the job asks for them
 
 
