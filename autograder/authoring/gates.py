@@ -39,6 +39,7 @@ SHOWN_OF_LAB, SHOWN_OF_EXERCISE = 0.95, 0.90
 
 NUMBER_LIES = ("huge", "tiny", "negative", "not a number", "whole and huge", "whole and negative")
 PROBE_LIES = ("yes", "no", "the opposite", "all alike", "nothing", "an echo")
+DRAWS = 3  # of inputs for a candidate that lies in reply to probes
 LIE_TOLD = "a lie was told"
 """What `lies.py` knows to tell, and what it prints."""
 
@@ -300,10 +301,15 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
             # one that has no result in time costs time, and a lie has nothing to turn
             rows = {r.question: v for v in group for r in lost[v] if r.status != "timeout"}
             only = {c.id for c in probing} & rows.keys()
-            graded = grader.grade(Submission("", lab, answers), only=only) if only else None
-            gained = {rows[r.question]: r for r in graded.rows if r.status == "passed"} if graded else {}
+            for _ in range(DRAWS):  # a mistake that not all inputs show gains a point by luck, a lie every time
+                if only:
+                    graded = grader.grade(Submission("", lab, answers), only=only)
+                    only = {r.question for r in graded.rows if r.status == "passed"}
+                grader.draw += 1
+            grader.draw -= DRAWS
+            gained = {rows[question]: question for question in only}
             for variant in group:
-                message = f"gains {gained[variant].question} by lying: {lie}" if variant in gained else ""
+                message = f"gains {gained[variant]} by lying: {lie}" if variant in gained else ""
                 yield Verdict(gate, variant.name, variant not in gained, message=message)
 
 

@@ -1895,9 +1895,9 @@ with check("quantizer_for_classy_classifier"):
     expect_close(*results, rule, within=1e-6, given="colours last in memory (not contiguous)", hint=hint)
     hint = "methods that end in _ write into their tensor"
     expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
-    images = x[:2], -x[:2], x[1:]
-    wanted = [run_on_grids(weights, image, grids)[0] for image in images]
-    for results in run_in_same_storage(weights, grids, *images):
+    several = x[:2], -x[:2], x[1:]
+    wanted = [run_on_grids(weights, image, grids)[0] for image in several]
+    for results in run_in_same_storage(weights, grids, *several):
         facts = "the same tensor, with other images in it at the next call"
         own = "each call goes by its x as it is then, and its result is its own"
         expect_close(results, wanted, own, within=1e-6, given=facts, hint="what is kept between two calls?")
