@@ -27,7 +27,7 @@ GRADER = {
         "processes/limited",
         "processes/servers",
     ),
-    *("sandbox/walls", "sandbox/withhold"),
+    *("sandbox/groups", "sandbox/walls", "sandbox/withhold"),
 }
 """Modules of `autograder` that need a POSIX system, or exist only for those that do. All others must not."""
 

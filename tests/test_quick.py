@@ -13,7 +13,7 @@ def test_a_modules_own_tests_come_first_and_its_users_follow():
     assert chosen.index("tests/helpers/demos/test_threshold_slider.py") > chosen.index(
         "tests/helpers/quantization/test_observers.py"
     )
-    assert not [name for name in chosen if "darknet" in name], "that does not depend on it"
+    assert not [name for name in chosen if "numerics" in name], "what lies below does not depend on it"
 
 
 def test_a_name_that_a_package_hands_on_is_followed_to_its_module():

@@ -45,9 +45,12 @@ PACKED = (
     "numerics/fixed_point.py",
     "numerics/formats.py",
     "numerics/rounding.py",
+    "profiler/layers.py",
+    "profiler/recreate.py",
     "quantization/integer_layers.py",
     "quantization/observers.py",
     "quantization/real_quantization.py",
+    "quantization/tflite_kernels.py",
 )
 """Of `course_utils`: modules that earn points when pasted (benchmarks/pasted.py), or hold a line of an answer."""
 

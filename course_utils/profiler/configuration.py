@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from course_utils.numerics import FloatFormat
+from course_utils.numerics.formats import FloatFormat
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 
 __all__ = ["Configuration", "ConfigurationError", "read_configuration"]

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from course_utils.numerics import FloatFormat, affine
+from course_utils.numerics import affine
+from course_utils.numerics.formats import FloatFormat
 from course_utils.profiler.options import Options
 from course_utils.quantization.integer_layers import (
     INT32_MAX,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from course_utils.numerics import FloatFormat
+from course_utils.numerics.formats import FloatFormat
 from course_utils.quantization.observers import Observer, entropy_threshold, mse_range
 
 __all__ = ["KINDS", "RANGES", "Choice", "Options"]

@@ -134,7 +134,7 @@ class Grid:
         return least, self.highest if high is None else min(self.highest, self._code(high))
 
     def _code(self, value: float) -> int:
-        with np.errstate(over="ignore"):  # a tiny scale gives infinity
+        with np.errstate(over="ignore", under="ignore"):  # a tiny scale gives infinity, a huge one 0
             steps = float(np.float32(value) / np.float32(self.scale))
         steps = min(max(steps, INT32_MIN), INT32_MAX)
         return self.zero_point + int(math.copysign(math.floor(abs(steps) + 0.5), steps))
