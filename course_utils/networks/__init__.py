@@ -12,6 +12,7 @@ from course_utils.networks.detection import (
 )
 from course_utils.networks.models import (
     ClassyClassifier,
+    SimpleNet,
     TinyYOLOv3,
     WeightsError,
     accuracy,
@@ -27,6 +28,7 @@ __all__ = [
     "Darknet",
     "DarknetError",
     "Detections",
+    "SimpleNet",
     "TfliteError",
     "TfliteNetwork",
     "TinyYOLOv3",

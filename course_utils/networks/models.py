@@ -23,6 +23,7 @@ from course_utils.networks.darknet import Darknet, DarknetError, Section, load_d
 __all__ = [
     "WEIGHTS",
     "ClassyClassifier",
+    "SimpleNet",
     "TinyYOLOv3",
     "WeightsError",
     "accuracy",
@@ -67,6 +68,36 @@ class ClassyClassifier(nn.Module):
         x = self.layer4_pool(x)
         x = self.layer5_flat(x)
         x = functional.relu(self.layer6_fc(x))
+        x = functional.relu(self.layer7_fc(x))
+        return self.layer8_fc(x)
+
+
+class SimpleNet(nn.Module):
+    """SimpleNet of table 3.1 of the tuwien report, layer numbers included; 657,220 parameters.
+
+    It maps float images (B, 3, 32, 32) to ten logits (B, 10). The table lists no activations: here a ReLU stands behind
+    each batch norm and behind the first fully connected layer. Its row of layer 3 gives 14 x 14 as the output of a
+    5 x 5 convolution of 14 x 14; it is 10 x 10, as its next row says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer0_conv = nn.Conv2d(3, 20, kernel_size=5)  # (B, 20, 28, 28)
+        self.layer1_norm = nn.BatchNorm2d(20)
+        self.layer2_pool = nn.MaxPool2d(kernel_size=2, stride=2)  # (B, 20, 14, 14)
+        self.layer3_conv = nn.Conv2d(20, 50, kernel_size=5)  # (B, 50, 10, 10)
+        self.layer4_norm = nn.BatchNorm2d(50)
+        self.layer5_pool = nn.MaxPool2d(kernel_size=2, stride=2)  # (B, 50, 5, 5)
+        self.layer6_flat = nn.Flatten()
+        self.layer7_fc = nn.Linear(1250, 500)
+        self.layer8_fc = nn.Linear(500, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.layer1_norm(self.layer0_conv(x)))
+        x = self.layer2_pool(x)
+        x = functional.relu(self.layer4_norm(self.layer3_conv(x)))
+        x = self.layer5_pool(x)
+        x = self.layer6_flat(x)
         x = functional.relu(self.layer7_fc(x))
         return self.layer8_fc(x)
 
@@ -132,7 +163,11 @@ def _scenes() -> TinyYOLOv3:
     return TinyYOLOv3(len(generated_scenes.CLASSES), 0.3125, generated_scenes.SIZE, anchors)
 
 
-_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"classyclassifier": ClassyClassifier, "scenes": _scenes}
+_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+    "classyclassifier": ClassyClassifier,
+    "simplenet": SimpleNet,
+    "scenes": _scenes,
+}
 
 
 def normalize(images: torch.Tensor) -> torch.Tensor:

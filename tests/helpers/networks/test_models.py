@@ -14,6 +14,7 @@ from course_utils.data import cifar
 from course_utils.networks.models import (
     WEIGHTS,
     ClassyClassifier,
+    SimpleNet,
     WeightsError,
     accuracy,
     load_trained,
@@ -74,6 +75,40 @@ def test_forward_is_relu_between_layers():
     features = nn.Sequential(m.layer1_conv, nn.ReLU(), m.layer2_pool, m.layer3_conv, nn.ReLU(), m.layer4_pool)
     head = nn.Sequential(nn.Flatten(), m.layer6_fc, nn.ReLU(), m.layer7_fc, nn.ReLU(), m.layer8_fc)
     assert torch.equal(m(x), head(features(x)))
+
+
+def test_simplenet_is_table_3_1():
+    model = SimpleNet()
+    # 20 (3 * 25 + 1) + 2 * 20, 50 (20 * 25 + 1) + 2 * 50, 500 (1250 + 1), 10 (500 + 1)
+    assert sum(p.numel() for p in model.parameters()) == 1520 + 40 + 25_050 + 100 + 625_500 + 5010
+    shapes = []
+    for layer in model.children():
+        layer.register_forward_hook(lambda _, inputs, output: shapes.append((*inputs[0].shape[1:], *output.shape[1:])))
+    assert model(torch.zeros(7, 3, 32, 32)).shape == (7, 10)
+    assert shapes == [  # the table's inputs and outputs; its row 3 has 14 14 for 10 10, its row 5 14 10 for 10 10
+        (3, 32, 32, 20, 28, 28),
+        (20, 28, 28, 20, 28, 28),
+        (20, 28, 28, 20, 14, 14),
+        (20, 14, 14, 50, 10, 10),
+        (50, 10, 10, 50, 10, 10),
+        (50, 10, 10, 50, 5, 5),
+        (50, 5, 5, 1250),
+        (1250, 500),
+        (500, 10),
+    ]
+
+
+def test_simplenet_has_a_relu_where_its_text_says():
+    torch.manual_seed(0)
+    m, x = SimpleNet(), torch.randn(4, 3, 32, 32)
+    features = nn.Sequential(m.layer0_conv, m.layer1_norm, nn.ReLU(), m.layer2_pool)
+    features.extend([m.layer3_conv, m.layer4_norm, nn.ReLU(), m.layer5_pool])
+    head = nn.Sequential(nn.Flatten(), m.layer7_fc, nn.ReLU(), m.layer8_fc)
+    with torch.no_grad():
+        for norm in (m.layer1_norm, m.layer4_norm):  # statistics that are not 0 and 1
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+        assert torch.equal(m.eval()(x), head(features.eval()(x)))
 
 
 def test_normalize_maps_pixels_to_minus_one_to_one():
@@ -258,5 +293,5 @@ def test_wrong_tensors_are_named(good, harm):
 
 
 def test_unknown_architecture(good):
-    renamed = good.rename(good.with_stem("simplenet-test"))
-    assert "no architecture is called 'simplenet', known: classyclassifier" in refused(renamed)
+    renamed = good.rename(good.with_stem("lenet-test"))
+    assert "no architecture is called 'lenet', known: classyclassifier, simplenet" in refused(renamed)
