@@ -3,7 +3,7 @@
 A classifier takes float images as `normalize` makes them; a detector, RGB in [0, 1]. Trained weights lie in
 ``data/weights`` as safetensors (numbers only: loading them runs no code); ``data/README.md`` says how each was made.
 
-Stands on torch, safetensors and `darknet`.
+Stands on torch, torchvision, safetensors and `darknet`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import safetensors
 import torch
 from torch import nn
 from torch.nn import functional
+from torchvision.models import MobileNetV2
 
 from course_utils.data import generated_scenes
 from course_utils.data.places import places
@@ -31,6 +32,7 @@ __all__ = [
     "detector",
     "load_darknet",
     "load_trained",
+    "mobilenet_v2",
     "normalize",
     "trained_facts",
 ]
@@ -102,6 +104,30 @@ class SimpleNet(nn.Module):
         return self.layer8_fc(x)
 
 
+def mobilenet_v2(classes: int = 10, width: float = 0.5) -> nn.Module:
+    """torchvision's MobileNetV2 for images of 32 x 32: float (B, 3, 32, 32) to logits (B, classes).
+
+    It has the 35 convolutions, 17 depthwise ones and one linear layer of the network for ImageNet, with ReLU6 and batch
+    normalization apart from the convolutions; only the second stage keeps its height and width, so that the map
+    before the pooling is 2 x 2 and not 1 x 1. With the defaults it has 700,490 parameters.
+
+    Args:
+        classes: how many logits.
+        width: the channels of every layer but the last convolution's 1280 are multiplied by it.
+    """
+    # expansion, channels, blocks and stride of every stage, as in table 2 of Sandler et al., arXiv:1801.04381
+    stages = [
+        [1, 16, 1, 1],
+        [6, 24, 2, 1],  # there: stride 2
+        [6, 32, 3, 2],
+        [6, 64, 4, 2],
+        [6, 96, 3, 1],
+        [6, 160, 3, 2],
+        [6, 320, 1, 1],
+    ]
+    return MobileNetV2(num_classes=classes, width_mult=width, inverted_residual_setting=stages)
+
+
 Anchors = tuple[tuple[float, float], ...]
 
 COCO_ANCHORS: Anchors = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
@@ -166,6 +192,7 @@ def _scenes() -> TinyYOLOv3:
 _ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "classyclassifier": ClassyClassifier,
     "simplenet": SimpleNet,
+    "mobilenetv2": mobilenet_v2,
     "scenes": _scenes,
 }
 

@@ -18,6 +18,7 @@ from course_utils.networks.models import (
     WeightsError,
     accuracy,
     load_trained,
+    mobilenet_v2,
     normalize,
     trained_facts,
 )
@@ -109,6 +110,20 @@ def test_simplenet_has_a_relu_where_its_text_says():
             norm.running_mean.normal_()
             norm.running_var.uniform_(0.5, 2)
         assert torch.equal(m.eval()(x), head(features.eval()(x)))
+
+
+def test_mobilenet_v2_is_counted_as_the_thesis_counts_it():
+    model = mobilenet_v2()
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    depthwise = [m for m in convolutions if m.groups > 1]
+    assert (len(convolutions) - len(depthwise), len(depthwise)) == (35, 17)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 52
+    assert sum(p.numel() for p in model.parameters()) == 700_490
+    sizes = []
+    for layer in model.features:
+        layer.register_forward_hook(lambda _, __, output: sizes.append(output.shape[-1]))
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert sizes == [16] * 4 + [8] * 3 + [4] * 7 + [2] * 5
 
 
 def test_normalize_maps_pixels_to_minus_one_to_one():
