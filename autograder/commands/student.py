@@ -161,7 +161,7 @@ def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, c
             by, error, _ = profiler.difference(reference, recreated)
             told = f"{path.name}: top-1 {recreated.top1:.2%}, {100 * by:+.2f} ± {100 * error:.2f} points: {page}"
             console.print(told, markup=False, highlight=False, soft_wrap=True)
-    except (WeightsError, DataError, ValueError) as error:
+    except (WeightsError, DataError, profiler.ProfilerError) as error:
         raise CourseError(str(error)) from error
 
 

@@ -46,7 +46,7 @@ PACKED = (
     "numerics/formats.py",
     "numerics/rounding.py",
     "profiler/layers.py",
-    "profiler/recreate.py",
+    "profiler/recreation.py",
     "quantization/integer_layers.py",
     "quantization/observers.py",
     "quantization/real_quantization.py",

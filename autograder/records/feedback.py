@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-import jinja2
 import nbformat
 from markupsafe import Markup
 from nbformat import NotebookNode
@@ -28,6 +27,7 @@ from autograder.labs.lab import Lab
 from autograder.processes.limited import Limited, Stopped
 from autograder.records.gradebook import SECRET, nbgrader_id
 from autograder.records.markdown import as_written, rendered
+from autograder.records.pages import template
 from autograder.records.report import KINDS
 from autograder.records.roster import Roster
 from autograder.records.rows import Records, Submitted
@@ -159,7 +159,7 @@ def feedback_page(
     rows = rows[rows["student"] == student].to_dict("records")
     about = records.submissions.get((student, lab.name), Submitted())
     parts = _parts(lab, rows, about)
-    return _template().render(
+    return template("feedback").render(
         title=lab.settings.get("title", lab.name),
         lab=lab.name,
         name=name or student,
@@ -242,15 +242,3 @@ def _told(late: timedelta) -> str:
     units = [(minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute")]
     shown = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in units if count]
     return " ".join(shown[:2])
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("feedback.html.jinja")

@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import nbformat
 from nbgrader.api import Gradebook
 
@@ -25,6 +24,7 @@ from autograder.errors import CourseError
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import nbgrader_id
 from autograder.records.markdown import rendered, safe_markdown
+from autograder.records.pages import template
 from autograder.records.rows import GRADEBOOK, read_records
 
 MARKED = ("by hand", "graded by hand")
@@ -58,10 +58,7 @@ class Marking:
             comment = records.submissions[row["student"], self.lab.name].comments.get(question, "")
             answers.append(row | {"page": self._answer(row), "comment": comment, "waits": row["status"] == "by hand"})
         used = Counter(answer["comment"] for answer in answers if answer["comment"])
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-        )
-        return environment.get_template("marking.html.jinja").render(
+        return template("marking").render(
             lab=self.lab.name,
             title=self.lab.titles[question],
             titles=self.lab.titles,

@@ -6,16 +6,14 @@ the templates escape them, and each page's own policy lets a browser run nothing
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import statistics
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
+from autograder.records.pages import template
 from autograder.records.roster import Roster
 from autograder.records.rows import Records
 from autograder.sandbox.strangers import visible
@@ -188,26 +186,13 @@ def write_report(records: Records, to: Path, roster: Roster | None = None) -> Pa
     for name in records.labs:
         own = rows[rows["lab"] == name]
         labs.append(lab_report(name, own, records.run(name), roster.absent(set(own["student"])) if roster else []))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sha256"] = _sha256
     to = Path(to)
     to.mkdir(parents=True, exist_ok=True)
     about = {"headline": _headline, "min_students": MIN_STUDENTS, "weak": WEAK}
     for lab in labs:
-        page = environment.get_template("report_lab.html.jinja").render(lab=lab, **about)
+        page = template("report_lab").render(lab=lab, **about)
         _write(to / f"{lab.name}.html", page)
-    return _write(to / "index.html", environment.get_template("report_index.html.jinja").render(labs=labs, **about))
-
-
-def _sha256(script: str) -> str:
-    """By this a page's policy lets a browser run this script and no other."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+    return _write(to / "index.html", template("report_index").render(labs=labs, **about))
 
 
 def _write(path: Path, page: str) -> Path:

@@ -3,14 +3,15 @@
 The framework of the Lund thesis (QPANN), for any network that torch.fx can trace.
 """
 
+from course_utils.profiler.comparison import Outcome, Profile, difference, profile
 from course_utils.profiler.configuration import Configuration, ConfigurationError, read_configuration
 from course_utils.profiler.cost import Cost, costs
+from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
-from course_utils.profiler.profile import Outcome, Profile, difference, profile
 from course_utils.profiler.ratios import Ratio, RatioRecorder, harmonic_sqnr
-from course_utils.profiler.recreate import Recreation, layers_of, recreate
+from course_utils.profiler.recreation import Recreation, layers_of, recreate
 
 __all__ = [
     "KINDS",
@@ -27,6 +28,7 @@ __all__ = [
     "Options",
     "Outcome",
     "Profile",
+    "ProfilerError",
     "Ratio",
     "RatioRecorder",
     "Recreation",

@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.numerics.formats import FloatFormat
+from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 
 __all__ = ["Configuration", "ConfigurationError", "read_configuration"]
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(ProfilerError):
     """A configuration file that cannot be used; the message names the file, the place and what is allowed."""
 
 

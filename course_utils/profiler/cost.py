@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from course_utils.profiler.options import KINDS, Options
-from course_utils.profiler.recreate import Recreation, Watch, by_kind
+from course_utils.profiler.recreation import Recreation, Watch, by_kind
 
 __all__ = ["Cost", "costs"]
 

@@ -20,15 +20,16 @@ from torch import Tensor, nn
 
 from course_utils.data import classification_data
 from course_utils.networks import load_trained, normalize
+from course_utils.profiler.comparison import RECREATED, REFERENCE, Profile, difference, profile
 from course_utils.profiler.configuration import Configuration
 from course_utils.profiler.cost import Cost, costs
-from course_utils.profiler.profile import RECREATED, REFERENCE, Profile, difference, profile
-from course_utils.profiler.recreate import Recreation, recreate
+from course_utils.profiler.errors import ProfilerError
+from course_utils.profiler.recreation import Recreation, recreate
 
 __all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
 
 
-class ExperimentError(ValueError):
+class ExperimentError(ProfilerError):
     """A folder that is not one of `write_experiment`; the message names the file and what is wrong."""
 
 
@@ -85,14 +86,14 @@ def run(configuration: Configuration, *, progress: Callable[[Iterable], Iterable
 
     Raises:
         WeightsError, DataError: if there is no such network for the data that are here.
-        ValueError: see `recreate`.
+        ProfilerError: if there are too few images; and see `recreate`.
     """
     test, training = classification_data(train=False), classification_data(train=True)
     model = load_trained(f"{configuration.network}-{test.name}")
     count = len(test.images) if configuration.images is None else configuration.images
     for wanted, there, what in ((count, test, "test"), (configuration.samples, training, "training")):
         if wanted > len(there.images):
-            raise ValueError(f"{there.name} has {len(there.images):,} {what} images, not {wanted:,}")
+            raise ProfilerError(f"{there.name} has {len(there.images):,} {what} images, not {wanted:,}")
     drawn = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(configuration.seed))
     calibration = normalize(training.images[drawn[: configuration.samples]])
     images, labels = normalize(test.images[:count]), test.labels[:count]

@@ -36,7 +36,7 @@ __all__ = ["FormatLayer", "IntegerAdd", "IntegerAveragePool", "IntegerLayer"]
 Range = tuple[float, float]
 
 
-class Grid:
+class ActivationGrid:
     """The signed integers of an activation: value = scale (code - zero point).
 
     Args:
@@ -84,7 +84,7 @@ class IntegerLayer(nn.Module):
         if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
             raise ValueError(f"a quantized convolution pads with zeros, not by {layer.padding_mode!r}")
         self.options, self.rounding = options, options.rounding_div
-        self.input, self.output = (Grid(range_, options.num_bits) for range_ in (input_range, output_range))
+        self.input, self.output = (ActivationGrid(range_, options.num_bits) for range_ in (input_range, output_range))
         self.ways = None
         if isinstance(layer, nn.Conv2d):
             self.ways = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
@@ -176,8 +176,8 @@ class IntegerAdd(nn.Module):
     def __init__(self, input_ranges: Sequence[Range], output_range: Range, options: Options):
         super().__init__()
         self.options = options
-        self.inputs = [Grid(range_, options.num_bits) for range_ in input_ranges]
-        self.output = Grid(output_range, options.num_bits)
+        self.inputs = [ActivationGrid(range_, options.num_bits) for range_ in input_ranges]
+        self.output = ActivationGrid(output_range, options.num_bits)
         factors = [grid.scale / self.output.scale for grid in self.inputs]
         _, self.shift = fixed_point_multiplier(max(factors))
         self.multipliers = [round(factor * 2.0**self.shift) for factor in factors]
@@ -205,7 +205,7 @@ class IntegerAveragePool(nn.Module):
     def __init__(self, input_range: Range, options: Options, *, keep: bool = True):
         super().__init__()
         self.options, self.keep = options, keep
-        self.input = Grid(input_range, options.num_bits)
+        self.input = ActivationGrid(input_range, options.num_bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: float (batch, channels, height, width)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from test_recreate import Block, filled, images
+from test_recreation import Block, filled, images
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.numerics import FloatFormat

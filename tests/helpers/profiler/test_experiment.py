@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from test_recreate import Block, filled, images
+from test_recreation import Block, filled, images
 
 from course_utils.numerics import FloatFormat
 from course_utils.profiler import (
@@ -18,6 +18,7 @@ from course_utils.profiler import (
     Experiment,
     ExperimentError,
     Options,
+    ProfilerError,
     read_configuration,
     read_experiment,
     run,
@@ -181,7 +182,7 @@ def test_a_network_of_the_course_runs_twice_alike(tmp_path, monkeypatch):
     assert first.recreation.replaced.keys() == {"layer3_conv", "layer8_fc"}
     second = run(configuration)
     assert first.profile.ratios == second.profile.ratios
-    with pytest.raises(ValueError, match="has 10,000 test images, not 10,001"):
+    with pytest.raises(ProfilerError, match="has 10,000 test images, not 10,001"):
         run(Configuration("classyclassifier", configuration.choices, images=10_001))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from course_utils.numerics import FloatFormat
 from course_utils.profiler import IntegerAdd, IntegerAveragePool, IntegerLayer, Options
-from course_utils.profiler.layers import FormatLayer, Grid
+from course_utils.profiler.layers import ActivationGrid, FormatLayer
 
 
 def rounded(value: Fraction, *, nearest: bool) -> int:
@@ -157,7 +157,7 @@ def test_an_average_equals_exact_arithmetic(keep: bool, rounding: bool):
 
 def test_values_of_codes_are_codes_again():
     for bits in range(2, 17):
-        grid = Grid((-1.7, 3.1), bits)
+        grid = ActivationGrid((-1.7, 3.1), bits)
         codes = torch.arange(grid.lowest, grid.highest + 1)
         assert torch.equal(grid.codes(grid.values(codes.clone())).long(), codes)
 

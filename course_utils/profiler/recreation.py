@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.layers import FormatLayer, IntegerAdd, IntegerAveragePool, IntegerLayer, Range
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.quantization.observers import Observer
@@ -50,7 +51,7 @@ def layers_of(model: nn.Module) -> dict[str, list[str]]:
     """Kind -> names of the layers that can be replaced, in the order in which the network calls them.
 
     Raises:
-        ValueError: if torch.fx cannot trace the model.
+        ProfilerError: if torch.fx cannot trace the model.
     """
     graph = _traced(model)
     return {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
@@ -68,13 +69,13 @@ def recreate(
         ranges: how activations' ranges are chosen from them, one of `RANGES`.
 
     Raises:
-        ValueError: if the model is in training mode or cannot be traced, a choice names no layer, there is no
-            calibration data, or an activation is not finite; the message names the layer.
+        ProfilerError: if the model is in training mode or cannot be traced, a choice names no layer, there is no
+            calibration data, or a weight or an activation is not finite; the message names the layer.
     """
     if model.training:
-        raise ValueError("the model is in training mode; call model.eval() first")
+        raise ProfilerError("the model is in training mode; call model.eval() first")
     if ranges not in RANGES:
-        raise ValueError(f"ranges is one of {', '.join(RANGES)}, not {ranges!r}")
+        raise ProfilerError(f"ranges is one of {', '.join(RANGES)}, not {ranges!r}")
     result = Recreation(_traced(model), _traced(model))
     nodes = {node.name: node for node in result.recreated.graph.nodes}
     plans = [_plan(result, nodes[name], options) for name, options in _chosen(result.reference, choices).items()]
@@ -119,7 +120,8 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     try:
         graph = fx.symbolic_trace(copy.deepcopy(model))
     except Exception as error:
-        raise ValueError(f"torch.fx cannot trace {type(model).__name__}: {error}") from error
+        told = str(error).partition("\n")[0]
+        raise ProfilerError(f"torch.fx cannot trace {type(model).__name__}: {told}") from error
     # what works in place would change outputs that are still to be compared
     for module in graph.modules():
         if getattr(module, "inplace", False):
@@ -187,13 +189,13 @@ def _chosen(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Optio
             names = kinds[choice.which]
             indices = range(len(names)) if choice.indices is None else choice.indices
             if wrong := [index for index in indices if not 0 <= index < len(names)]:
-                raise ValueError(f"there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}")
+                raise ProfilerError(f"there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}")
             options |= {names[index]: choice.options for index in indices}
             continue
         if choice.which not in {node.name for node in graph.graph.nodes}:
-            raise ValueError(f"{choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network")
+            raise ProfilerError(f"{choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network")
         if choice.which not in {name for names in kinds.values() for name in names}:
-            raise ValueError(f"{choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})")
+            raise ProfilerError(f"{choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})")
         options[choice.which] = choice.options
     return {node.name: options[node.name] for node in graph.graph.nodes if node.name in options}
 
@@ -254,10 +256,13 @@ class Watch(fx.Interpreter):
 
     def __init__(self, graph: fx.GraphModule, see: Callable[[str, object], None]):
         super().__init__(graph)
-        self.see = see
+        self.see, self.extra_traceback = see, False  # torch would add lines to messages
 
     def run_node(self, node: fx.Node) -> object:
-        value = super().run_node(node)
+        try:
+            value = super().run_node(node)
+        except OverflowError as error:
+            raise ProfilerError(f"{node.name}: {error}") from error
         self.see(node.name, value)
         return value
 
@@ -270,7 +275,7 @@ def _observe(graph: fx.GraphModule, batches: Iterable[Tensor], wanted: set[str])
             try:
                 observers[name].observe(value)
             except ValueError as error:
-                raise ValueError(f"the output of {name}: {error}") from None
+                raise ProfilerError(f"the output of {name}: {error}") from None
 
     count = 0
     with torch.no_grad():
@@ -278,13 +283,16 @@ def _observe(graph: fx.GraphModule, batches: Iterable[Tensor], wanted: set[str])
             Watch(graph, see).run(batch)
             count += 1
     if not count:
-        raise ValueError("calibration needs at least one batch")
+        raise ProfilerError("calibration needs at least one batch")
     return observers
 
 
 def _replace(result: Recreation, plan: _Plan, range_of: Callable[[str, int], Range]) -> None:
     graph, node, options = result.recreated, plan.node, plan.options
-    new = _new_layer(graph, plan, range_of)
+    try:
+        new = _new_layer(graph, plan, range_of)
+    except ValueError as error:
+        raise ProfilerError(f"{node.name}: {error}") from error
     name = f"{node.name}_recreated"
     graph.add_submodule(name, new)
     merged = [n for n in (plan.norm, plan.relu) if n is not None]

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_recreate import EVERYTHING, Block, filled, images
+from test_recreation import EVERYTHING, Block, filled, images
 
-from course_utils.profiler import Outcome, RatioRecorder, difference, harmonic_sqnr, profile, recreate
+from course_utils.profiler import Outcome, ProfilerError, RatioRecorder, difference, harmonic_sqnr, profile, recreate
 
 
 def test_ratios_are_those_of_the_equations():
@@ -85,13 +85,13 @@ def test_a_difference_comes_with_its_error_and_its_chance():
     assert error == pytest.approx(float(paired.std(correction=0)) / 10)
     assert chance == pytest.approx(2 * sum(math.comb(15, k) for k in range(6)) / 2**15)
     assert difference(Outcome(first, first), Outcome(first, first)) == (0, 0, 1)
-    with pytest.raises(ValueError, match="100 and 3 images"):
+    with pytest.raises(ProfilerError, match="100 and 3 images"):
         difference(Outcome(first, first), Outcome(first[:3], first[:3]))
 
 
 def test_mistakes_are_named():
     made = recreate(filled(Block()), EVERYTHING, [images(4)])
-    with pytest.raises(ValueError, match="2 images and 3 labels"):
+    with pytest.raises(ProfilerError, match="2 images and 3 labels"):
         profile(made, images(2), torch.zeros(3, dtype=torch.long))
-    with pytest.raises(ValueError, match="cannot be called 'recreated'"):
+    with pytest.raises(ProfilerError, match="cannot be called 'recreated'"):
         profile(made, images(2), torch.zeros(2, dtype=torch.long), others={"recreated": torch.nn.Identity()})

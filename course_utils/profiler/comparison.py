@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.ratios import Ratio, RatioRecorder
-from course_utils.profiler.recreate import Recreation, Watch
+from course_utils.profiler.recreation import Recreation, Watch
 
 __all__ = ["Outcome", "Profile", "difference", "profile"]
 
@@ -74,13 +75,13 @@ def profile(
         progress: what the batches go through: ``tqdm.tqdm``, say.
 
     Raises:
-        ValueError: if there is no image, not one label for each, or another network is called as one of the two.
+        ProfilerError: if there is no image, not one label for each, or another network is called as one of the two.
     """
     if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(f"one label an image is needed, got {len(images)} images and {len(labels)} labels")
+        raise ProfilerError(f"one label an image is needed, got {len(images)} images and {len(labels)} labels")
     others = dict(others or {})
     if taken := others.keys() & {REFERENCE, RECREATED}:
-        raise ValueError(f"another network cannot be called {taken.pop()!r}")
+        raise ProfilerError(f"another network cannot be called {taken.pop()!r}")
     recorder = RatioRecorder()
     guesses: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in (REFERENCE, RECREATED, *others)}
     batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
@@ -121,10 +122,10 @@ def difference(first: Outcome, second: Outcome) -> tuple[float, float, float]:
         with b images right only for the first and c only for the second.
 
     Raises:
-        ValueError: if they saw different numbers of images.
+        ProfilerError: if they saw different numbers of images.
     """
     if len(first.first) != len(second.first):
-        raise ValueError(f"{len(first.first)} and {len(second.first)} images are not the same ones")
+        raise ProfilerError(f"{len(first.first)} and {len(second.first)} images are not the same ones")
     count = len(first.first)
     lost = int((first.first & ~second.first).sum())
     won = int((second.first & ~first.first).sum())
