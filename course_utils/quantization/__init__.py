@@ -1,6 +1,6 @@
 """Quantized networks: ranges from data, whole-number layers, torch's own tools. Stands on `numerics`."""
 
-from course_utils.quantization import real_quantization, tflite_kernels
+from course_utils.quantization import power_of_two, real_quantization, tflite_kernels
 from course_utils.quantization.integer_layers import (
     QuantizedLayer,
     fixed_point_multiplier,
@@ -38,6 +38,7 @@ __all__ = [
     "observe_inputs",
     "onnxruntime_entropy_range",
     "percentile_range",
+    "power_of_two",
     "quantize_bias",
     "real_quantization",
     "requantize",

@@ -19,7 +19,7 @@ from train_classyclassifier import augment, load
 
 from course_utils.networks.models import WEIGHTS, SimpleNet, accuracy, normalize
 
-EPOCHS = 15
+EPOCHS = 10
 BATCH = 128
 PEAK_LEARNING_RATE = 0.05
 WEIGHT_DECAY = 5e-4
