@@ -85,10 +85,14 @@ def test_what_is_not_here_says_where_it_was_looked_for(nowhere):
         imagenet("imagenet_train", nowhere)
 
 
-def test_the_real_sets(course_data):
+def test_the_real_crops(course_data):
     images, labels = imagenet("imagenet", course_data)
     assert images.shape == (250, 3, 224, 224)
     assert labels.tolist() == list(range(0, 1000, 4))
+
+
+@pytest.mark.slow
+def test_the_real_photos(course_data):
     images, labels = imagenet("imagenet_val", course_data)
     assert images.shape == (942, 3, 224, 224)
     assert len(labels.unique()) == 609
