@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autograder import ROOT
-from autograder.commands import author, instructor, records, student
+from autograder.commands import author, instructor, profiling, records, student
 from autograder.errors import CourseError
 from autograder.sandbox.strangers import visible
 
@@ -95,7 +95,7 @@ def main(context: click.Context, root: Path) -> None:
 
 
 for command in (
-    *(student.lab, student.check, student.profile, student.data, student.doctor),
+    *(student.lab, student.check, profiling.profile, student.data, student.doctor),
     *(instructor.build, instructor.handout, instructor.collect, instructor.grade),
     *(records.status, records.gradebook, records.report, records.similar, records.mark),
     *(records.feedback, records.export, records.undo),

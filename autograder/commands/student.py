@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import textwrap
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -117,73 +115,3 @@ def doctor(root: Path, output: Path) -> None:
     console.print("everything that is needed is here" if not problems else f"problems to mend: {problems}")
     if problems:
         raise SystemExit(1)
-
-
-@click.command()
-@click.argument("configurations", nargs=-1, type=click.Path(path_type=Path), metavar="CONFIG.toml")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder to write [default: build/profiles/CONFIG].")
-@click.option("--compare", is_flag=True, help="The arguments are folders of runs: show them side by side.")
-@click.pass_obj
-def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, compare: bool) -> None:
-    """Replace layers of a trained network by whole-number ones: which one hurts?
-
-    CONFIG.toml says which network, data and layers; docs/profiler.md explains it. The folder that is written holds the
-    configuration as it was used, every node's signal-to-noise ratio (layers.csv), accuracies (summary.json), the
-    network as a picture, and a page that shows them all.
-
-    \b
-      course profile experiments/a.toml experiments/b.toml
-      course profile --compare build/profiles/a build/profiles/b
-    """
-    from course_utils import profiler
-    from course_utils.data import DataError
-    from course_utils.networks import WeightsError
-
-    if not configurations:
-        raise CourseError("name a configuration: course profile CONFIG.toml (docs/profiler.md has one to begin with)")
-    if output is not None and (compare or len(configurations) > 1):
-        raise CourseError("--output is for one configuration")
-    try:
-        if compare:
-            console.print(_side_by_side(configurations))
-            return
-        read = {path: profiler.read_configuration(path) for path in configurations}  # before an hour has passed
-        if twice := [name for name, count in Counter(path.stem for path in read).items() if count > 1]:
-            raise CourseError(f"two configurations are called {twice[0]!r}: one would overwrite the other's results")
-        for path, configuration in read.items():
-            with progress_bar(TextColumn("batches")) as progress:
-                track = functools.partial(progress.track, description=path.name)
-                made = profiler.run(configuration, progress=track)
-            page = profiler.write_experiment(made, output or root / "build" / "profiles" / path.stem)
-            for layer, reason in made.recreation.left.items():
-                console.print(f"{path.name}: {layer}: {reason}", style="bold", markup=False, highlight=False)
-            reference, recreated = made.profile.outcomes.values()
-            by, error, _ = profiler.difference(reference, recreated)
-            told = f"{path.name}: top-1 {recreated.top1:.2%}, {100 * by:+.2f} ± {100 * error:.2f} points: {page}"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
-    except (WeightsError, DataError, profiler.ProfilerError) as error:
-        raise CourseError(str(error)) from error
-
-
-def _side_by_side(folders: tuple[Path, ...]) -> Table:
-    """Accuracies and every node's ratio of some runs, one column each."""
-    from course_utils.profiler import read_experiment
-
-    runs = [read_experiment(folder) for folder in folders]
-    table = Table("", *(escape(folder.name) for folder in folders))
-
-    def add(label: str, *cells: str) -> None:
-        table.add_row(escape(label), *map(escape, cells))
-
-    summaries = [summary for summary, _ in runs]
-    add("network", *(s["network"] for s in summaries))
-    add("images", *(f"{s['images']:,}" for s in summaries))
-    add("top-1 of the reference", *(f"{s['accuracy']['reference']['top1']:.2%}" for s in summaries))
-    add("top-1", *(f"{s['accuracy']['recreated']['top1']:.2%}" for s in summaries))
-    changes = [s["difference"] for s in summaries]
-    add("change (points)", *(f"{100 * d['top1']:+.2f} ± {100 * d['standard_error']:.2f}" for d in changes))
-    add("top-5", *(f"{s['accuracy']['recreated']['top5']:.2%}" for s in summaries))
-    add("SQNR of", *("" for _ in runs))
-    for name in dict.fromkeys(name for _, ratios in runs for name in ratios):
-        add(f"  {name}", *(f"{ratios[name]:.1f} dB" if name in ratios else "-" for _, ratios in runs))
-    return table

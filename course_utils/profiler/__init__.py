@@ -8,6 +8,7 @@ from course_utils.profiler.configuration import Configuration, ConfigurationErro
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
+from course_utils.profiler.images import Batch, Guess, Totals
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.profiler.ratios import Ratio, RatioRecorder, harmonic_sqnr
@@ -16,12 +17,14 @@ from course_utils.profiler.recreation import Recreation, layers_of, recreate
 __all__ = [
     "KINDS",
     "RANGES",
+    "Batch",
     "Choice",
     "Configuration",
     "ConfigurationError",
     "Cost",
     "Experiment",
     "ExperimentError",
+    "Guess",
     "IntegerAdd",
     "IntegerAveragePool",
     "IntegerLayer",
@@ -32,6 +35,7 @@ __all__ = [
     "Ratio",
     "RatioRecorder",
     "Recreation",
+    "Totals",
     "costs",
     "difference",
     "harmonic_sqnr",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.profiler.errors import ProfilerError
+from course_utils.profiler.images import Batch, first_and_fifth
 from course_utils.profiler.ratios import Ratio, RatioRecorder
 from course_utils.profiler.recreation import Recreation, Watch
 
@@ -62,7 +63,9 @@ def profile(
     *,
     others: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     batch_size: int = 50,
+    classes: tuple[str, ...] = (),
     progress: Callable[[Iterable], Iterable] = iter,
+    each: Callable[[Batch], None] = lambda batch: None,
 ) -> Profile:
     """Runs the reference, its recreation and other networks, batch by batch.
 
@@ -72,7 +75,9 @@ def profile(
         labels: integers (N,).
         others: name -> a network that maps the same images to logits: a fully quantized one, say.
         batch_size: images at a time. Memory grows with it, not with N.
+        classes: names of the classes, for ``each``.
         progress: what the batches go through: ``tqdm.tqdm``, say.
+        each: is called with every batch when all networks have seen it.
 
     Raises:
         ProfilerError: if there is no image, not one label for each, or another network is called as one of the two.
@@ -97,20 +102,19 @@ def profile(
         if original in seen:
             recorder.add(original, seen.pop(original), value)
 
+    start = 0
     with torch.no_grad():
         for x, y in progress(batches):
             seen.clear()
-            guesses[REFERENCE].append(_guesses(Watch(recreation.reference, keep).run(x), y))
-            guesses[RECREATED].append(_guesses(Watch(recreation.recreated, compare).run(x), y))
-            for name, network in others.items():
-                guesses[name].append(_guesses(network(x), y))
+            logits = {REFERENCE: Watch(recreation.reference, keep).run(x)}
+            logits[RECREATED] = Watch(recreation.recreated, compare).run(x)
+            logits |= {name: network(x) for name, network in others.items()}
+            for name, values in logits.items():
+                guesses[name].append(first_and_fifth(values, y))
+            each(Batch(start, y, logits, classes))
+            start += len(y)
     outcomes = {name: Outcome(*(torch.cat(part) for part in zip(*all_, strict=True))) for name, all_ in guesses.items()}
     return Profile(outcomes, recorder.ratios())
-
-
-def _guesses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return best[:, 0], best.any(1)
 
 
 def difference(first: Outcome, second: Outcome) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@
     images = 1000                  # of the test set, from the first on; all if it is left out
     batch_size = 50
     seed = 0                       # draws the calibration samples from the training set
+    fully_quantized = true         # run torch's own 8-bit form of the network beside; true if it is left out
 
     [calibration]
     samples = 100
@@ -54,6 +55,7 @@ class Configuration:
     seed: int = 0
     samples: int = 100
     ranges: str = "min_max"
+    fully_quantized: bool = True
     text: str = ""
 
 
@@ -86,10 +88,11 @@ def read_configuration(path: str | Path) -> Configuration:
         seed=look.take("seed", int, 0, least=0),
         samples=calibration.take("samples", int, 100, least=1),
         ranges=calibration.take("ranges", str, "min_max", among=tuple(RANGES)),
+        fully_quantized=look.take("fully_quantized", bool, True),
         text=text,
     )
     calibration.nothing_left("samples", "ranges")
-    look.nothing_left("network", "images", "batch_size", "seed", "calibration", "layers")
+    look.nothing_left("network", "images", "batch_size", "seed", "fully_quantized", "calibration", "layers")
     if not result.choices:
         look.fail("layers", "there is no [[layers]] table: choose at least one layer")
     return result

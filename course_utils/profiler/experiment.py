@@ -10,8 +10,8 @@ import csv
 import json
 import math
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from course_utils.data import classification_data
 from course_utils.networks import load_trained, normalize
-from course_utils.profiler.comparison import RECREATED, REFERENCE, Profile, difference, profile
+from course_utils.profiler.comparison import RECREATED, REFERENCE, Outcome, Profile, difference, profile
 from course_utils.profiler.configuration import Configuration
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
+from course_utils.profiler.images import Batch
 from course_utils.profiler.recreation import Recreation, recreate
+from course_utils.quantization import real_quantization
 
 __all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
 
@@ -54,13 +56,25 @@ class Layer:
     change: float | None
 
 
+FULLY_QUANTIZED = "fully quantized"
+"""What the network is called that torch's fx graph mode makes of the same model: weights and activations of 8 bits."""
+
+
 @dataclass(frozen=True)
 class Experiment:
+    """
+    Attributes:
+        data: one line that says what the images are.
+        costs: network -> layer, named as in the reference -> its cost.
+        missing: network that was to run beside -> why it could not.
+    """
+
     configuration: Configuration
     data: str
     recreation: Recreation
     profile: Profile
-    costs: dict[str, dict[str, Cost]]  # network -> layer, named as in the reference -> its cost
+    costs: dict[str, dict[str, Cost]]
+    missing: dict[str, str] = field(default_factory=dict)
 
     def layers(self) -> list[Layer]:
         """All nodes, in the network's order."""
@@ -81,8 +95,13 @@ class Experiment:
         return layers
 
 
-def run(configuration: Configuration, *, progress: Callable[[Iterable], Iterable] = iter) -> Experiment:
-    """Runs an experiment on one of the course's networks and its data.
+def run(
+    configuration: Configuration,
+    *,
+    progress: Callable[[Iterable], Iterable] = iter,
+    each: Callable[[Batch], None] = lambda batch: None,
+) -> Experiment:
+    """Runs an experiment on one of the course's networks and its data; ``progress`` and ``each`` as in `profile`.
 
     Raises:
         WeightsError, DataError: if there is no such network for the data that are here.
@@ -97,7 +116,8 @@ def run(configuration: Configuration, *, progress: Callable[[Iterable], Iterable
     drawn = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(configuration.seed))
     calibration = normalize(training.images[drawn[: configuration.samples]])
     images, labels = normalize(test.images[:count]), test.labels[:count]
-    return run_on(model, images, labels, calibration, configuration, data=test.note, progress=progress)
+    about = {"data": test.note, "classes": tuple(test.classes)}
+    return run_on(model, images, labels, calibration, configuration, **about, progress=progress, each=each)
 
 
 def run_on(
@@ -108,7 +128,9 @@ def run_on(
     configuration: Configuration,
     *,
     data: str = "",
+    classes: tuple[str, ...] = (),
     progress: Callable[[Iterable], Iterable] = iter,
+    each: Callable[[Batch], None] = lambda batch: None,
 ) -> Experiment:
     """The same on a network and images of your own. What the configuration says of network, images and samples is not
     looked at.
@@ -118,13 +140,38 @@ def run_on(
         images, labels: see `profile`.
         calibration: samples as the model takes them, (n, ...).
         data: one line that says what the images are.
+        classes: their names; progress, each: see `profile`.
     """
     batches = calibration.split(configuration.batch_size)
     made = recreate(model, configuration.choices, batches, ranges=configuration.ranges)
-    outcome = profile(made, images, labels, batch_size=configuration.batch_size, progress=progress)
+    others, missing = {}, {}
+    if configuration.fully_quantized:
+        try:
+            others[FULLY_QUANTIZED] = _fully_quantized(model, batches)
+        except Exception as error:  # of a network that torch.fx can trace, its quantization may still say anything
+            missing[FULLY_QUANTIZED] = f"{type(error).__name__}: {_first_line(error)}"
+    outcome = profile(
+        *(made, images, labels),
+        others=others,
+        batch_size=configuration.batch_size,
+        classes=classes,
+        progress=progress,
+        each=each,
+    )
     floats = Recreation(made.reference, made.reference)
     costs_of = {REFERENCE: costs(floats, images), RECREATED: costs(made, images)}
-    return Experiment(configuration, data, made, outcome, costs_of)
+    return Experiment(configuration, data, made, outcome, costs_of, missing)
+
+
+def _fully_quantized(model: nn.Module, batches: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    network = real_quantization.quantize(model, batches[0], batches, how="fx")
+    with real_quantization.quiet(), torch.no_grad():
+        network(batches[0])  # operators that no integer kernel exists for are found here
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def summary(experiment: Experiment) -> dict:
@@ -136,7 +183,8 @@ def summary(experiment: Experiment) -> dict:
         "network": experiment.configuration.network,
         "data": experiment.data,
         "images": len(outcomes[REFERENCE].first),
-        "accuracy": {name: {"top1": one.top1, "top5": one.top5} for name, one in outcomes.items()},
+        "accuracy": {name: _accuracy(one, outcomes[REFERENCE]) for name, one in outcomes.items()},
+        "missing": experiment.missing,
         "bytes": {name: _stored(layers.values()) for name, layers in experiment.costs.items()},
         "difference": {"top1": by, "standard_error": error, "probability_if_equal": chance},
         "output_sqnr_db": _number(last.sqnr),
@@ -150,6 +198,13 @@ def summary(experiment: Experiment) -> dict:
             "quantization-course": version("quantization-course"),
         },
     }
+
+
+def _accuracy(one: Outcome, reference: Outcome) -> dict[str, float]:
+    told = {"top1": one.top1, "top5": one.top5}
+    if one is not reference:
+        told["change"], told["standard_error"], _ = difference(reference, one)
+    return told
 
 
 def _stored(layers: Iterable[Cost]) -> int:
@@ -205,8 +260,11 @@ def read_experiment(folder: Path) -> tuple[dict, dict[str, float]]:
     path = folder / "summary.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        for name in (REFERENCE, RECREATED):
-            float(told["accuracy"][name]["top1"]), float(told["accuracy"][name]["top5"])
+        for name in {REFERENCE, RECREATED, *told["accuracy"]}:
+            own = told["accuracy"][name]
+            float(own["top1"]), float(own["top5"])
+            if name != REFERENCE:
+                float(own["change"]), float(own["standard_error"])
         float(told["difference"]["standard_error"]), float(told["output_sqnr_db"])
         path = folder / "layers.csv"
         with path.open(encoding="utf-8", newline="") as file:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,29 @@ def test_runs_are_written_and_compared(course, tmp_path):
     assert "layer8_fc" in table.output
 
 
+def test_every_image_is_told_and_stands_in_a_table(course, tmp_path):
+    done = course(tmp_path / "b.toml", "--images")
+    assert done.exit_code == 0, done.output
+    lines = [line for line in done.output.splitlines() if line.startswith("image ")]
+    assert len(lines) == 10
+    assert re.fullmatch(
+        r"image 0: label (\w+); reference \w+ [\d.]+%( !!?)?; recreated .*; fully quantized .*", lines[0]
+    )
+    folder = tmp_path / "build" / "profiles" / "b"
+    with (folder / "images.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows[::3]] == [str(n) for n in range(10)]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert len(rows) == 30
+    for name, accuracy in summary["accuracy"].items():
+        own = [row for row in rows if row["network"] == name]
+        assert sum(row["guess"] == row["label"] for row in own) == sum(int(row["top1"]) for row in own)
+        assert sum(int(row["top1"]) for row in own) / 10 == accuracy["top1"]
+        assert sum(int(row["top5"]) for row in own) / 10 == accuracy["top5"]
+    assert course(tmp_path / "b.toml").exit_code == 0
+    assert not (folder / "images.csv").exists()  # it would be of another run
+
+
 def test_each_mistake_is_one_line(course, tmp_path):
     (tmp_path / "c.toml").write_text(CONFIGURATION.replace("BITS", "99"))
     (tmp_path / "other").mkdir()
@@ -53,6 +79,7 @@ def test_each_mistake_is_one_line(course, tmp_path):
         ((tmp_path / "a.toml", tmp_path / "other" / "a.toml"), "two configurations are called 'a'"),
         ((tmp_path / "d.toml",), "resnet-shapes.safetensors: no such weights"),
         ((tmp_path / "a.toml", tmp_path / "b.toml", "--output", tmp_path / "x"), "--output is for one configuration"),
+        (("--compare", "--images", tmp_path), "--images is for configurations"),
         (("--compare", tmp_path), "summary.json: cannot be read"),
     ):
         done = course(*words)

@@ -19,14 +19,17 @@ from course_utils.profiler import (
     ExperimentError,
     Options,
     ProfilerError,
+    difference,
     read_configuration,
     read_experiment,
     run,
     run_on,
     write_experiment,
 )
+from course_utils.profiler.images import first_and_fifth
 from course_utils.profiler.page import extremes
 from course_utils.profiler.picture import rows
+from course_utils.quantization import real_quantization
 
 GOOD = """\
 network = "classyclassifier"
@@ -69,6 +72,7 @@ def test_a_configuration_is_read(tmp_path):
         ("images = 20", "images = 0", "images: is at least 1, not 0"),
         ("images = 20", "images = true", "images: a whole number is expected, not True"),
         ("images = 20", "pictures = 20", "pictures: is no key here; there are network, images,"),
+        ("seed = 3", "fully_quantized = 1", "fully_quantized: true or false is expected, not 1"),
         ("seed = 3", "seed = 1.5", "seed: a whole number is expected, not 1.5"),
         ("samples = 10", "sample = 10", "calibration.sample: is no key here; there are samples, ranges"),
         ('"average"', '"mean"', "calibration.ranges: is one of min_max, average, mse, entropy, not 'mean'"),
@@ -147,7 +151,11 @@ def test_the_folder_tells_all_and_is_read_again(experiment, tmp_path):
     assert (folder / "configuration.toml").read_text() == "# <i>as it was</i>\n"
     summary, ratios = read_experiment(folder)
     outcomes = experiment.profile.outcomes
-    assert summary["accuracy"]["recreated"] == {"top1": outcomes["recreated"].top1, "top5": outcomes["recreated"].top5}
+    assert list(summary["accuracy"]) == ["reference", "recreated", "fully quantized"]
+    for name in ("recreated", "fully quantized"):
+        by, error, _ = difference(outcomes["reference"], outcomes[name])
+        told = {"top1": outcomes[name].top1, "top5": outcomes[name].top5, "change": by, "standard_error": error}
+        assert summary["accuracy"][name] == told
     assert summary["images"] == 30
     assert summary["bytes"]["reference"] == 4 * (216 + 72 + 8 + 32 + 4)  # without the batch norms
     # 8 biases from each batch norm; 4-bit weights at the end
@@ -184,6 +192,33 @@ def test_a_network_of_the_course_runs_twice_alike(tmp_path, monkeypatch):
     assert first.profile.ratios == second.profile.ratios
     with pytest.raises(ProfilerError, match="has 10,000 test images, not 10,001"):
         run(Configuration("classyclassifier", configuration.choices, images=10_001))
+
+
+def test_the_fully_quantized_network_is_torchs_own_or_named_as_missing(monkeypatch, tmp_path):
+    model, x, calibration, labels = filled(Block()), images(30), images(20), torch.arange(30) % 4
+    choices = (Choice("conv"),)
+    made = run_on(model, x, labels, calibration, Configuration("here", choices))
+    network = real_quantization.quantize(model, calibration, [calibration], how="fx")
+    with torch.no_grad():
+        right, _ = first_and_fifth(network(x), labels)
+    assert made.profile.outcomes["fully quantized"].first.tolist() == right.tolist()
+    assert not made.missing
+
+    def missing(*_: object, **__: object) -> None:
+        raise real_quantization.NotAvailable("this torch has none\nany more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(real_quantization, "quantize", missing)
+        made = run_on(model, x, labels, calibration, Configuration("none", choices))
+    assert list(made.profile.outcomes) == ["reference", "recreated"]
+    assert made.missing == {"fully quantized": "NotAvailable: this torch has none"}
+    page = write_experiment(made, tmp_path)
+    assert "There is no fully quantized network: NotAvailable: this torch has none" in page.read_text()
+    assert read_experiment(tmp_path)[0]["missing"] == made.missing
+    off = Configuration("off", choices, fully_quantized=False)
+    made = run_on(model, x, labels, calibration, off)
+    assert list(made.profile.outcomes) == ["reference", "recreated"]
+    assert not made.missing
 
 
 def test_folders_that_are_no_experiments_are_named(experiment, tmp_path):
