@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = {
-    "course_utils": ["checks", "data", "numerics", "pictures", "quantization", "networks", "profiler", "demos"],
+    "course_utils": [
+        *("checks", "data", "numerics", "pictures", "quantization", "networks", "low_bit", "profiler", "demos"),
+    ],
     "autograder": [
         *("labs", "sandbox", "processes", "grading", "records", "for_nbgrader", "authoring", "handout", "commands"),
     ],
