@@ -44,7 +44,9 @@ def check_labs(python: Path, folder: Path, names: list[str]) -> None:
 
 def test_a_wheel_holds_nothing_that_an_earlier_build_left(tmp_path: Path) -> None:
     """`pip wheel .` builds in the checkout, and packs what lies in build/lib."""
-    for name in ("course_utils/kept.py", "build/lib/course_utils/room/gone.py", "data/weights/small.safetensors"):
+    weights = ("small.safetensors", "table.json")
+    stale = "build/lib/course_utils/room/gone.py"
+    for name in ("course_utils/kept.py", stale, *(f"data/weights/{name}" for name in weights)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     build = "from setuptools import setup; from autograder.handout.weights import WithWeights; "
@@ -53,7 +55,7 @@ def test_a_wheel_holds_nothing_that_an_earlier_build_left(tmp_path: Path) -> Non
     built = {
         p.relative_to(tmp_path / "build" / "lib").as_posix() for p in tmp_path.rglob("build/lib/**/*") if p.is_file()
     }
-    assert built == {"course_utils/kept.py", "course_utils/weights/small.safetensors"}
+    assert built == {"course_utils/kept.py", *(f"course_utils/weights/{name}" for name in weights)}
 
 
 @pytest.mark.slow

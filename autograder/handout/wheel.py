@@ -41,6 +41,12 @@ STUDENTS_PART = (
 
 PACKED = (
     "demos/bit_toggler.py",
+    "low_bit/activations.py",
+    "low_bit/layers.py",
+    "low_bit/levels.py",
+    "low_bit/straight_through.py",
+    "low_bit/weights.py",
+    "low_bit/xnor.py",
     "numerics/affine.py",
     "numerics/fixed_point.py",
     "numerics/formats.py",
@@ -62,7 +68,7 @@ def payload(root: Path, weights: Path) -> dict[str, bytes]:
 
     Args:
         root: a checkout.
-        weights: folder of the trained weights.
+        weights: folder of the trained weights and the tables of trainings.
     """
     kit, helpers = root / "autograder", root / "course_utils"
     found = {p for pattern in STUDENTS_PART for p in kit.glob(pattern)}
@@ -71,7 +77,7 @@ def payload(root: Path, weights: Path) -> dict[str, bytes]:
     for name in PACKED:
         path = f"course_utils/{name}"
         files[path] = packed(files[path])
-    for path in sorted(weights.glob("*.safetensors")):
+    for path in sorted([*weights.glob("*.safetensors"), *weights.glob("*.json")]):
         files[f"course_utils/weights/{path.name}"] = path.read_bytes()
     return files
 

@@ -64,7 +64,7 @@ def test_each_method_trains(images, name):
             assert bool(layer.weight_rule.frozen.all())
             assert set(layer.seen_weight().abs().unique().tolist()) <= set(layer.weight_rule.levels.tolist())
     if METHODS[name].weight_rule and isinstance(low_bit_layers(network)[0].weight_rule, layers.BinaryConnectWeight):
-        assert max(float(layer.weight.abs().max()) for layer in low_bit_layers(network)) <= 1
+        assert max(float(layer.weight.detach().abs().max()) for layer in low_bit_layers(network)) <= 1
 
 
 def test_a_seed_says_it_all(images):
