@@ -25,6 +25,7 @@ __all__ = ["Recreation", "layers_of", "recreate"]
 
 ADDITIONS = (operator.add, torch.add, "add")
 RELU, RELU6 = (functional.relu, torch.relu, torch.relu_, "relu", "relu_"), (functional.relu6,)
+FLATTEN = (torch.flatten, torch.reshape, "flatten", "reshape", "view")
 POOLS = (functional.adaptive_avg_pool2d, torch.mean, "mean")
 
 
@@ -80,6 +81,8 @@ def recreate(
     nodes = {node.name: node for node in result.recreated.graph.nodes}
     plans = [_plan(result, nodes[name], options) for name, options in _chosen(result.reference, choices).items()]
     plans = [plan for plan in plans if plan is not None]
+    for plan in plans:
+        plan.inputs = [_source(nodes[name], result.recreated, plans).name for name in plan.inputs]
     wanted = {name for plan in plans if plan.options.quantized for name in (*plan.inputs, plan.last)}
     observers = _observe(result.reference, calibration, wanted)
 
@@ -102,7 +105,7 @@ def recreate(
 
 @dataclass
 class _Plan:
-    """One replacement: the node, what it takes, and the nodes that are merged into it."""
+    """One replacement: the node, the nodes on whose grids its inputs are, and the nodes that are merged into it."""
 
     node: fx.Node
     kind: str
@@ -139,6 +142,29 @@ def _traced(model: nn.Module) -> fx.GraphModule:
 
 def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return graph.get_submodule(node.target) if node.op == "call_module" else None
+
+
+def _source(node: fx.Node, graph: fx.GraphModule, plans: Iterable[_Plan]) -> fx.Node:
+    """The node on whose grid this one's values are: some hand on what they take, besides zeros, which every grid has,
+    and a mean in whole numbers stays on its input's grid."""
+    means = {plan.node for plan in plans if plan.kind == "pool" and _in_whole_numbers(plan.options)}
+    while node in means or _hands_on(node, graph):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _hands_on(node: fx.Node, graph: fx.GraphModule) -> bool:
+    module = _module(graph, node)
+    if module is not None:
+        return isinstance(module, nn.ZeroPad2d | nn.Flatten | nn.Identity | nn.Dropout)
+    if node.target is functional.pad:
+        ways = dict(zip(("mode", "value"), node.args[2:], strict=False)) | node.kwargs
+        return ways.get("mode", "constant") == "constant" and not ways.get("value")
+    return node.target in FLATTEN and node.op in ("call_function", "call_method")
+
+
+def _in_whole_numbers(options: Options) -> bool:
+    return options.quantized and options.float_format is None
 
 
 def _kind(graph: fx.GraphModule, node: fx.Node) -> str | None:
@@ -314,7 +340,7 @@ def _new_layer(graph: fx.GraphModule, plan: _Plan, range_of: Callable[[str, int]
         fuse = fuse_linear_bn_eval if plan.kind == "linear" else fuse_conv_bn_eval
         layer = fuse(layer, _module(graph, plan.norm))
     keep = isinstance(layer, nn.AdaptiveAvgPool2d) or (plan.kind == "pool" and bool(_pooled(node)))
-    if not options.quantized or options.float_format is not None:
+    if not _in_whole_numbers(options):
         floats = layer if layer is not None else _Mean(keep) if plan.kind == "pool" else _Add()
         if options.quantized:
             floats = FormatLayer(floats, options.float_format)

@@ -99,6 +99,30 @@ def test_all_kinds_are_replaced_and_merged(block):
     }
 
 
+def test_what_only_hands_on_values_keeps_their_grid():
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, stride=2)
+            self.pad, self.flat, self.drop = nn.ZeroPad2d((0, 1, 0, 1)), nn.Flatten(), nn.Dropout()
+            self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = functional.pad(functional.relu6(self.first(self.pad(x))), (1, 0, 1, 0))
+            return self.head(self.drop(self.flat(self.pool(self.second(x)))))
+
+    made = recreate(filled(Padded()), EVERYTHING, [images(20, 9)]).recreated
+    # scales are float32
+    assert made.first_recreated.output.scale == pytest.approx(6 / 255, rel=2**-24)
+    assert made.second_recreated.input.scale == made.first_recreated.output.scale
+    for one, other in ((made.second_recreated.output, made.pool_recreated.input),
+                       (made.pool_recreated.input, made.head_recreated.input)):  # fmt: skip
+        assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+    # a mean that stays in float has values of its own
+    made = recreate(filled(Padded()), EVERYTHING[:3], [images(20, 9)]).recreated
+    assert made.head_recreated.input.scale < made.second_recreated.output.scale
+
+
 def test_nothing_is_merged_that_should_not_be(block):
     options = Options(merge_batch_norm=False, merge_relu=False)
     made = recreate(block, [Choice(kind, options=options) for kind in KINDS], [images(20)])
