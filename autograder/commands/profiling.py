@@ -57,7 +57,10 @@ def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, i
         if twice := [name for name, count in Counter(path.stem for path in read).items() if count > 1]:
             raise CourseError(f"two configurations are called {twice[0]!r}: one would overwrite the other's results")
         for path, configuration in read.items():
-            _run(path.name, configuration, output or root / "build" / "profiles" / path.stem, images)
+            try:
+                _run(path.name, configuration, output or root / "build" / "profiles" / path.stem, images)
+            except profiler.ProfilerError as error:
+                raise CourseError(f"{path}: {error}") from error
     except (WeightsError, DataError, profiler.ProfilerError) as error:
         raise CourseError(str(error)) from error
 

@@ -12,7 +12,7 @@ import torch
 
 from course_utils import COMMAND
 from course_utils.data import cifar, generated, generated_scenes, photos
-from course_utils.data.places import places
+from course_utils.data.places import DataError, places
 
 __all__ = ["DataSet", "DetectionSet", "ImageSet", "classification_data", "describe", "detection_data"]
 
@@ -43,27 +43,30 @@ class ImageSet:
     note: str
 
 
-def classification_data(train: bool, root: str | Path | None = None) -> ImageSet:
-    """CIFAR-10 if it is here, else the generated shapes (10,000 images of each set).
+def classification_data(train: bool, root: str | Path | None = None, name: str | None = None) -> ImageSet:
+    """CIFAR-10 if it is here, else the generated shapes (10,000 images of each set); or the one that is asked for.
 
     Args:
         train: the training set or the test set.
         root: see `cifar.cifar10`.
+        name: ``"cifar10"`` or ``"shapes"``, if not what is here.
 
     Raises:
-        DataError: if CIFAR-10 is here but damaged; it is not replaced by shapes behind your back.
+        DataError: if CIFAR-10 is here but damaged, or asked for and not here; it is not replaced by shapes behind your
+            back. Or if no set is called so.
     """
+    if name not in (None, "cifar10", "shapes"):
+        raise DataError(f"no set of images is called {name!r}; there are cifar10, shapes")
     part = "training" if train else "test"
     folder = cifar.find(root)
-    if folder is not None:
+    if name == "cifar10" or (name is None and folder is not None):
         images, labels = cifar.cifar10(train, root)
         note = f"Data: CIFAR-10, {len(images):,} {part} images from {folder}"
         return ImageSet("cifar10", images, labels, cifar.CLASSES, note)
     images, labels = generated.shapes(train)
-    note = (
-        f"Data: generated shapes, {len(images):,} {part} images, because CIFAR-10 is not here "
-        f"(`{COMMAND} data --fetch cifar10` fetches it)"
-    )
+    note = f"Data: generated shapes, {len(images):,} {part} images"
+    if name is None:
+        note += f", because CIFAR-10 is not here (`{COMMAND} data --fetch cifar10` fetches it)"
     return ImageSet("shapes", images, labels, generated.CLASSES, note)
 
 

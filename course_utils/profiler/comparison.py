@@ -62,6 +62,7 @@ def profile(
     labels: Tensor,
     *,
     others: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
     batch_size: int = 50,
     classes: tuple[str, ...] = (),
     progress: Callable[[Iterable], Iterable] = iter,
@@ -71,9 +72,10 @@ def profile(
 
     Args:
         recreation: see `recreate`.
-        images: float, as the model takes them, (N, ...), N > 0.
+        images: (N, ...), N > 0; float, as the model takes them, or what ``prepare`` makes such of.
         labels: integers (N,).
         others: name -> a network that maps the same images to logits: a fully quantized one, say.
+        prepare: what a batch of images goes through before networks see it.
         batch_size: images at a time. Memory grows with it, not with N.
         classes: names of the classes, for ``each``.
         progress: what the batches go through: ``tqdm.tqdm``, say.
@@ -106,6 +108,7 @@ def profile(
     with torch.no_grad():
         for x, y in progress(batches):
             seen.clear()
+            x = prepare(x)
             logits = {REFERENCE: Watch(recreation.reference, keep).run(x)}
             logits[RECREATED] = Watch(recreation.recreated, compare).run(x)
             logits |= {name: network(x) for name, network in others.items()}

@@ -2,7 +2,8 @@
 
 ::
 
-    network = "classyclassifier"   # with the weights for the data that are here
+    network = "classyclassifier"   # or another one of `subjects.networks`
+    data = "shapes"                # of `subjects.data_for` it; if it is left out, what is here
     images = 1000                  # of the test set, from the first on; all if it is left out
     batch_size = 50
     seed = 0                       # draws the calibration samples from the training set
@@ -31,6 +32,7 @@ from typing import Any
 from course_utils.numerics.formats import FloatFormat
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
+from course_utils.profiler.subjects import data_for, networks
 
 __all__ = ["Configuration", "ConfigurationError", "read_configuration"]
 
@@ -50,6 +52,7 @@ class Configuration:
 
     network: str
     choices: tuple[Choice, ...]
+    data: str | None = None
     images: int | None = None
     batch_size: int = 50
     seed: int = 0
@@ -80,8 +83,10 @@ def read_configuration(path: str | Path) -> Configuration:
     look = _Table(str(path), "", table)
     calibration = _Table(str(path), "calibration", look.take("calibration", dict, {}))
     layers = look.take("layers", list, [])
+    network = look.take("network", str, among=networks())
     result = Configuration(
-        network=look.take("network", str),
+        network=network,
+        data=look.take("data", str, None, among=data_for(network)),
         choices=tuple(_choice(_Table(str(path), f"layers[{n}]", entry)) for n, entry in enumerate(layers)),
         images=look.take("images", int, None, least=1),
         batch_size=look.take("batch_size", int, 50, least=1),
@@ -92,7 +97,7 @@ def read_configuration(path: str | Path) -> Configuration:
         text=text,
     )
     calibration.nothing_left("samples", "ranges")
-    look.nothing_left("network", "images", "batch_size", "seed", "fully_quantized", "calibration", "layers")
+    look.nothing_left("network", "data", "images", "batch_size", "seed", "fully_quantized", "calibration", "layers")
     if not result.choices:
         look.fail("layers", "there is no [[layers]] table: choose at least one layer")
     return result

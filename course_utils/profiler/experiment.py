@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,14 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from course_utils.data import classification_data
-from course_utils.networks import load_trained, normalize
 from course_utils.profiler.comparison import RECREATED, REFERENCE, Outcome, Profile, difference, profile
 from course_utils.profiler.configuration import Configuration
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.images import Batch
 from course_utils.profiler.recreation import Recreation, recreate
+from course_utils.profiler.subjects import subject
 from course_utils.quantization import real_quantization
 
 __all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
@@ -101,23 +100,29 @@ def run(
     progress: Callable[[Iterable], Iterable] = iter,
     each: Callable[[Batch], None] = lambda batch: None,
 ) -> Experiment:
-    """Runs an experiment on one of the course's networks and its data; ``progress`` and ``each`` as in `profile`.
+    """Runs an experiment on a network and data that `subject` knows; ``progress`` and ``each`` as in `profile`.
 
     Raises:
-        WeightsError, DataError: if there is no such network for the data that are here.
-        ProfilerError: if there are too few images; and see `recreate`.
+        WeightsError, DataError: if the network or the data are not here.
+        ProfilerError: if there is no such network, or there are too few images; and see `recreate`.
     """
-    test, training = classification_data(train=False), classification_data(train=True)
-    model = load_trained(f"{configuration.network}-{test.name}")
-    count = len(test.images) if configuration.images is None else configuration.images
-    for wanted, there, what in ((count, test, "test"), (configuration.samples, training, "training")):
-        if wanted > len(there.images):
-            raise ProfilerError(f"{there.name} has {len(there.images):,} {what} images, not {wanted:,}")
-    drawn = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(configuration.seed))
-    calibration = normalize(training.images[drawn[: configuration.samples]])
-    images, labels = normalize(test.images[:count]), test.labels[:count]
-    about = {"data": test.note, "classes": tuple(test.classes)}
-    return run_on(model, images, labels, calibration, configuration, **about, progress=progress, each=each)
+    on = subject(configuration.network, configuration.data)
+    count = len(on.images) if configuration.images is None else configuration.images
+    for key, wanted, there in (("images", count, on.images), ("samples", configuration.samples, on.calibration)):
+        if wanted > len(there):
+            raise ProfilerError(f"{key}: there are {len(there):,}, not {wanted:,} ({on.note})")
+    drawn = torch.randperm(len(on.calibration), generator=torch.Generator().manual_seed(configuration.seed))
+    return run_on(
+        *(on.model, on.images[:count], on.labels[:count]),
+        on.calibration[drawn[: configuration.samples]],
+        configuration,
+        prepare=on.prepare,
+        fully_quantized=on.fully_quantized,
+        data=on.note,
+        classes=on.classes,
+        progress=progress,
+        each=each,
+    )
 
 
 def run_on(
@@ -127,6 +132,8 @@ def run_on(
     calibration: Tensor,
     configuration: Configuration,
     *,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
+    fully_quantized: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     data: str = "",
     classes: tuple[str, ...] = (),
     progress: Callable[[Iterable], Iterable] = iter,
@@ -137,15 +144,18 @@ def run_on(
 
     Args:
         model: in eval mode, as torch.fx can trace it.
-        images, labels: see `profile`.
-        calibration: samples as the model takes them, (n, ...).
+        images, labels, prepare: see `profile`.
+        calibration: samples, (n, ...), which go through ``prepare``, too.
+        fully_quantized: networks to run beside, in place of the one that torch makes; see ``others`` of `profile`.
         data: one line that says what the images are.
         classes: their names; progress, each: see `profile`.
     """
-    batches = calibration.split(configuration.batch_size)
+    batches = prepare(calibration).split(configuration.batch_size)
     made = recreate(model, configuration.choices, batches, ranges=configuration.ranges)
     others, missing = {}, {}
-    if configuration.fully_quantized:
+    if configuration.fully_quantized and fully_quantized:
+        others = dict(fully_quantized)
+    elif configuration.fully_quantized:
         try:
             others[FULLY_QUANTIZED] = _fully_quantized(model, batches)
         except Exception as error:  # of a network that torch.fx can trace, its quantization may still say anything
@@ -153,13 +163,15 @@ def run_on(
     outcome = profile(
         *(made, images, labels),
         others=others,
+        prepare=prepare,
         batch_size=configuration.batch_size,
         classes=classes,
         progress=progress,
         each=each,
     )
     floats = Recreation(made.reference, made.reference)
-    costs_of = {REFERENCE: costs(floats, images), RECREATED: costs(made, images)}
+    sample = prepare(images[:1])
+    costs_of = {REFERENCE: costs(floats, sample), RECREATED: costs(made, sample)}
     return Experiment(configuration, data, made, outcome, costs_of, missing)
 
 

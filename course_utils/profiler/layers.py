@@ -70,7 +70,8 @@ class IntegerLayer(nn.Module):
 
     Attributes:
         weight_q: int64 codes, of the weight's shape.
-        weight_scale: float64, one for each output channel (out,), all alike if the tensor has one grid.
+        weight_scale: float64, one for each output channel (out,), all alike if the tensor has one grid. It is as large
+            as the channel's bias needs: that has 31 bits at most, 47 if ``wide``.
         weight_zero_point: int64 (out,).
         multiplier, shift: int64 (out,); see `fixed_point_multiplier`.
         wide: whether accumulators may have more than 32 bits.
@@ -93,13 +94,16 @@ class IntegerLayer(nn.Module):
         bits, symmetric = options.bits_of_weights, options.symmetric_weights
         low, high = affine.value_range(weight, axis=axis)
         scale, zero_point = affine.scale_and_zero_point(low, high, bits, signed=True, symmetric=symmetric)
+        self.wide = max(options.num_bits, bits) > 8
+        if layer.bias is not None:  # next to weights of nearly 0, as of a channel that died, a bias has too many steps
+            least = layer.bias.detach().double().abs() / (self.input.scale * (1 << (46 if self.wide else 30)))
+            scale = torch.maximum(scale, (least if axis is not None else least.max()).to(scale.dtype))
         codes = affine.quantize(weight, scale, zero_point, num_bits=bits, signed=True, axis=axis)
         channels = len(weight)
         self.register_buffer("weight_q", codes.long())
         self.register_buffer("weight_scale", scale.double().expand(channels).clone())
         self.register_buffer("weight_zero_point", zero_point.long().expand(channels).clone())
         factors = self.input.scale * self.weight_scale
-        self.wide = max(options.num_bits, bits) > 8
         bias_q = None
         if layer.bias is not None:
             bias = layer.bias.detach()

@@ -210,18 +210,25 @@ def _chosen(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Optio
     """Node -> options, in the network's order."""
     kinds = {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
     options: dict[str, Options] = {}
-    for choice in choices:
+    for number, choice in enumerate(choices):
+        where = f"layers[{number}]"  # as a configuration has it
         if choice.which in kinds:
             names = kinds[choice.which]
             indices = range(len(names)) if choice.indices is None else choice.indices
             if wrong := [index for index in indices if not 0 <= index < len(names)]:
-                raise ProfilerError(f"there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}")
+                raise ProfilerError(
+                    f"{where}.indices: there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}"
+                )
             options |= {names[index]: choice.options for index in indices}
             continue
         if choice.which not in {node.name for node in graph.graph.nodes}:
-            raise ProfilerError(f"{choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network")
+            raise ProfilerError(
+                f"{where}: {choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network"
+            )
         if choice.which not in {name for names in kinds.values() for name in names}:
-            raise ProfilerError(f"{choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})")
+            raise ProfilerError(
+                f"{where}: {choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})"
+            )
         options[choice.which] = choice.options
     return {node.name: options[node.name] for node in graph.graph.nodes if node.name in options}
 

@@ -72,12 +72,14 @@ def test_each_mistake_is_one_line(course, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.toml").write_text(CONFIGURATION.replace("BITS", "8"))
     (tmp_path / "d.toml").write_text(CONFIGURATION.replace("BITS", "8").replace("classyclassifier", "resnet"))
+    (tmp_path / "e.toml").write_text(CONFIGURATION.replace("num_bits = BITS", "indices = [0, 3]"))
     for words, told in (
         ((), "name a configuration"),
         ((tmp_path / "c.toml",), "layers[0]: num_bits is 2 to 16, not 99"),
         ((tmp_path / "a.toml", tmp_path / "c.toml"), "num_bits is 2 to 16"),  # before anything has run
         ((tmp_path / "a.toml", tmp_path / "other" / "a.toml"), "two configurations are called 'a'"),
-        ((tmp_path / "d.toml",), "resnet-shapes.safetensors: no such weights"),
+        ((tmp_path / "d.toml",), "d.toml: network: is one of classyclassifier, "),
+        ((tmp_path / "e.toml",), "e.toml: layers[0].indices: there are 3 layers of kind 'linear': no index 3"),
         ((tmp_path / "a.toml", tmp_path / "b.toml", "--output", tmp_path / "x"), "--output is for one configuration"),
         (("--compare", "--images", tmp_path), "--images is for configurations"),
         (("--compare", tmp_path), "summary.json: cannot be read"),

@@ -33,6 +33,7 @@ from course_utils.quantization import real_quantization
 
 GOOD = """\
 network = "classyclassifier"
+data = "shapes"
 images = 20
 seed = 3
 
@@ -61,7 +62,7 @@ def test_a_configuration_is_read(tmp_path):
             Choice("conv", (1,), Options(num_bits=6, rounding_div=False)),
             Choice("layer8_fc", None, Options(float_format=FloatFormat(4, 3))),
         ),
-        images=20, seed=3, samples=10, ranges="average", text=GOOD,
+        data="shapes", images=20, seed=3, samples=10, ranges="average", text=GOOD,
     )  # fmt: skip
 
 
@@ -69,9 +70,12 @@ def test_a_configuration_is_read(tmp_path):
     ("old", "new", "told"),
     [
         ('network = "classyclassifier"\n', "", "network: is missing"),
+        ('"classyclassifier"', '"resnet"', "network: is one of classyclassifier, "),
+        ('"classyclassifier"', '"scenes"', "network: is one of classyclassifier, "),  # finds boxes
+        ('"shapes"', '"imagenet"', "data: is one of cifar10, shapes, not 'imagenet'"),
         ("images = 20", "images = 0", "images: is at least 1, not 0"),
         ("images = 20", "images = true", "images: a whole number is expected, not True"),
-        ("images = 20", "pictures = 20", "pictures: is no key here; there are network, images,"),
+        ("images = 20", "pictures = 20", "pictures: is no key here; there are network, data, images,"),
         ("seed = 3", "fully_quantized = 1", "fully_quantized: true or false is expected, not 1"),
         ("seed = 3", "seed = 1.5", "seed: a whole number is expected, not 1.5"),
         ("samples = 10", "sample = 10", "calibration.sample: is no key here; there are samples, ranges"),
@@ -190,7 +194,7 @@ def test_a_network_of_the_course_runs_twice_alike(tmp_path, monkeypatch):
     assert first.recreation.replaced.keys() == {"layer3_conv", "layer8_fc"}
     second = run(configuration)
     assert first.profile.ratios == second.profile.ratios
-    with pytest.raises(ProfilerError, match="has 10,000 test images, not 10,001"):
+    with pytest.raises(ProfilerError, match="images: there are 10,000, not 10,001"):
         run(Configuration("classyclassifier", configuration.choices, images=10_001))
 
 

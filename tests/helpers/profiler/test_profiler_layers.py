@@ -170,6 +170,24 @@ def test_sums_that_leave_32_bits_are_refused():
         integer(torch.ones(1, 200_000))
 
 
+@pytest.mark.parametrize("options", [Options(), Options(symmetric_weights=False), Options(num_bits=16)])
+def test_a_channel_of_practically_no_weights_gives_its_bias(options: Options):
+    """As in published networks: with the step that its weights ask for, the bias would have more than 32 bits."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        layer.weight[0] *= 1e-9
+        layer.bias.copy_(torch.tensor([2.5, 0.3]))
+    made = IntegerLayer(layer, (-1.0, 1.0), (-3.0, 3.0), options)
+    x = torch.rand(2, 3, 4, 4) * 2 - 1
+    check_against_fractions(made, x)
+    # half a step of the output, and what half a step of inputs and weights adds up to
+    assert (made(x) - layer(x)).abs().max() < made.output.scale / 2 + 3 * (made.input.scale + made.weight_scale.max())
+    floats = nn.Conv2d(3, 2, 1, bias=False)
+    floats.weight = layer.weight
+    assert made.weight_scale[1] == IntegerLayer(floats, (-1.0, 1.0), (-3.0, 3.0), options).weight_scale[1]
+
+
 def test_a_format_layer_quantizes_what_goes_in_what_it_holds_and_what_comes_out():
     torch.manual_seed(0)
     float_format, layer = FloatFormat(4, 3), nn.Linear(6, 3)
