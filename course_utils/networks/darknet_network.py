@@ -12,11 +12,11 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -213,6 +213,9 @@ class Darknet(nn.Module):
         if x.shape[1:] != (self.channels, *self.size):
             expected = f"(batch, {self.channels}, {self.size[0]}, {self.size[1]})"
             raise ValueError(f"the network takes images {expected}, got {tuple(x.shape)}")
+        return self._run(x)
+
+    def _run(self, x: torch.Tensor) -> list[torch.Tensor]:
         heads, outputs = [], {}
         for number, layer in enumerate(self.layers):
             if isinstance(layer, Yolo):
@@ -247,6 +250,26 @@ class Darknet(nn.Module):
         boxes, scores = zip(*decoded, strict=True)
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
+    def graph(self) -> fx.GraphModule:
+        """`raw_heads` of a detector as torch.fx traces it, for what replaces layers; it shares this network's layers.
+
+        Raises:
+            DarknetError: if the network has no [yolo].
+        """
+        if not self.yolos:
+            raise DarknetError("only the graph of a detector can be traced: this network has no [yolo]")
+        return fx.GraphModule(self, _Tracer().trace(self)).train(self.training)
+
+    def computed_by(self, raw_heads: Callable[[torch.Tensor], list[torch.Tensor]]) -> Darknet:
+        """This detector with the numbers before its [yolo]s computed by something else.
+
+        Args:
+            raw_heads: takes and gives what `raw_heads` does.
+        """
+        net = copy.copy(self)
+        object.__setattr__(net, "raw_heads", raw_heads)  # past torch, which would add it to this network's modules, too
+        return net
+
     def folded(self) -> Darknet:
         """A copy in eval mode in which every batch normalisation is part of its convolution's weights and bias."""
         net = copy.deepcopy(self).eval()
@@ -255,6 +278,17 @@ class Darknet(nn.Module):
                 layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
                 del layer.norm
         return net
+
+
+class _Tracer(fx.Tracer):
+    """Follows `Darknet._run`, which has no question to the shape of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traced_func_name = "_run"
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, MaxPool) or super().is_leaf_module(m, module_qualified_name)
 
 
 def decode(

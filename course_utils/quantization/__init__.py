@@ -1,6 +1,6 @@
 """Quantized networks: ranges from data, whole-number layers, torch's own tools. Stands on `numerics`."""
 
-from course_utils.quantization import power_of_two, real_quantization, tflite_kernels
+from course_utils.quantization import integer_network, power_of_two, real_quantization, tflite_kernels
 from course_utils.quantization.integer_layers import (
     QuantizedLayer,
     fixed_point_multiplier,
@@ -32,6 +32,7 @@ __all__ = [
     "fixed_point_multiplier",
     "integer_conv2d",
     "integer_linear",
+    "integer_network",
     "min_max_range",
     "mse_curve",
     "mse_range",
