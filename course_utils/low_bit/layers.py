@@ -198,6 +198,7 @@ def replace_layers(
         ):
             raise TypeError(f"layer {place}: {layer} has groups, dilation or a padding by name")
         rule = weight_rule(layer)
+        # the class alone changes: weights, bias and options stay as they are
         layer.__class__ = LowBitConv2d if isinstance(layer, nn.Conv2d) else LowBitLinear
         layer.weight_rule, layer.output_rule = rule, output_rule
         inner = place != places[0]

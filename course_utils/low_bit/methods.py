@@ -96,7 +96,6 @@ METHODS: dict[str, Method] = {
             "Zhu, Han, Mao, Dally, Trained Ternary Quantization, ICLR 2017, arXiv 1612.01064",
             *(2, 32, True, 0.6),
             lambda layer: layers.TrainedTernaryWeight(layer.weight),
-            float_share=0.5,
         ),
         Method(
             "XNOR-Net",
