@@ -6,7 +6,7 @@ number below 1 as a rule. An FPGA wants a whole number and a shift, scale * 2^sh
 goes to the right; the report writes "<<" for both.
 
 Beside each formula stands what the report itself does where that is something else: `document_shift_scale`,
-`document_outliers`.
+`document_outliers`, `document_fold`.
 
 Source: D. Dallinger, "FPGA optimized dynamic post-training Quantization of Tiny-YoloV3", TU Wien 2021, chapter 3 and
 appendix A. Stands on torch and NumPy.
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "correct_bias",
+    "document_fold",
     "document_outliers",
     "document_shift_scale",
     "find_shift",
@@ -237,6 +238,21 @@ def document_outliers(data: Tensor, m: float, *, pseudocode: bool = False) -> Te
     if not pseudocode:
         end = torch.where(data > mean, end, -end)
     return torch.where((data - mean).abs() > m * deviation, end, data)
+
+
+def document_fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A convolution with a batch norm folded into it as equations 3.12 and 3.13 are printed.
+
+    Equation 3.13 has (b - E[x]) / sqrt(Var[x] + eps) + beta for the bias; it lacks the factor gamma on the fraction,
+    which the report's own program (appendix A.1) has. `torch.nn.utils.fusion.fuse_conv_bn_eval` does it right.
+    """
+    fused = copy.deepcopy(conv)
+    with torch.no_grad():
+        deviation = (norm.running_var + norm.eps).sqrt()
+        bias = norm.running_mean.new_zeros(norm.num_features) if conv.bias is None else conv.bias
+        fused.weight.mul_((norm.weight / deviation).view(-1, 1, 1, 1))
+        fused.bias = nn.Parameter((bias - norm.running_mean) / deviation + norm.bias)
+    return fused
 
 
 def correct_bias(

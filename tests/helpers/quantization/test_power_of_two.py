@@ -157,6 +157,24 @@ def test_outliers():
 
 
 @pytest.mark.parametrize("bias", [True, False])
+def test_the_fold_as_printed_lacks_gamma_on_the_bias(bias):
+    torch.manual_seed(4)
+    conv, norm = nn.Conv2d(2, 3, 3, bias=bias), nn.BatchNorm2d(3).eval()
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(4, 2, 5, 5)
+    with torch.no_grad():
+        # with gamma = 1 the factor that is missing is 1
+        assert torch.allclose(p2.document_fold(conv, norm)(x), norm(conv(x)), atol=1e-5)
+        nn.init.constant_(norm.weight, 3.0)
+        wrong = p2.document_fold(conv, norm)(x) - norm(conv(x))
+        b = 0 if conv.bias is None else conv.bias
+        lost = (b - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * (1 - 3.0)
+        assert torch.allclose(wrong, lost.view(-1, 1, 1).expand_as(wrong), atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["conv", "linear"])
 def test_bias_correction_brings_the_mean_back(kind, bias):
     torch.manual_seed(2)
