@@ -13,6 +13,7 @@ stays within 63.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,6 +31,7 @@ from course_utils.quantization.integer_layers import (
     quantize_bias,
     requantize,
 )
+from course_utils.quantization.power_of_two import find_shift_scale
 
 __all__ = ["FormatLayer", "IntegerAdd", "IntegerAveragePool", "IntegerLayer"]
 
@@ -98,10 +100,17 @@ class IntegerLayer(nn.Module):
         if layer.bias is not None:  # next to weights of nearly 0, as of a channel that died, a bias has too many steps
             least = layer.bias.detach().double().abs() / (self.input.scale * (1 << (46 if self.wide else 30)))
             scale = torch.maximum(scale, (least if axis is not None else least.max()).to(scale.dtype))
-        codes = affine.quantize(weight, scale, zero_point, num_bits=bits, signed=True, axis=axis)
+        scale = scale.double()
+        if options.adjustment == "power_of_two":  # widened until the quotient of scales is one
+            shift = [
+                math.ceil(math.log2(m)) for m in (self.input.scale * scale / self.output.scale).reshape(-1).tolist()
+            ]
+            scale = (2.0 ** torch.tensor(shift, dtype=torch.float64)).view_as(scale)
+            scale = scale * (self.output.scale / self.input.scale)
+        codes = affine.quantize(weight, scale.float(), zero_point, num_bits=bits, signed=True, axis=axis)
         channels = len(weight)
         self.register_buffer("weight_q", codes.long())
-        self.register_buffer("weight_scale", scale.double().expand(channels).clone())
+        self.register_buffer("weight_scale", scale.expand(channels).clone())
         self.register_buffer("weight_zero_point", zero_point.long().expand(channels).clone())
         factors = self.input.scale * self.weight_scale
         bias_q = None
@@ -109,13 +118,21 @@ class IntegerLayer(nn.Module):
             bias = layer.bias.detach()
             bias_q = (bias.double() / factors).round().long() if self.wide else quantize_bias(bias, factors)
         self.register_buffer("bias_q", bias_q)
-        pairs = [fixed_point_multiplier(m) for m in (factors / self.output.scale).tolist()]
+        pairs = [self._pair(m) for m in (factors / self.output.scale).tolist()]
         multiplier, shift = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
-        if self.wide:
+        if self.wide and options.adjustment == "fixed_point":
             spare = max(self._largest_sum().bit_length() - 31, 0)
             multiplier, shift = (multiplier + (1 << spare >> 1)) >> spare, shift - spare
         self.register_buffer("multiplier", multiplier.clone())
         self.register_buffer("shift", shift.clone())
+
+    def _pair(self, m: float) -> tuple[int, int]:
+        """(multiplier, shift to the right) for m = input.scale * weight_scale / output.scale."""
+        if self.options.adjustment == "fixed_point":
+            return fixed_point_multiplier(m)
+        bits = self.options.num_bits if self.options.adjustment == "scale_shift" else 1
+        scale, shift = find_shift_scale(m, bits)
+        return scale << max(shift, 0), max(-shift, 0)
 
     def _largest_sum(self) -> int:
         """What no accumulator exceeds, whatever the input."""

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from course_utils.numerics.formats import FloatFormat
 from course_utils.quantization.observers import Observer, entropy_threshold, mse_range
 
-__all__ = ["KINDS", "RANGES", "Choice", "Options"]
+__all__ = ["ADJUSTMENTS", "KINDS", "RANGES", "Choice", "Options"]
+
+ADJUSTMENTS = ("fixed_point", "scale_shift", "power_of_two")
+"""How a layer's sums come to the output's grid: times a whole number of 31 bits and a shift; times one of ``num_bits``
+and a shift; a shift alone, to which the weights' grid is fitted (tuwien report, 3.2 and 3.6)."""
 
 KINDS = ("conv", "depthwise", "linear", "add", "pool")
 """Kinds of layers that can be replaced: convolution, depthwise convolution, fully connected, addition of two tensors,
@@ -42,6 +46,7 @@ class Options:
         rounding_div: the last division rounds to nearest; else it drops the remainder, which rounds down.
         num_bits: of weights and activations, 2 to 16.
         weight_bits: of the weights, 2 to 16, if it is another number.
+        adjustment: of convolutions and fully connected layers, one of `ADJUSTMENTS`.
         float_format: weights, input and output go to this format instead of whole numbers, and the layer computes in
             float32.
 
@@ -57,6 +62,7 @@ class Options:
     rounding_div: bool = True
     num_bits: int = 8
     weight_bits: int | None = None
+    adjustment: str = "fixed_point"
     float_format: FloatFormat | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +77,8 @@ class Options:
                 raise TypeError(f"{name} is a whole number, not {bits!r}")
             if not 2 <= bits <= 16:
                 raise ValueError(f"{name} is 2 to 16, not {bits}")
+        if self.adjustment not in ADJUSTMENTS:
+            raise ValueError(f"adjustment is one of {', '.join(ADJUSTMENTS)}, not {self.adjustment!r}")
 
     @property
     def bits_of_weights(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -83,6 +84,11 @@ LAYERS = {
         Options(num_bits=12, rounding_div=False),
         Options(weight_bits=4),
         Options(num_bits=4, weight_bits=16),
+        Options(adjustment="scale_shift"),
+        Options(adjustment="scale_shift", num_bits=16),
+        Options(adjustment="power_of_two"),
+        Options(adjustment="power_of_two", num_bits=16),
+        Options(adjustment="power_of_two", num_bits=4, per_channel_quant=False, symmetric_weights=False),
     ],
     ids=str,
 )
@@ -97,6 +103,16 @@ def test_a_layer_equals_exact_arithmetic(name: str, options: Options):
     low, high = float(y.min()), float(y.max())
     integer = IntegerLayer(layer, (float(x.min()), float(x.max())), (low, high), options)
     check_against_fractions(integer, x)
+    if options.adjustment == "power_of_two":  # a shift alone, and it stands for the quotient of scales exactly
+        assert set(integer.multiplier.tolist()) == {1}
+        real = integer.input.scale * integer.weight_scale / integer.output.scale
+        assert torch.allclose(real, 2.0 ** -integer.shift.double(), rtol=2.0**-50, atol=0)
+        ranges = (float(x.min()), float(x.max())), (low, high)
+        widest = IntegerLayer(layer, *ranges, replace(options, adjustment="fixed_point"))
+        assert bool((integer.weight_scale < 2.001 * widest.weight_scale).all())  # at most one bit of the weights
+        assert bool((integer.weight_scale > 0.999 * widest.weight_scale).all())
+    if options.adjustment == "scale_shift":
+        assert bool((integer.multiplier < 2**options.num_bits).all())
     if options.num_bits == 16 and options.rounding_div:  # and it computes the layer
         assert (integer(x) - y).abs().max() < 1e-3 * (high - low)
 
@@ -208,6 +224,7 @@ def test_a_format_layer_quantizes_what_goes_in_what_it_holds_and_what_comes_out(
         ({"num_bits": 8.0}, TypeError),
         ({"num_bits": True}, TypeError),
         ({"merge_relu": 1}, TypeError),
+        ({"adjustment": "float"}, ValueError),
     ],
 )
 def test_wrong_options_are_named(wrong: dict, error: type):
