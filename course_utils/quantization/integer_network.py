@@ -25,6 +25,7 @@ Stands on torch, `power_of_two` and `integer_layers`.
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Scheme:
         printed_scale: (2^n - 1) / 2 for the largest magnitude, as equation 3.1 is printed, and not 2^(n-1) - 1.
         unsigned: activations that are never below zero get codes 0 .. 2^n - 1.
         before_activation: a layer's output range is taken before its activation, not behind it.
-        adjust_last: outputs are n-bit codes, too; if not, they are the last layers' sums.
+        adjust_last: outputs are n-bit codes, too; if not, they are the sums of layers that no activation follows.
         accumulator: what becomes of sums beyond 32 bits, which come about above 8 bits: ``"exact"`` keeps them,
             ``"wrap"`` drops their upper bits, ``"saturate"`` takes the nearest 32-bit number. Biases beyond 32 bits
             saturate in the latter two.
@@ -398,7 +399,10 @@ class Calibrated:
         if not isinstance(value, Tensor):
             return
         low, high = (float(end) for end in value.aminmax())
-        mean = value.double().mean([axis for axis in range(value.dim()) if axis != 1]) / len(self.batches)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"on the calibration images the output of {name} is not finite")
+        channel = value.dim() - 1 if name in self._linear else 1
+        mean = value.double().mean([axis for axis in range(value.dim()) if axis != channel]) / len(self.batches)
         if name in self._seen:
             seen = self._seen[name]
             self._seen[name] = _Seen(min(seen.lowest, low), max(seen.largest, -low, high), seen.mean + mean)
@@ -418,6 +422,7 @@ class Calibrated:
     def _plan(self) -> None:
         """Which activation each layer takes along, and which nodes share their codes."""
         nodes = list(self.graph.graph.nodes)
+        self._linear = {node.name for node in nodes if isinstance(self._module(node), nn.Linear)}
         self.merged: dict[str, fx.Node] = {}  # layer -> its activation
         shared: dict[str, str] = {node.name: node.name for node in nodes}
 
@@ -481,7 +486,8 @@ class Calibrated:
             if isinstance(module, nn.Conv2d | nn.Linear):
                 source, activation = codes[floats[node.name].args[0].name], self.merged.get(node.name)
                 last = self._group[node.name] in final and all(user.op == "output" for user in node.users)
-                output = None if last and not scheme.adjust_last else codes[node.name]
+                real = last and activation is None and not scheme.adjust_last
+                output = None if real else codes[node.name]
                 slope = 1.0 if activation is None else self._slope(activation)
                 layers[node.name] = IntegerLayer(module, source, output, slope, scheme)
                 graph.set_submodule(node.target, layers[node.name])

@@ -265,10 +265,22 @@ def test_bias_correction_brings_the_mean_sum_back():
     assert error["layer"].max() > unit
 
 
+def test_an_activation_at_the_end_is_not_lost():
+    torch.manual_seed(6)
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()).eval(), torch.randn(4, 2, 5, 5)
+    with torch.no_grad():
+        expected = model(x)
+    got = Calibrated(model, [x]).quantized(Scheme(12))(x)
+    assert got.min() == 0
+    assert torch.allclose(got, expected, atol=2e-3)  # 2^-11 of a range of about 2
+
+
 def test_a_layer_in_whole_numbers_is_refused_where_it_cannot_be():
     x = [torch.rand(2, 3, 8, 8)]
     with pytest.raises(ValueError, match="training mode"):
         Calibrated(SimpleNet(), x)
+    with pytest.raises(ValueError, match="output of x is not finite"):
+        Calibrated(SimpleNet().eval(), [torch.full((1, 3, 32, 32), torch.nan)])
     with pytest.raises(ValueError, match="at least one batch"):
         Calibrated(SimpleNet().eval(), [])
     with pytest.raises(ValueError, match=r"Sigmoid.* cannot be done in whole numbers"):
