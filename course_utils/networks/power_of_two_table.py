@@ -17,7 +17,7 @@ from pathlib import Path
 
 from course_utils.networks.models import WEIGHTS
 from course_utils.quantization.integer_network import Scheme
-from course_utils.quantization.power_of_two import document_outliers, document_shift_scale
+from course_utils.quantization.power_of_two import document_outliers, document_shift_scale, remove_outliers
 
 __all__ = ["BITS", "VARIANTS", "Table", "TableError", "Variant", "cells", "read_table", "table_path"]
 
@@ -56,6 +56,14 @@ def _pseudocode(data, m):
     return document_outliers(data, m, pseudocode=True)
 
 
+def _in_convolutions(weight, m):
+    return remove_outliers(weight, m) if weight.dim() == 4 else weight
+
+
+def _in_linear_layers(weight, m):
+    return remove_outliers(weight, m) if weight.dim() == 2 else weight
+
+
 def _variants() -> dict[str, Variant]:
     float_, scale, power = ({"adjustment": way} for way in ("float", "scale_shift", "power_of_two"))
     cut = {"outliers": OUTLIERS}
@@ -87,6 +95,8 @@ def _variants() -> dict[str, Variant]:
         for way in (float_, power):
             adjustment = way["adjustment"]
             result[f"{adjustment} {name}"] = Variant(f"{adjustment}, {about}", way | options, FEW)
+        # does the report's verdict on outliers hang on this definition?
+        result[f"float outliers {name}"] = Variant(f"float, outliers cut, {about}", float_ | cut | options, FEW)
     result |= {
         "scale_shift document": Variant("the report's search", scale | {"search": document_shift_scale}, FEW),
         "nearest_shift": Variant("nearest shift, weights as they are", {"adjustment": "nearest_shift"}, FEW),
@@ -96,6 +106,12 @@ def _variants() -> dict[str, Variant]:
         ),
         "float outliers pseudocode": Variant(
             "outliers to +m deviations, negative ones, too", float_ | cut | {"remove": _pseudocode}, (*FEW, 16)
+        ),
+        "float outliers convolutions": Variant(
+            "outliers cut in convolutions alone", float_ | cut | {"remove": _in_convolutions}, (*FEW, 16)
+        ),
+        "float outliers linear": Variant(
+            "outliers cut in fully connected layers alone", float_ | cut | {"remove": _in_linear_layers}, (*FEW, 16)
         ),
         "float test calibration": Variant("calibrated on test images", float_, FEW, "test"),
         "float printed fold": Variant("batch norms folded by equation 3.13", float_, (*FEW, 16), printed_fold=True),
