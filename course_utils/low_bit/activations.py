@@ -28,6 +28,8 @@ def sign_activation(x: Tensor) -> Tensor:
 def input_scale(x: Tensor, kernel: tuple[int, int] | None = None, stride: tuple[int, int] = (1, 1)) -> Tensor:
     """XNOR-Net's K: the mean |x| of all that one output is made from. The product of signs is multiplied by it.
 
+    Its gradient is the true one (the paper does not say).
+
     Args:
         x: (B, C, H, W), padded, with ``kernel``; or (B, features) without.
 

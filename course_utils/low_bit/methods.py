@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
 from course_utils.low_bit import activations, layers, weights
@@ -55,6 +56,16 @@ def _plain(function: Rule) -> Callable[[nn.Module], Rule]:
     return lambda layer: function
 
 
+def _stochastic(layer: nn.Module) -> Rule:
+    """Shadow weights begin spread over [-1, 1]: near 0 each is the toss of a coin. So the learning rate is larger, too.
+
+    (The authors' code does both: it multiplies the weights' learning rate by the inverse of Glorot's coefficients.)
+    """
+    with torch.no_grad():
+        layer.weight /= layer.weight.abs().max()
+    return layers.BinaryConnectWeight(stochastic=True)
+
+
 def _log_weight(layer: nn.Module) -> Rule:
     return layers.LogWeight(bits=5 if isinstance(layer, nn.Conv2d) else 4)
 
@@ -82,7 +93,8 @@ METHODS: dict[str, Method] = {
             "BinaryConnect, stochastic",
             _CONNECT,
             *(1, 32, False, None),
-            lambda layer: layers.BinaryConnectWeight(stochastic=True),
+            _stochastic,
+            learning_rate=0.1,
         ),
         Method("BWN", _XNOR, 1, 32, True, 0.8, _plain(weights.binary_weight)),
         Method(
@@ -162,7 +174,8 @@ METHODS: dict[str, Method] = {
 
 
 def low_bit(network: nn.Sequential, method: str | Method, *, ends: bool | None = None) -> nn.Sequential:
-    """The network with the layers of a method, the weights copied; see `layers.replace_layers`.
+    """The network with the layers of a method; see `layers.replace_layers`. Weights are copied (for BinaryConnect's
+    stochastic way, stretched to [-1, 1]).
 
     Args:
         network: see there. Not changed.

@@ -2,9 +2,9 @@
 
     python data/train/train_low_bit.py --dataset cifar10
 
-Every run has the same network, images, number of steps and learning rate, three seeds, and the test set is looked at
-once, at the end. The budget is short on purpose, so that anybody can repeat the table: what it says is how the methods
-compare after so many steps, not how far they come. Runs are kept as they end; started again, the script goes on.
+Every run has the same network, images and number of steps, three seeds, and the test set is looked at once, at the end.
+The budget is short on purpose, so that anybody can repeat the table: what it says is how the methods compare after so
+many steps, not how far they come. Runs are kept as they end; started again, the script goes on.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
             continue
         started = time.process_time()
         network = train_method(name, images, labels, STEPS, seed, ends=ends)
-        run = {"method": name, "ends": ends, "seed": seed}
+        run = {"method": name, "ends": ends, "seed": seed, "learning_rate": METHODS[name].learning_rate}
         run["accuracy"] = round(accuracy(network, test_images, test_labels), 4)
         if name == "BinaryConnect, stochastic":
             for layer in low_bit_layers(network):
@@ -94,7 +94,7 @@ def main() -> None:
             refresh_norms(network, images[:5000])
             run["accuracy_as_signs"] = round(accuracy(network, test_images, test_labels), 4)
         run["core_seconds"] = round(time.process_time() - started, 1)
-        runs.append(run)
+        runs = sorted([*runs, run], key=lambda run: plan().index((run["method"], run["ends"], run["seed"])))
         write(path, facts, runs)
         print(run, flush=True)
     for line in read_table(options.dataset, options.output).lines:

@@ -82,6 +82,8 @@ def test_input_scale(g):
     assert float(k[1, 0, 1, 2]) == pytest.approx(float(x[1, :, 2:5, 2:4].abs().mean()))
     flat = torch.randn(4, 9, generator=g)
     assert torch.allclose(activations.input_scale(flat), flat.abs().mean(1, keepdim=True))
+    exact = x.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: activations.input_scale(x, (3, 2), (2, 1)), exact)
 
 
 def brute_error(values, rounds_to_zero):
