@@ -26,17 +26,35 @@ if TYPE_CHECKING:
 @click.argument("configurations", nargs=-1, type=click.Path(path_type=Path), metavar="CONFIG.toml")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder to write [default: build/profiles/CONFIG].")
 @click.option("--images", is_flag=True, help="A line for each image, with each network's guess; in images.csv, too.")
+@click.option(
+    "--budget", type=click.IntRange(1), metavar="BYTES", help="Choose bits for each layer: so many bytes at most."
+)
+@click.option(
+    "--drop", type=click.FloatRange(0), metavar="POINTS", help="The same: so many points of accuracy lost at most."
+)
 @click.option("--compare", is_flag=True, help="The arguments are folders of runs: show them side by side.")
 @click.pass_obj
-def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, images: bool, compare: bool) -> None:
+def profile(
+    root: Path,
+    configurations: tuple[Path, ...],
+    output: Path | None,
+    images: bool,
+    budget: int | None,
+    drop: float | None,
+    compare: bool,
+) -> None:
     """Replace layers of a trained network by whole-number ones: which one hurts?
 
     CONFIG.toml says which network, data and layers; docs/profiler.md explains it. The folder that is written holds the
     configuration as it was used, every node's signal-to-noise ratio (layers.csv), accuracies (summary.json), the
     network as a picture, and a page that shows them all.
 
+    With --budget or --drop the bits of weights are chosen for each layer of CONFIG.toml, on training images; the folder
+    (build/profiles/CONFIG-search) then holds a configuration.toml that can be run again.
+
     \b
       course profile experiments/a.toml experiments/b.toml
+      course profile experiments/a.toml --budget 40000
       course profile --compare build/profiles/a build/profiles/b
     """
     from course_utils import profiler
@@ -47,8 +65,13 @@ def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, i
         raise CourseError("name a configuration: course profile CONFIG.toml (docs/profiler.md has one to begin with)")
     if output is not None and (compare or len(configurations) > 1):
         raise CourseError("--output is for one configuration")
-    if compare and images:
-        raise CourseError("--images is for configurations, not for folders of runs")
+    searching = budget is not None or drop is not None
+    if compare and (images or searching):
+        raise CourseError("--images, --budget and --drop are for configurations, not for folders of runs")
+    if budget is not None and drop is not None:
+        raise CourseError("either --budget or --drop: a search meets one of them")
+    if searching and images:
+        raise CourseError("--images is for a run: search first, then run the configuration that was chosen")
     try:
         if compare:
             console.print(_side_by_side(configurations))
@@ -57,8 +80,12 @@ def profile(root: Path, configurations: tuple[Path, ...], output: Path | None, i
         if twice := [name for name, count in Counter(path.stem for path in read).items() if count > 1]:
             raise CourseError(f"two configurations are called {twice[0]!r}: one would overwrite the other's results")
         for path, configuration in read.items():
+            folder = output or root / "build" / "profiles" / (f"{path.stem}-search" if searching else path.stem)
             try:
-                _run(path.name, configuration, output or root / "build" / "profiles" / path.stem, images)
+                if searching:
+                    _search(path.name, configuration, folder, budget, drop)
+                else:
+                    _run(path.name, configuration, folder, images)
             except profiler.ProfilerError as error:
                 raise CourseError(f"{path}: {error}") from error
     except (WeightsError, DataError, profiler.ProfilerError) as error:
@@ -84,6 +111,34 @@ def _run(name: str, configuration: Configuration, folder: Path, images: bool) ->
     recreated = outcomes["recreated"]
     by, error, _ = profiler.difference(outcomes["reference"], recreated)
     told = f"{name}: top-1 {recreated.top1:.2%}, {100 * by:+.2f} ± {100 * error:.2f} points: {page}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _search(name: str, configuration: Configuration, folder: Path, budget: int | None, drop: float | None) -> None:
+    from course_utils import profiler
+    from course_utils.profiler import frontier
+
+    with progress_bar(TextColumn("batches")) as progress:
+        task = progress.add_task(escape(name), total=None)
+
+        def track(batches: Iterable, what: str) -> Iterable:
+            progress.reset(task, description=escape(f"{name}: {what}"))
+            return progress.track(batches, task_id=task)
+
+        found, made = profiler.search(configuration, budget=budget, drop=drop, progress=track)
+    page = frontier.write_search(found, made, folder)
+    _tell(name, made)
+    table = Table(*frontier.HEADINGS)
+    for row in frontier.frontier_rows(found):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    by, error, _ = profiler.difference(found.reference, found.chosen.outcome)
+    told = (
+        f"{name}: {found.chosen.size:,} bytes for {found.request}, "
+        f"chosen on {found.samples:,} training images; "
+        f"on {len(found.reference.first):,} test images top-1 {found.chosen.outcome.top1:.2%}, "
+        f"{frontier.points(by, error)} points: {page}"
+    )
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -4,7 +4,12 @@ The framework of the Lund thesis (QPANN), for any network that torch.fx can trac
 """
 
 from course_utils.profiler.comparison import Outcome, Profile, difference, profile
-from course_utils.profiler.configuration import Configuration, ConfigurationError, read_configuration
+from course_utils.profiler.configuration import (
+    Configuration,
+    ConfigurationError,
+    configuration_text,
+    read_configuration,
+)
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
@@ -13,6 +18,7 @@ from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, Integer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.profiler.ratios import Ratio, RatioRecorder, harmonic_sqnr
 from course_utils.profiler.recreation import Recreation, layers_of, recreate
+from course_utils.profiler.search import Search, search, search_on
 
 __all__ = [
     "KINDS",
@@ -35,7 +41,9 @@ __all__ = [
     "Ratio",
     "RatioRecorder",
     "Recreation",
+    "Search",
     "Totals",
+    "configuration_text",
     "costs",
     "difference",
     "harmonic_sqnr",
@@ -46,5 +54,7 @@ __all__ = [
     "recreate",
     "run",
     "run_on",
+    "search",
+    "search_on",
     "write_experiment",
 ]

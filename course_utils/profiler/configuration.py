@@ -13,6 +13,9 @@
     samples = 100
     ranges = "min_max"             # or average, mse, entropy
 
+    [search]
+    samples = 500                  # training images on which `course profile --budget` and `--drop` choose
+
     [[layers]]                     # as many as you like; of layers chosen twice, the last one counts
     kind = "conv"                  # or depthwise, linear, add, pool; or name = "layer1_conv"
     indices = [0, 1]               # of that kind, in the network's order; all if it is left out
@@ -23,6 +26,7 @@ Nothing in it is executed. Every mistake is one line that says where in the file
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -34,7 +38,7 @@ from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.profiler.subjects import data_for, networks
 
-__all__ = ["Configuration", "ConfigurationError", "read_configuration"]
+__all__ = ["Configuration", "ConfigurationError", "configuration_text", "read_configuration"]
 
 
 class ConfigurationError(ProfilerError):
@@ -59,6 +63,7 @@ class Configuration:
     samples: int = 100
     ranges: str = "min_max"
     fully_quantized: bool = True
+    search_samples: int = 500
     text: str = ""
 
 
@@ -82,6 +87,7 @@ def read_configuration(path: str | Path) -> Configuration:
         raise ConfigurationError(f"{path}: is no TOML: {error}") from error
     look = _Table(str(path), "", table)
     calibration = _Table(str(path), "calibration", look.take("calibration", dict, {}))
+    search = _Table(str(path), "search", look.take("search", dict, {}))
     layers = look.take("layers", list, [])
     network = look.take("network", str, among=networks())
     result = Configuration(
@@ -94,13 +100,57 @@ def read_configuration(path: str | Path) -> Configuration:
         samples=calibration.take("samples", int, 100, least=1),
         ranges=calibration.take("ranges", str, "min_max", among=tuple(RANGES)),
         fully_quantized=look.take("fully_quantized", bool, True),
+        search_samples=search.take("samples", int, 500, least=1),
         text=text,
     )
     calibration.nothing_left("samples", "ranges")
-    look.nothing_left("network", "data", "images", "batch_size", "seed", "fully_quantized", "calibration", "layers")
+    search.nothing_left("samples")
+    known = ("network", "data", "images", "batch_size", "seed", "fully_quantized", "calibration", "search", "layers")
+    look.nothing_left(*known)
     if not result.choices:
         look.fail("layers", "there is no [[layers]] table: choose at least one layer")
     return result
+
+
+def configuration_text(configuration: Configuration, comment: str = "") -> str:
+    """A file that `read_configuration` reads as the same configuration, but for its text.
+
+    Args:
+        comment: lines to stand above.
+
+    Raises:
+        ConfigurationError: if a float format is another than a file can name.
+    """
+    top = {"network": configuration.network, "data": configuration.data, "images": configuration.images}
+    top |= {"batch_size": configuration.batch_size}
+    top |= {"seed": configuration.seed, "fully_quantized": configuration.fully_quantized}
+    tables = {
+        "calibration": {"samples": configuration.samples, "ranges": configuration.ranges},
+        "search": {"samples": configuration.search_samples},
+    }
+    parts = [*(f"# {line}" for line in comment.splitlines()), *_lines(top)]
+    for name, table in tables.items():
+        parts += ["", f"[{name}]", *_lines(table)]
+    usual = Options()
+    for choice in configuration.choices:
+        which = "kind" if choice.which in KINDS else "name"
+        table = {which: choice.which, "indices": None if choice.indices is None else list(choice.indices)}
+        own = {name: getattr(choice.options, name) for name in OPTIONS}
+        parts += ["", "[[layers]]", *_lines(table | {k: v for k, v in own.items() if v != getattr(usual, k)})]
+    return "\n".join(parts) + "\n"
+
+
+def _lines(table: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in table.items() if value is not None]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, FloatFormat):
+        if value != FloatFormat(value.exponent_bits, value.mantissa_bits):
+            raise ConfigurationError(f"{value}: a file has no place for a bias or specials of its own")
+        return f"{{ exponent_bits = {value.exponent_bits}, mantissa_bits = {value.mantissa_bits} }}"
+    # in JSON as in TOML, but for one character that only TOML has to escape
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _MISSING: Any = object()

@@ -24,7 +24,7 @@ from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.images import Batch
 from course_utils.profiler.recreation import Recreation, recreate
-from course_utils.profiler.subjects import subject
+from course_utils.profiler.subjects import Subject, subject
 from course_utils.quantization import real_quantization
 
 __all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
@@ -107,15 +107,9 @@ def run(
         ProfilerError: if there is no such network, or there are too few images; and see `recreate`.
     """
     on = subject(configuration.network, configuration.data)
-    count = len(on.images) if configuration.images is None else configuration.images
-    for key, wanted, there in (("images", count, on.images), ("samples", configuration.samples, on.calibration)):
-        if wanted > len(there):
-            raise ProfilerError(f"{key}: there are {len(there):,}, not {wanted:,} ({on.note})")
-    drawn = torch.randperm(len(on.calibration), generator=torch.Generator().manual_seed(configuration.seed))
+    drawn = draw(on, configuration)
     return run_on(
-        *(on.model, on.images[:count], on.labels[:count]),
-        on.calibration[drawn[: configuration.samples]],
-        configuration,
+        *(on.model, drawn.images, drawn.labels, drawn.calibration, configuration),
         prepare=on.prepare,
         fully_quantized=on.fully_quantized,
         data=on.note,
@@ -123,6 +117,42 @@ def run(
         progress=progress,
         each=each,
     )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a configuration takes of a subject's images.
+
+    Attributes:
+        images, labels: to test on, from the first on.
+        calibration: samples, drawn by the configuration's seed.
+        samples, sample_labels: others, drawn like them: a search chooses on them.
+    """
+
+    images: Tensor
+    labels: Tensor
+    calibration: Tensor
+    samples: Tensor
+    sample_labels: Tensor
+
+
+def draw(on: Subject, configuration: Configuration, samples: int = 0) -> Drawn:
+    """
+    Args:
+        samples: how many are wanted besides those to calibrate with.
+
+    Raises:
+        ProfilerError: if there are too few images.
+    """
+    count = len(on.images) if configuration.images is None else configuration.images
+    behind = configuration.samples
+    for key, wanted, there in (("images", count, on.images), ("samples", behind + samples, on.calibration)):
+        if wanted > len(there):
+            raise ProfilerError(f"{key}: there are {len(there):,}, not {wanted:,} ({on.note})")
+    drawn = torch.randperm(len(on.calibration), generator=torch.Generator().manual_seed(configuration.seed))
+    calibration, others = drawn[:behind], drawn[behind : behind + samples]
+    tested = on.images[:count], on.labels[:count]
+    return Drawn(*tested, on.calibration[calibration], on.calibration[others], on.calibration_labels[others])
 
 
 def run_on(
@@ -235,8 +265,11 @@ COLUMNS = (
 )
 
 
-def write_experiment(experiment: Experiment, folder: Path) -> Path:
+def write_experiment(experiment: Experiment, folder: Path, *, section: str = "") -> Path:
     """Writes the folder; it is made if it is not there, and what a run before wrote there is replaced.
+
+    Args:
+        section: HTML for the page, to stand behind the accuracies.
 
     Returns:
         The page.
@@ -259,7 +292,7 @@ def write_experiment(experiment: Experiment, folder: Path) -> Path:
             table.writerow((*names, *("" if value is None else value for value in numbers), *sizes))
     graph = graph_picture(experiment.layers())
     (folder / "graph.svg").write_text(graph, encoding="utf-8")
-    (folder / "index.html").write_text(page(experiment, summary(experiment), graph), encoding="utf-8")
+    (folder / "index.html").write_text(page(experiment, summary(experiment), graph, section), encoding="utf-8")
     return folder / "index.html"
 
 

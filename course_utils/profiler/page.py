@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import math
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -20,7 +22,7 @@ from course_utils.profiler.picture import decibels
 if TYPE_CHECKING:
     from course_utils.profiler.experiment import Experiment, Layer
 
-__all__ = ["extremes", "page"]
+__all__ = ["extremes", "page", "picture", "template"]
 
 SHOWN = 5
 """Of the worst and of the best layers (thesis 5.2)."""
@@ -33,14 +35,29 @@ def extremes(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
     return ranked[:count], ranked[len(ranked) - count :][::-1]
 
 
-def page(experiment: Experiment, summary: dict, graph: str) -> str:
+def page(experiment: Experiment, summary: dict, graph: str, section: str = "") -> str:
     """
     Args:
         summary: see `experiment.summary`.
         graph: an SVG picture of the network.
+        section: HTML to stand behind the accuracies.
     """
     layers = experiment.layers()
     worst, best = extremes(layers)
+    return template("page").render(
+        summary=summary,
+        layers=layers,
+        worst=worst,
+        best=best,
+        curve=Markup(_curve(layers)),
+        graph=Markup(graph),
+        section=Markup(section),
+        configuration=experiment.configuration.text,
+    )
+
+
+def template(name: str) -> jinja2.Template:
+    """The template in ``<name>.html.jinja`` beside this file, which escapes what it is handed."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -49,15 +66,17 @@ def page(experiment: Experiment, summary: dict, graph: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"decibels": decibels, "zip": zip}
-    return environment.get_template("page.html.jinja").render(
-        summary=summary,
-        layers=layers,
-        worst=worst,
-        best=best,
-        curve=Markup(_curve(layers)),
-        graph=Markup(graph),
-        configuration=experiment.configuration.text,
-    )
+    return environment.get_template(f"{name}.html.jinja")
+
+
+def picture(figure: Figure, told: str) -> str:
+    """An SVG picture with a text alternative; the same figure always gives the same text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "profile"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    start = text.index("<svg")
+    return text[start:].replace("<svg", f'<svg role="img" aria-label="{escape(told)}"', 1)
 
 
 def _curve(layers: list[Layer]) -> str:
@@ -78,9 +97,4 @@ def _curve(layers: list[Layer]) -> str:
     below.axhline(0, color="0.4", linewidth=1)
     below.set_xlabel("node, in the network's order")
     above.legend()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    told = "SQNR by node: " + ", ".join(f"{x.name} {decibels(x.sqnr)}" for x in layers)
-    start = text.index("<svg")
-    return text[start:].replace("<svg", f'<svg role="img" aria-label="{told}"', 1)
+    return picture(figure, "SQNR by node: " + ", ".join(f"{x.name} {decibels(x.sqnr)}" for x in layers))

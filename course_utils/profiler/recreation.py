@@ -59,7 +59,12 @@ def layers_of(model: nn.Module) -> dict[str, list[str]]:
 
 
 def recreate(
-    model: nn.Module, choices: Iterable[Choice], calibration: Iterable[Tensor], *, ranges: str = "min_max"
+    model: nn.Module,
+    choices: Iterable[Choice],
+    calibration: Iterable[Tensor],
+    *,
+    ranges: str = "min_max",
+    observers: dict[str, Observer] | None = None,
 ) -> Recreation:
     """Replaces the chosen layers.
 
@@ -68,6 +73,8 @@ def recreate(
         choices: of layers chosen twice, the last one counts.
         calibration: batches that the model takes; all are used.
         ranges: how activations' ranges are chosen from them, one of `RANGES`.
+        observers: what calls before saw of activations, of the same model with the same samples; what is missing there
+            is observed and added.
 
     Raises:
         ProfilerError: if the model is in training mode or cannot be traced, a choice names no layer, there is no
@@ -79,12 +86,14 @@ def recreate(
         raise ProfilerError(f"ranges is one of {', '.join(RANGES)}, not {ranges!r}")
     result = Recreation(_traced(model), _traced(model))
     nodes = {node.name: node for node in result.recreated.graph.nodes}
-    plans = [_plan(result, nodes[name], options) for name, options in _chosen(result.reference, choices).items()]
+    plans = [_plan(result, nodes[name], options) for name, options in chosen_layers(result.reference, choices).items()]
     plans = [plan for plan in plans if plan is not None]
     for plan in plans:
         plan.inputs = [_source(nodes[name], result.recreated, plans).name for name in plan.inputs]
     wanted = {name for plan in plans if plan.options.quantized for name in (*plan.inputs, plan.last)}
-    observers = _observe(result.reference, calibration, wanted)
+    observers = {} if observers is None else observers
+    if missing := wanted - observers.keys():
+        observers |= _observe(result.reference, calibration, missing)
 
     merged = {plan.last: plan.relu for plan in plans if plan.relu is not None}
 
@@ -206,7 +215,7 @@ def by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
     return found
 
 
-def _chosen(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Options]:
+def chosen_layers(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Options]:
     """Node -> options, in the network's order."""
     kinds = {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
     options: dict[str, Options] = {}

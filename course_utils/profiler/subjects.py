@@ -34,6 +34,7 @@ class Subject:
         images: uint8 (N, 3, height, width), to test it on.
         labels: int64 (N,), numbers of the model's logits.
         calibration: uint8 (n, 3, height, width), from which samples are drawn; none of them is in ``images``.
+        calibration_labels: int64 (n,), as ``labels``.
         prepare: makes of such images what the model takes.
         note: one line, which data this is.
         classes: a name for each logit; empty if it has none.
@@ -44,6 +45,7 @@ class Subject:
     images: Tensor
     labels: Tensor
     calibration: Tensor
+    calibration_labels: Tensor
     prepare: Callable[[Tensor], Tensor]
     note: str
     classes: tuple[str, ...] = ()
@@ -82,22 +84,22 @@ def subject(network: str, data: str | None = None) -> Subject:
     test = classification_data(train=False, name=data)
     training = classification_data(train=True, name=data)
     model = load_trained(f"{network}-{test.name}")
-    return Subject(model, test.images, test.labels, training.images, normalize, test.note, tuple(test.classes))
+    images = (test.images, test.labels, training.images, training.labels)
+    return Subject(model, *images, normalize, test.note, tuple(test.classes))
 
 
 def _published(network: str, data: str) -> Subject:
     made = published(network)
     (other,) = SETS.keys() - {data}
     images, labels = imagenet(data)
-    calibration, _ = imagenet(other)
+    calibration, calibration_labels = imagenet(other)
     note = f"Data: {data}, {len(images):,} crops of ImageNet from {find(data)}; calibration with {other}"
     beside = {}
     path = next((place / _TFLITE for place in places() if (place / _TFLITE).is_file()), None)
     if network == "mobilenet_v2_float" and path is not None:
         beside["TFLite"] = _logits(load_tflite(path))
-    return Subject(
-        made.model, images, labels + made.first_class, calibration, made.prepare, note, fully_quantized=beside
-    )
+    pairs = (images, labels + made.first_class, calibration, calibration_labels + made.first_class)
+    return Subject(made.model, *pairs, made.prepare, note, fully_quantized=beside)
 
 
 def _logits(network: TfliteNetwork) -> Callable[[Tensor], Tensor]:

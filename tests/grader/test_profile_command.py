@@ -67,6 +67,27 @@ def test_every_image_is_told_and_stands_in_a_table(course, tmp_path):
     assert not (folder / "images.csv").exists()  # it would be of another run
 
 
+def test_a_search_writes_a_configuration_that_runs_again(course, tmp_path):
+    search = "search = { samples = 20 }\n"
+    (tmp_path / "s.toml").write_text(CONFIGURATION.replace("BITS", "8").replace("layers", search + "layers"))
+    done = course(tmp_path / "s.toml", "--budget", 440_000)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "build" / "profiles" / "s-search"
+    assert " bytes for a budget of 440,000 bytes, chosen on 20 training images; on 10 test images top-1 " in done.output
+    assert (folder / "frontier.svg").is_file()
+    assert (folder / "search.toml").read_text() == (tmp_path / "s.toml").read_text()
+    again = tmp_path / "again"
+    assert course(folder / "configuration.toml", "--output", again).exit_code == 0
+    for name in ("configuration.toml", "summary.json", "layers.csv", "graph.svg"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["bytes"]["recreated"] <= 440_000
+    done = course(tmp_path / "s.toml", "--budget", 1000)
+    assert done.exit_code == 2
+    assert "a budget of 1,000 bytes cannot be met: the smallest network that these layers allow has" in done.output
+    assert len(done.output.strip().splitlines()) == 1
+
+
 def test_each_mistake_is_one_line(course, tmp_path):
     (tmp_path / "c.toml").write_text(CONFIGURATION.replace("BITS", "99"))
     (tmp_path / "other").mkdir()
@@ -81,7 +102,9 @@ def test_each_mistake_is_one_line(course, tmp_path):
         ((tmp_path / "d.toml",), "d.toml: network: is one of classyclassifier, "),
         ((tmp_path / "e.toml",), "e.toml: layers[0].indices: there are 3 layers of kind 'linear': no index 3"),
         ((tmp_path / "a.toml", tmp_path / "b.toml", "--output", tmp_path / "x"), "--output is for one configuration"),
-        (("--compare", "--images", tmp_path), "--images is for configurations"),
+        (("--compare", "--images", tmp_path), "--images, --budget and --drop are for configurations"),
+        ((tmp_path / "a.toml", "--budget", 9, "--drop", 1), "either --budget or --drop"),
+        ((tmp_path / "a.toml", "--budget", 9, "--images"), "--images is for a run"),
         (("--compare", tmp_path), "summary.json: cannot be read"),
     ):
         done = course(*words)
