@@ -39,7 +39,7 @@ CHOICES = (
 )
 TWO = Options(num_bits=2)
 FLOATS = Options(float_format=FloatFormat(4, 3))
-ASKED = Configuration("block", CHOICES, text="# as it was\n")
+ASKED = Configuration("classyclassifier", CHOICES, text="# as it was\n")
 
 
 @pytest.fixture(scope="module")
