@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -25,6 +26,35 @@ def test_ratios_are_those_of_the_equations():
     # batches of another size may round the reference's float sums otherwise, by some units in the last place
     assert ratio.mean_of_ratios == pytest.approx(10 * np.log10((signal / noise).mean()), abs=1e-3)
     assert ratio.ratio_of_sums == pytest.approx(10 * np.log10(signal.sum() / noise.sum()), abs=1e-3)
+
+
+def test_memory_does_not_grow_with_the_number_of_images():
+    made = recreate(filled(Block()), EVERYTHING, [images(20)])
+    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(400, -1, -1, -1)
+    held = []
+
+    def watched(batches):
+        for batch in batches:
+            held.append(tensor_bytes())
+            yield batch
+
+    profile(
+        made, pixels, torch.zeros(400, dtype=torch.long), prepare=torch.Tensor.float, batch_size=4, progress=watched
+    )
+    # after the first batch there are sums; from then on two truth values for an image and network are added
+    assert held[2] > held[0]
+    assert held[-1] - held[2] == (len(held) - 3) * 4 * 2 * 2
+
+
+def tensor_bytes() -> int:
+    """Of all tensors that are alive."""
+    gc.collect()
+    storages = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+        for t in gc.get_objects()
+        if isinstance(t, torch.Tensor)
+    }
+    return sum(storages.values())
 
 
 def test_activations_without_noise_are_left_out_and_counted():
