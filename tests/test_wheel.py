@@ -24,11 +24,10 @@ LOADS = """
 from pathlib import Path
 from course_utils.networks.models import WEIGHTS, load_trained
 assert WEIGHTS == Path(__import__("course_utils").__file__).parent / "weights", WEIGHTS
-for name in (
-    *("classyclassifier-cifar10", "classyclassifier-shapes", "mobilenetv2-shapes"),
-    *("simplenet-cifar10", "simplenet-shapes", "scenes"),
-):
-    load_trained(name)
+for network in ("classyclassifier", "mobilenetv2", "simplenet"):
+    for data in ("cifar10", "shapes"):
+        load_trained(f"{network}-{data}")
+load_trained("scenes")
 """
 
 

@@ -26,7 +26,7 @@ from course_utils.networks.models import (
 FEW_BITS = ["classyclassifier-cifar10", "classyclassifier-shapes"]
 """Those of which data/README.md tells the accuracy with fewer bits, too."""
 
-TRAINED = [*FEW_BITS, "mobilenetv2-shapes", "simplenet-cifar10", "simplenet-shapes"]
+TRAINED = [*FEW_BITS, *(f"{n}-{data}" for n in ("mobilenetv2", "simplenet") for data in ("cifar10", "shapes"))]
 DATA_OF = {name: name.split("-")[1] for name in TRAINED}
 
 
