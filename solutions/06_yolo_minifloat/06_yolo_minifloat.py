@@ -283,6 +283,17 @@ with check("letterbox"):
 
     for height, width, size in ((300, 211, 416), (977, 613, 61), (101, 977, 5), (40, 24, 3), (64, 61, 8)):
         look_at_some(height, width, size)
+
+    @probe
+    def row_of_letterbox(image, size, i):
+        return letterbox(image, size)[0, :, i]
+
+    for width, size in ((100, 50), (98, 49), (1023, 1024), (1365, 1366)):
+        image, i = drawn(3, width, 0), size // 2
+        row, j = torch.full((size,), i), torch.arange(size)
+        got = expect_returns(lambda image=image, n=size, i=i: row_of_letterbox(image, n, i), row_rule)
+        given, hint = f"image {(3, width, 3)}, size {size}: row {i}", "whole numbers divide without rounding errors"
+        expect_close(got, wanted_at(image, size, row, j), row_rule, within=1e-6, given=given, hint=hint)
     images = [drawn(5, 4, 0), drawn(5, 4, 0), drawn(6, 3, 0)]
     at_once, later = reused(letterbox, [(image, 5) for image in (*images, images[0])])
     i, j = torch.arange(25) // 5, torch.arange(25) % 5
@@ -686,6 +697,9 @@ with check("symbolic_convert"):
     expect_equal(y[0], [15.5, -15.5], "infinities saturate", given=x[0], hint="inf / inf is NaN; clamp does the rest")
     rule = "NaN stays NaN, and harms no other element"
     expect_equal(y[1], [math.nan, 1.0], rule, given=x[1], hint="clamp keeps NaN; max and min of Python do not")
+    x = torch.tensor([2**31 - 1, -1, 2**31 - 2**23 + 1, -(2**23) + 1, 2**31 - 2**22], dtype=torch.int32)
+    y = symbolic_convert(x.view(torch.float32), 8, 3)
+    expect_equal(y, [math.nan] * 5, rule, given="NaNs of all kinds: other bits of the mantissa, either sign")
 
     def seconds(work):
         """The shorter of two tries: another program may have had the processor meanwhile."""
@@ -905,10 +919,14 @@ with check("difference"):
             look((torch.rand(7, generator=g) + 1).to(first), torch.rand(7, generator=g, dtype=double).to(second), told)
     look(torch.tensor([0.5, 0, 3, -1]), torch.tensor([0.0, 0, 2, 0]), "zeros among the originals")
     look(torch.zeros(5), torch.zeros(5), "zeros")
-    long = torch.rand(200_003, generator=g)
-    rest = torch.zeros(200_003).index_fill(0, torch.tensor([7, 65_537, 131_071, 200_001, 200_002]), 3.0)
-    look(long + rest, long, "200,003 elements, nearly all of the error in five of them")
-    look(long, long * 0.999, "200,003 elements")
+    long = torch.rand(1_200_007, generator=g)
+    rest = torch.zeros(1_200_007).index_fill(0, torch.tensor([7, 65_537, 131_071, 200_001, 1_200_006]), 3.3)
+    look(long + rest, long, "1,200,007 elements, nearly all of the error in five of them")
+    look(long[:200_003], long[:200_003] * 0.999, "200,003 elements")
+    for error, dtype in ((math.inf, single), (-math.inf, half), (1e200, double)):
+        y, x = torch.tensor([0.5, error, 1.0], dtype=dtype), torch.zeros(3, dtype=dtype)
+        told = f"{y.tolist()} and zeros, {dtype}: a square that is infinite"
+        expect_equal(expect_returns(lambda y=y, x=x: watching(y, x), rule, given=told), math.inf, rule, given=told)
 
     @probe
     def of_parameters(y, x, same, default):
@@ -1428,14 +1446,15 @@ plt.show()
 
 # %%
 def filled(network, seed):
-    """The network in eval mode and float64, with random parameters and statistics."""
+    """The network in eval mode and float64, with random parameters and statistics; of seed 0 all biases are 0."""
     maker = torch.Generator().manual_seed(seed)
     network = network.double().eval()
     with torch.no_grad():
         for name, values in network.state_dict().items():
             if values.is_floating_point():
                 drawn = torch.randn(values.shape, generator=maker, dtype=torch.float64)
-                values.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else drawn)
+                drawn = drawn.abs() + 0.5 if name.endswith("running_var") else drawn
+                values.copy_(drawn * 0 if name.endswith("bias") and seed == 0 else drawn)
     return network
 
 
@@ -1520,7 +1539,7 @@ def quantized(layers, program, seed, images, x, touched, spelt):
     def choose(data, word_length):
         log.append([word_length, data.detach().clone()])
         e = 1 + (data.numel() + int(data.detach().abs().sum() * 64)) % 97
-        e = 99 if torch.equal(coarse(data, 16, 0), data) else e  # of numbers that are converted already
+        e = 99 if data.any() and torch.equal(coarse(data, 16, 0), data) else e  # of numbers converted already
         return f"{e} bits" if spelt else e
 
     model = lived_in(filled(Wired(layers, program), seed), seed)
@@ -1538,7 +1557,12 @@ def quantized(layers, program, seed, images, x, touched, spelt):
             t.zero_()
     log.clear()
     made.clear()
-    outputs = [network(part).detach() for part in (x, x[:1], x)]
+    outputs = [network(part).detach() for part in (x, x[:1])]
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    for training in (True, False):  # a convolution computes the same in both modes
+        for m in convolutions:
+            m.train(training)
+        outputs += [network(x).detach()] if training else []
     ran = state_of(network)
     for t in (*network.parameters(), *network.buffers()):
         t.data.fill_(7)
@@ -1579,8 +1603,9 @@ with check("quantize_network"):
             named = {name: call(path) for name, (path, _, _) in layers.items()}
             return eval(program, tools | named | {"x": x.clone()}), entered
 
-    def look(layers, program, images, x, touched):
-        seed, images_before = int(torch.randint(10**6, (1,), generator=g)), images.clone()
+    def look(layers, program, images, x, touched, seed=None):
+        seed = int(torch.randint(1, 10**6, (1,), generator=g)) if seed is None else seed
+        images_before = images.clone()
         spelt, shapes = seed % 2 == 0, f"{len(images)} images {tuple(images.shape[1:])}"
         told = f"{program}, { ({name: f'{path}: {kind}' for name, (path, kind, _) in layers.items()}) }, {shapes}"
         works = "a network with blocks in blocks, any settings, with and without bias, is quantized"
@@ -1701,6 +1726,11 @@ with check("quantize_network"):
                 expect(left <= of_others + 1, "no hook is left that only recorded", given=told_of, got=f"{left} hooks")
                 expect(left >= of_others, "hooks of others stay", given=told_of, got=f"{left} of {of_others} hooks")
             elif path:
+                frozen = [
+                    f"{path}.{name}.requires_grad"
+                    for name, _ in own.get_submodule(path).named_parameters(recurse=False)
+                ]
+                of_layer |= {name: before[name] for name in frozen if name in before}
                 expect_unchanged(of_layer, {name: got["state"].get(name) for name in of_layer}, others)
 
     g = generator()
@@ -1727,6 +1757,7 @@ with check("quantize_network"):
     images, x = images_of(2, 8), torch.rand(3, 3, 7, 5, generator=g, dtype=torch.float64)
     for touched in (["weight"], ["bias"], ["input"], everything, []):
         look(*joined, images, x, touched)
+    look(*joined, images, x, ["bias"], seed=0)
     others = drawn(
         "k(p(q(u(c(v(s(x)).relu()))).mean(3)).flatten(1))",
         s=("Conv2d", conv(3, 6, stride=(2, 1), dilation=(1, 2))),
