@@ -1642,7 +1642,7 @@ def sqnr_db(x, y):
     Args:
         x: the signal, a tensor without gradient: float16, float32, float64 or whole numbers, all finite.
         y: the signal after quantization, of x's shape, and any of these dtypes. Neither x nor y is changed. Compute in
-            float64, the difference too: signal and difference are 0, or 1e-150 to 1e150 in size.
+            float64, the difference too: signal and difference are 0, or 1e-75 to 1e75 in size.
 
     Returns:
         Python float, 10 log10(E[x^2] / E[(x - y)^2]), in dB; inf if x equals y (even if both are all zeros), -inf if

@@ -1401,6 +1401,10 @@ with check("quantized_layer"):
     hint = "go through the example line by line: sum -2810, bias 410, M * acc -29.297"
     expect_equal(results[0], [[71]], code, given=facts, hint=hint)
     try_linear(f"{facts}, in a float64 layer", weight.double(), bias.double(), 8, x, first)
+    sums = 300 * 255**2 + torch.arange(6, dtype=torch.float64)  # beyond 2^24
+    facts = "300 products of 255 and 255, and a float64 bias that cancels all but -5 .. 0 of their sum"
+    ones = torch.ones(6, 300, dtype=torch.float64)
+    try_linear(facts, ones, -sums / 255, 8, torch.full((1, 300), 255.0), (1.0, 0, 1 / 255, 100))
 
     x = torch.tensor([[12.0, 10.0, 4.0], [15.0, 10.0, 10.0], [0.0, 10.0, 15.0]])
     facts = "the same weight, no bias, 4 bits; some results leave the codes 0 .. 15 on either side"

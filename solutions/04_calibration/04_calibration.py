@@ -86,8 +86,9 @@ def histogram_of(values, bins=2048):
 
 
 def network_of(weights, training=True):
-    """A ClassyClassifier for the checks, in training or eval mode, with somebody's gradients and hooks on it."""
+    """A ClassyClassifier for the checks, in training or eval mode (one layer in the other), with gradients and hooks."""
     network = ClassyClassifier().train(training)
+    network.layer6_fc.train(not training)
     network.load_state_dict(weights)
     for number, parameter in enumerate(network.parameters()):
         parameter.requires_grad_(number % 3 > 0).grad = torch.ones_like(parameter)
@@ -411,6 +412,8 @@ with check("percentile_range"):
     many = torch.randn(300_007, generator=g, dtype=torch.float64) * 1e6
     try_drawn(every, "300007 values", many, 99.5)
     try_drawn(every, "1009 values", many[:1009], 75)
+    values = torch.zeros(2_000_003, dtype=torch.float16).index_fill(0, torch.tensor([1, 1_300_001]), 5.0)
+    try_percentile(every, "2000003 values, two of them 5, the others 0, p = 100", values, 100, 0.0, 5.0)
     own, hint = (
         "each call goes by the values as they are then",
         "what is kept between two calls, and how is it known again?",
@@ -437,7 +440,8 @@ with check("percentile_range"):
         expect_refused(
             torch.cat([many, torch.tensor([value])]), 99, broken, f"300007 values, and at the end {value}", hint
         )
-    expect_refused(torch.zeros(0, 3), 99, broken, "values of shape (0, 3)", hint)
+    for shape_of_none in ((0, 3), (3, 0)):
+        expect_refused(torch.zeros(shape_of_none), 99, broken, f"values of shape {shape_of_none}", hint)
     range_of_p = "a p outside 50 .. 100 is refused with a ValueError"
     below, above = math.nextafter(50, 0), math.nextafter(100, 101)
     for p in (49.9, 100.1, below, above, 49, 101, 0, 1, 0.99, -60, -99.9, math.nan, math.inf, -math.inf):
@@ -616,6 +620,15 @@ with check("mse_range"):
             )
             for counts in [[40, 25, 10, 4, 2, 1]]
             for u in (1e-140, 1e9, 1e100, 1e140)
+        ),
+        (
+            outlier,
+            "10^7, 0, 0, 1 on edges 0, 1, 2, 3, 1000: one value in ten million counts, too",
+            [10**7, 0, 0, 1],
+            [0, 1, 2, 3, 1000],
+            13,
+            0,
+            820,
         ),
         (
             least,
@@ -1146,7 +1159,10 @@ with check("entropy_threshold"):
         try_entropy(few, counts, 3 if len(counts) < 5 else 8, len(counts))
     try_entropy(infinite, [0] * 9 + [4], 3, 10)  # Q is 0 everywhere but for i = 10
     try_entropy(infinite, [9, 0, 0, 0, 0, 0, 0, 0, 1], 3, 9)
+    counts = [9_000_000, 9_000_000, 2_000_000, 2_000_000, 5_000_000, 5_000_000, 0, 0, 1]
+    try_entropy(infinite, counts, 3, 6)  # a single value at the end makes D infinite for i = 7 and 8
     try_entropy(least, [25] * 2050, 12, 2050)  # spread evenly, in more bins than TensorRT has
+    try_entropy(least, [5, 5] + [0] * 2295 + [5, 5], 9, 2299, "0 for i = 2299 only")
     for half in (41, 49):  # 41 * (2 / 82) is less than 1 in float32, 49 * (2 / 98) in float64
         try_entropy(levels, [9] * half + [1] * half, 2, 2 * half)
     try_entropy(exact, [count * 2**32 for count in (6, 0, 3, 1, 2, 0, 1, 1)], 2, 4)
@@ -1895,6 +1911,11 @@ with check("quantizer_for_classy_classifier"):
     expect_close(*results, rule, within=1e-6, given="colours last in memory (not contiguous)", hint=hint)
     hint = "methods that end in _ write into their tensor"
     expect_unchanged(before, state_of(x), "x itself is not changed", hint=hint)
+    facts, rule = "263 images, the same three again and again", "every image of a batch has its logits, however many"
+    many = run_on_grids(weights, x.repeat(88, 1, 1, 1)[:263], grids)[0]
+    hint = "is there a step that depends on the number of images?"
+    alone = run_on_grids(weights, x, grids)[0].repeat(88, 1)[:263]
+    expect_close(many, alone, rule, within=1e-6, given=facts, hint=hint)
     several = x[:2], -x[:2], x[1:]
     wanted = [run_on_grids(weights, image, grids)[0] for image in several]
     for results in run_in_same_storage(weights, grids, *several):
