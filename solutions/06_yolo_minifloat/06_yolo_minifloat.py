@@ -1532,6 +1532,10 @@ def quantized(layers, program, seed, images, x, touched, spelt):
         shapes = [m.weight.shape for m in model.modules() if hasattr(m, "weight")]
         return "bias" if bits == 16 else "weight" if value.shape in shapes else "input"
 
+    def hooks_of(network):
+        tables = [t for m in network.modules() for t in (m._forward_hooks, m._forward_pre_hooks)]
+        return [hook for table in tables for hook in table.values()]
+
     def convert(value, word_length, exponent_bits):
         made.append([list(value.shape), word_length, exponent_bits])
         return coarse(value, word_length, exponent_bits) if of_kind(word_length, value) in touched else value
@@ -1548,6 +1552,7 @@ def quantized(layers, program, seed, images, x, touched, spelt):
     if not (isinstance(result, tuple) and len(result) == 2):
         return {"problem": f"{type(result).__name__}: {result}"[:300]}
     (network, formats), after = result, state_of(model, images)
+    kept = {id(hook) for hook in hooks_of(network)}  # a copy of a function is the function itself
     answer = {"formats": formats, "log": list(log), "made": list(made), "after": after}
     state = state_of(network)
     # nothing that is done to the model, or with it, matters to the result
@@ -1567,6 +1572,7 @@ def quantized(layers, program, seed, images, x, touched, spelt):
     for t in (*network.parameters(), *network.buffers()):
         t.data.fill_(7)
     return answer | {
+        "hooks of others": f"{sum(id(hook) in kept for hook in hooks_of(model))} hooks",
         "outputs": outputs,
         "later": list(log),
         "in runs": list(made),
@@ -1712,6 +1718,9 @@ with check("quantize_network"):
                 given=f"{told}: (shape, word length, e) of all calls of convert in three runs",
                 hint="weights and biases are converted beforehand; are there hooks left from recording?",
             )
+        hooks = sum(int(v.split()[0]) for name, v in state_of(own).items() if name.endswith("hooks"))
+        hint = "which of the tables of hooks do you empty, or set anew?"
+        expect_equal(got["hooks of others"], f"{hooks} hooks", "hooks of others stay", given=told, hint=hint)
         nothing = "running the returned network changes nothing in it"
         expect_equal(got["before and after"], [], nothing, given=told, hint="what do hooks write?")
         before, others = state_of(own), "stride, padding and groups stay, and so do all layers that are no nn.Conv2d"
