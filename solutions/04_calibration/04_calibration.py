@@ -86,7 +86,7 @@ def histogram_of(values, bins=2048):
 
 
 def network_of(weights, training=True):
-    """A ClassyClassifier for the checks, in training or eval mode (one layer in the other), with gradients and hooks."""
+    """A ClassyClassifier for the checks, in training or eval mode (one layer in the other), with gradients, hooks."""
     network = ClassyClassifier().train(training)
     network.layer6_fc.train(not training)
     network.load_state_dict(weights)
