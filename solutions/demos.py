@@ -102,6 +102,24 @@ layer_error_demo(QuantizedLayer, records)
 layer_error_still(QuantizedLayer, records, [("layer1_conv", 8), ("layer1_conv", 3), ("layer8_fc", 8)])
 
 # %% [markdown]
+# ## Cut the weights, or round them?
+#
+# The weights of a layer, cut at m deviations and rounded to a few bits. A narrow range cuts much and rounds finely, a
+# wide one the other way round. *Show:* with each bit more the least sum moves to a larger m. *Look for* the number of
+# bits at which m = 4 is right.
+
+# %%
+from course_utils.demos import Tools, clipping_demo, clipping_still
+from course_utils.quantization.power_of_two import integer_scale, remove_outliers, to_integers
+
+tools = Tools(remove_outliers, integer_scale, to_integers)
+weights = {name: record.layer.weight.detach() for name, record in records.items() if name != "layer6_fc"}
+clipping_demo(tools, weights)
+
+# %%
+clipping_still(tools, weights, [("layer3_conv", 4.0, 3), ("layer3_conv", 4.0, 8)])
+
+# %% [markdown]
 # ## Where to cut the activations
 #
 # A histogram of the magnitudes that enter a layer, and two measures that choose a threshold: the divergence of entropy

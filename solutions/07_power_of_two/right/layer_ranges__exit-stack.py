@@ -2,11 +2,7 @@
 def layer_ranges(model, batches):
     import contextlib
 
-    seen = {
-        name: ([0.0], [0.0])
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) or isinstance(layer, nn.Conv2d)
-    }
+    seen = {name: ([0.0], [0.0]) for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
 
     def noting(name):
         def hook(layer, inputs, output):
