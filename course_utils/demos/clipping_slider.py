@@ -21,10 +21,18 @@ from torch import Tensor
 from course_utils.demos.base import image_tag
 from course_utils.pictures import plots
 
-__all__ = ["Clipping", "Tools", "clipping_demo", "clipping_still", "compute_clipping", "draw_clipping"]
+__all__ = [
+    "Clipping",
+    "Tools",
+    "clipping_demo",
+    "clipping_still",
+    "compute_clipping",
+    "compute_errors",
+    "draw_clipping",
+]
 
-WIDTHS = np.arange(1, 49) / 4
-"""The m of the curves: 0.25 to 12 deviations."""
+WIDTHS = np.arange(1, 33) / 4
+"""The m of the curves: 0.25 to 8 deviations."""
 
 MOST_LINES = 32  # more codes than that are not drawn one by one
 
@@ -74,8 +82,31 @@ class Clipping:
         )
 
 
-def compute_clipping(tools: Tools, name: str, weight: Tensor, m: float, num_bits: int) -> Clipping:
-    """Cuts and rounds a weight, for all `WIDTHS`.
+def cut_and_rounded(tools: Tools, values: Tensor, m: float, num_bits: int) -> tuple[Tensor, float, float, float]:
+    """What the cut leaves; the scale of its codes; rounding error and clipping error, mean squares."""
+    cut = tools.remove_outliers(values, m)
+    q = float(tools.integer_scale(float(cut.abs().max()), num_bits))
+    back = tools.to_integers(cut, q, num_bits).double() / q
+    return cut, q, float((back - cut).square().mean()), float((cut - values).double().square().mean())
+
+
+def compute_errors(tools: Tools, weight: Tensor, num_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rounding error and clipping error for all `WIDTHS`."""
+    values = weight.detach().flatten()
+    errors = [cut_and_rounded(tools, values, float(width), num_bits)[2:] for width in WIDTHS]
+    rounding, clipping = np.array(errors).T
+    return rounding, clipping
+
+
+def compute_clipping(
+    tools: Tools,
+    name: str,
+    weight: Tensor,
+    m: float,
+    num_bits: int,
+    errors: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Clipping:
+    """Cuts and rounds a weight at one m, and for the curves at all `WIDTHS`.
 
     Args:
         tools: the functions to show; what they raise passes through.
@@ -83,20 +114,14 @@ def compute_clipping(tools: Tools, name: str, weight: Tensor, m: float, num_bits
         weight: float32.
         m: one of `WIDTHS`.
         num_bits: 2 to 16.
+        errors: what `compute_errors` gives, if it is known.
     """
     values = weight.detach().flatten()
-    rounding, clipping = [], []
-    for width in WIDTHS:
-        cut = tools.remove_outliers(values, float(width))
-        q = float(tools.integer_scale(float(cut.abs().max()), num_bits))
-        back = tools.to_integers(cut, q, num_bits).double() / q
-        rounding.append(float((back - cut).square().mean()))
-        clipping.append(float((cut - values).double().square().mean()))
-        if width == m:
-            low, high, step = float(cut.min()), float(cut.max()), 1 / q
-            clipped = float((cut != values).double().mean())
+    cut, q, _, _ = cut_and_rounded(tools, values, m, num_bits)
+    low, high, clipped = float(cut.min()), float(cut.max()), float((cut != values).double().mean())
     counts, edges = np.histogram(values.numpy(), bins=101)
-    return Clipping(name, m, num_bits, counts, edges, low, high, step, clipped, np.array(rounding), np.array(clipping))
+    rounding, clipping = errors or compute_errors(tools, weight, num_bits)
+    return Clipping(name, m, num_bits, counts, edges, low, high, 1 / q, clipped, rounding, clipping)
 
 
 def draw_clipping(clipping: Clipping, axes: Sequence[Any]) -> None:
@@ -119,7 +144,10 @@ def draw_clipping(clipping: Clipping, axes: Sequence[Any]) -> None:
         linewidth=2,
         label="range after the cut",
     )
-    left.set_yscale("log")
+    for ax in axes:
+        if ax.get_yscale() != "log":  # setting it makes all ticks anew
+            ax.set_yscale("log")
+            ax.minorticks_off()
     left.set_ylim(0.5, top)
     left.set_xlim(clipping.edges[0], clipping.edges[-1])
     left.set_xlabel("weight")
@@ -136,7 +164,6 @@ def draw_clipping(clipping: Clipping, axes: Sequence[Any]) -> None:
         if curve[clipping.at] > 0:
             right.plot([clipping.m], [curve[clipping.at]], "o", color=plots.COLOURS[colour])
     right.axvline(clipping.m, color="0.5", linestyle=":", linewidth=1)
-    right.set_yscale("log")
     total = clipping.rounding + clipping.clipping
     right.set_ylim(total.min() / 30, 2 * total.max())
     right.set_xlabel("m (deviations)")
@@ -177,10 +204,14 @@ def clipping_demo(tools: Tools, weights: Mapping[str, Tensor], m: float = 4.0, n
     figure = Figure(figsize=(10, 3.3), dpi=72, layout="none")
     figure.subplots_adjust(left=0.075, right=0.985, top=0.91, bottom=0.16, wspace=0.22)
     axes = figure.subplots(1, 2)
+    known: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}  # the curves do not change with m
 
     def update(_: Any = None) -> None:
         try:
-            clipping = compute_clipping(tools, choice.value, weights[choice.value], width.value, bits.value)
+            name, weight = choice.value, weights[choice.value]
+            if (name, bits.value) not in known:
+                known[name, bits.value] = compute_errors(tools, weight, bits.value)
+            clipping = compute_clipping(tools, name, weight, width.value, bits.value, known[name, bits.value])
         except NotImplementedError:
             raise
         except Exception as raised:  # the student's: shown, so that the controls stay alive
