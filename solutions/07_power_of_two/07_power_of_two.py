@@ -756,6 +756,13 @@ with check("power_of_two_weights"):
         facts = f"weights 1, -0.5, 4 bits, q_x = 1, q_y = {q_y}"
         shift = try_weights(facts, torch.tensor([1.0, -0.5]), 1.0, q_y, 4)
         expect_equal(shift, expected, smallest, given=facts, hint=hints[smallest])
+    for size in (0.3, 0.7, 1.1):  # just above the border and just below it, where float32 sees no difference
+        weight = torch.tensor([size])
+        for beside, expected in ((2**-40, 1), (-(2**-40), 0)):
+            q_y = 7 / float(weight) * (1 + beside)
+            facts = f"weight {size}, 4 bits, q_x = 1, q_y = {q_y!r}"
+            shift = try_weights(facts, weight, 1.0, q_y, 4)
+            expect_equal(shift, expected, smallest, given=facts, hint="is there float32 on the way?")
     weight = torch.tensor([[0.3, -0.9], [0.2, 0.0]])
     for form, values in forms(weight, (torch.float32, torch.float64), empty=False):
         try_weights(form, values, 3.7, 21.0, 8)
@@ -819,7 +826,7 @@ def remove_outliers(data, m):
     ### BEGIN SOLUTION
     values = data.double()
     mean, deviation = values.mean(), values.std()
-    return values.clamp(mean - m * deviation, mean + m * deviation).to(data.dtype, copy=True)
+    return values.clamp(mean - m * deviation, mean + m * deviation).to(data.dtype)
     ### END SOLUTION
 
 
@@ -1275,7 +1282,7 @@ def correct_bias(layer, quantized_layer, inputs):
     Returns:
         New float32 tensor (outputs,), without gradient: the bias of quantized_layer (0 if it has none), less the mean
         of quantized_layer(x) - layer(x) for each output channel, over all images, and all places of a convolution's
-        output, of all tensors together: each value counts the same.
+        output, of all tensors together: each value counts the same. Computed in float32 or in float64.
     """
     ### BEGIN SOLUTION
     total, count = torch.zeros(len(layer.weight), dtype=torch.float64), 0
