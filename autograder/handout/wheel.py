@@ -55,6 +55,7 @@ PACKED = (
     "profiler/recreation.py",
     "quantization/integer_layers.py",
     "quantization/observers.py",
+    "quantization/power_of_two.py",
     "quantization/real_quantization.py",
     "quantization/tflite_kernels.py",
 )
