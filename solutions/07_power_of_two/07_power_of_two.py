@@ -1727,9 +1727,10 @@ COLUMNS = {
     "2^e, widened, bias by channel": "power_of_two bias channel",
     "2^e, widened, both by channel": "power_of_two channel bias channel",
 }
-for network in ("simplenet-shapes", "simplenet-cifar10", "scenes", "retail", "coco"):
-    if not table_path(network).is_file():
-        continue
+measured = [n for n in ("simplenet-shapes", "simplenet-cifar10", "scenes", "retail", "coco") if table_path(n).is_file()]
+if not measured:
+    print(f"no stored table here: {table_path('simplenet-shapes')} is missing")
+for network in measured:
     stored_table = read_table(network)
     facts = stored_table.facts
     print(f"\n{network}, {facts['measure']} on {facts['images']:,} images, float {facts['float']:.4f}")
