@@ -127,7 +127,10 @@ def report(root: Path, output: Path, to: Path, roster: Path | None) -> None:
     from autograder.records.roster import course_roster
     from autograder.records.rows import read_records
 
-    written = write_report(read_records(output), to, course_roster(root, roster))
+    def tell(line: str) -> None:
+        console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+
+    written = write_report(read_records(output), to, course_roster(root, roster), tell)
     console.print(f"report: {written}", markup=False, soft_wrap=True)
 
 

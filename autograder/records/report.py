@@ -7,12 +7,14 @@ the templates escape them, and each page's own policy lets a browser run nothing
 from __future__ import annotations
 
 import statistics
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from autograder.errors import CourseError
+from autograder.processes.limited import Limited, Stopped
 from autograder.records.pages import template
 from autograder.records.roster import Roster
 from autograder.records.rows import Records
@@ -32,6 +34,9 @@ KINDS = {
     "graded by hand": "person",
 }
 """Status -> how the page shows it: mark, colour and word."""
+
+SECONDS = 120.0
+"""Of processor time for each page: a lab's with 2,000 students takes some seconds."""
 
 HEADLINE = 120  # characters of a message's first line that are shown in a table
 
@@ -174,25 +179,62 @@ class LabReport:
         return next((q for q in self.questions if q.rate < 1 and not q.waiting), None)
 
 
-def write_report(records: Records, to: Path, roster: Roster | None = None) -> Path:
+def write_report(
+    records: Records, to: Path, roster: Roster | None = None, tell: Callable[[str], None] = lambda line: None
+) -> Path:
     """Writes ``to/<lab>.html`` for every lab, and ``to/index.html``, of what the gradebook says. The same rows
     always give the same bytes. Who is in the roster and handed in nothing is named, and in no statistics.
 
+    Messages are strangers', so pages are made in a child with limits. Where it does not come to an end, the lab's page
+    has no messages, and says why.
+
+    Args:
+        tell: is told of such pages.
+
     Returns:
         The path of ``index.html``.
+
+    Raises:
+        CourseError: if there is no end without messages, either.
     """
-    rows = records.rows.assign(message=records.rows["message"].map(lambda text: visible(text).strip("\n")))
-    labs = []
-    for name in records.labs:
-        own = rows[rows["lab"] == name]
-        labs.append(lab_report(name, own, records.run(name), roster.absent(set(own["student"])) if roster else []))
+    reports: dict[tuple[str, str], LabReport] = {}  # the child's
+    about = {"headline": _headline, "min_students": MIN_STUDENTS, "weak": WEAK}
+
+    def report(name: str, without: str) -> LabReport:
+        if (name, without) not in reports:
+            own = records.rows[records.rows["lab"] == name]
+            read = (lambda text: text and f"(left out: {without})") if without else _readable
+            absent = roster.absent(set(own["student"])) if roster else []
+            own = own.assign(message=own["message"].map(read))
+            reports[name, without] = lab_report(name, own, records.run(name), absent)
+        return reports[name, without]
+
+    def page(name: str, without: str) -> str:
+        return template("report_lab").render(lab=report(name, without), **about)
+
+    def index(without: dict[str, str]) -> str:
+        return template("report_index").render(labs=[report(*pair) for pair in without.items()], **about)
+
     to = Path(to)
     to.mkdir(parents=True, exist_ok=True)
-    about = {"headline": _headline, "min_students": MIN_STUDENTS, "weak": WEAK}
-    for lab in labs:
-        page = template("report_lab").render(lab=lab, **about)
-        _write(to / f"{lab.name}.html", page)
-    return _write(to / "index.html", template("report_index").render(labs=labs, **about))
+    without = dict.fromkeys(records.labs, "")  # lab -> why its page has no messages
+    with Limited({"page": page, "index": index}, SECONDS) as limited:
+        try:
+            for name in without:
+                try:
+                    content = limited.call("page", name, "")
+                except Stopped as error:
+                    without[name] = str(error)
+                    content = limited.call("page", name, without[name])
+                    tell(f"{name}: its page has no messages: {error}")
+                _write(to / f"{name}.html", content)
+            return _write(to / "index.html", limited.call("index", without))
+        except Stopped as error:
+            raise CourseError(f"the report on {', '.join(without)} cannot be made: {error}") from error
+
+
+def _readable(message: str) -> str:
+    return visible(message).strip("\n")
 
 
 def _write(path: Path, page: str) -> Path:

@@ -22,6 +22,7 @@ from autograder.grading.grader import Grader, Submission
 from autograder.grading.submission import Answers
 from autograder.labs.lab import Lab
 from autograder.processes import examiner
+from autograder.records import report
 from autograder.records.gradebook import GradeWriter
 from autograder.records.report import KINDS, MIN_STUDENTS, LabReport, discrimination, lab_report, write_report
 from autograder.records.roster import Person, Roster
@@ -365,3 +366,25 @@ def test_all_right_and_several_labs(tmp_path: Path) -> None:
 def test_no_grades_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(CourseError, match="course grade"):
         read_records(tmp_path)
+
+
+def test_a_message_that_no_end_comes_of_costs_the_messages_of_its_lab(monkeypatch, tmp_path):
+    """Whatever a stranger's message does to what makes pages of it: a right one is written, and it is told."""
+    grades = class_of([("ada", "check_easy", 0, 1, "failed", "endless")])
+    usual = report.visible
+
+    def endless(text: str) -> str:
+        while text == "endless":
+            pass
+        return usual(text)
+
+    monkeypatch.setattr(report, "visible", endless)
+    monkeypatch.setattr(report, "SECONDS", 1.0)
+    told: list[str] = []
+    index = write_report(grades, tmp_path, tell=told.append)
+    assert told == ["00_mini: its page has no messages: it took more than 1 s"]
+    assert index.is_file()
+    page = index.with_name("00_mini.html").read_text(encoding="utf-8")
+    assert "(left out: it took more than 1 s)" in page
+    assert "endless" not in page
+    assert "ada" in page
