@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
+from course_utils.data import classification_data
+from course_utils.profiler import subjects
 
 CONFIGURATION = """\
 network = "classyclassifier"
@@ -20,9 +23,13 @@ layers = [{ kind = "linear", num_bits = BITS }]
 """
 
 
+DATA = functools.cache(classification_data)  # the generated shapes: seconds for each run
+
+
 @pytest.fixture
 def course(tmp_path: Path, monkeypatch):
     monkeypatch.delenv("COURSE_DATA", raising=False)
+    monkeypatch.setattr(subjects, "classification_data", DATA)
     for name, bits in (("a", "8"), ("b", "2")):
         (tmp_path / f"{name}.toml").write_text(CONFIGURATION.replace("BITS", bits))
 
