@@ -139,6 +139,8 @@ class IntegerLayer(nn.Module):
         super().__init__()
         if getattr(layer, "padding_mode", "zeros") != "zeros":
             raise ValueError(f"a convolution in whole numbers pads with zeros, not by {layer.padding_mode!r}")
+        if not 0 <= slope <= 1:
+            raise ValueError(f"a leaky ReLU in whole numbers has a slope of 0 to 1, not {slope}")
         self.ways = None
         if isinstance(layer, nn.Conv2d):
             self.ways = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
@@ -165,10 +167,9 @@ class IntegerLayer(nn.Module):
         if output is None:
             return
         adjustment = output.q / (input.q * self.q_w)
-        self.leak, leak_shift = 1, 0
-        if 0 < slope < 1:
+        self.leaky, self.leak, leak_shift = 0 < slope < 1, 1, 0
+        if self.leaky:
             self.leak, leak_shift = find_shift_scale(slope, LEAK_BITS)
-        self.below_zero = slope if slope in (0, 1) else None  # None: leaky
         self.lowest = max(output.lowest, 0) if slope == 0 else output.lowest
         self.adjustment = None
         if scheme.adjustment == "float":
@@ -233,7 +234,7 @@ class IntegerLayer(nn.Module):
     def adjust(self, acc: Tensor) -> Tensor:
         """Sums to codes."""
         if self.adjustment is not None:
-            if self.below_zero is None:
+            if self.leaky:
                 acc = acc.double()
                 acc = acc * torch.where(acc < 0, self.leak, 1 << -self.leak_shift)
             acc = (acc * self._channels(self.adjustment)).add_(0.5).floor_()
@@ -246,7 +247,7 @@ class IntegerLayer(nn.Module):
         # a shift by more places than the type has gives what its largest shift gives
         dtype, places = (torch.int32, 31) if bound < 2**31 else (torch.int64, 63)
         acc = acc.to(dtype)
-        if self.below_zero is None:
+        if self.leaky:
             acc *= torch.where(acc < 0, self.leak, 1 << -self.leak_shift).to(dtype)
         if int(self.multiplier.max()) > 1:
             acc *= self._channels(self.multiplier.to(dtype))

@@ -290,6 +290,9 @@ def test_a_layer_in_whole_numbers_is_refused_where_it_cannot_be():
     reflecting = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect")).eval()
     with pytest.raises(ValueError, match="pads with zeros"):
         Calibrated(reflecting, x).quantized(Scheme())
+    steep = nn.Sequential(nn.Conv2d(3, 2, 3), nn.LeakyReLU(2.0)).eval()
+    with pytest.raises(ValueError, match="slope of 0 to 1, not 2"):
+        Calibrated(steep, x).quantized(Scheme())
     for wrong in ({"num_bits": 17}, {"adjustment": "times"}, {"bias_correction": "tensor"}, {"accumulator": "16"}):
         with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
             Scheme(**wrong)
