@@ -31,7 +31,7 @@ class Line:
         weight_bits, activation_bits: of what was quantized; 32 is float.
         accuracies: share of the test images, one for each seed.
         mean, spread: of the accuracies; the spread is the standard deviation, of a sample (0 for one seed).
-        loss: percentage points that the mean is below the float network's.
+        loss: percentage points below the float network, on average over the seeds of this line.
         alexnet_loss: the lecture's, percentage points of top-5 accuracy; None where it has none.
     """
 
@@ -83,12 +83,12 @@ def read_table(dataset: str, folder: Path = WEIGHTS) -> Table:
         raise TableError(f"{path}: no such table; there are: {', '.join(there) or 'none'}")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        runs: dict[tuple[str, bool], list[float]] = {}
+        runs: dict[tuple[str, bool], dict[int, float]] = {}
         for run in stored["runs"]:
-            runs.setdefault((run["method"], run["ends"]), []).append(float(run["accuracy"]))
-        reference = statistics.fmean(runs["float", False])
+            runs.setdefault((run["method"], run["ends"]), {})[run["seed"]] = float(run["accuracy"])
+        floats = runs["float", False]
         lines = [
-            _line(name, ends, runs[name, ends], reference)
+            _line(name, ends, runs[name, ends], floats)
             for name in METHODS
             for ends in (False, True)
             if (name, ends) in runs
@@ -98,8 +98,9 @@ def read_table(dataset: str, folder: Path = WEIGHTS) -> Table:
         raise TableError(f"{path}: damaged: {error!r}. Make it anew with data/train/train_low_bit.py.") from error
 
 
-def _line(name: str, ends: bool, accuracies: list[float], reference: float) -> Line:
-    method, mean = METHODS[name], statistics.fmean(accuracies)
+def _line(name: str, ends: bool, runs: dict[int, float], floats: dict[int, float]) -> Line:
+    method, accuracies = METHODS[name], tuple(runs.values())
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    loss = 100 * statistics.fmean(floats[seed] - accuracy for seed, accuracy in runs.items())
     bits = method.weight_bits, method.activation_bits
-    return Line(name, ends, *bits, tuple(accuracies), mean, spread, 100 * (reference - mean), method.alexnet_loss)
+    return Line(name, ends, *bits, accuracies, statistics.fmean(accuracies), spread, loss, method.alexnet_loss)

@@ -174,3 +174,12 @@ def test_the_table_is_the_lectures():
         assert (str(method.weight_bits), str(method.activation_bits)) == (weight.strip("*"), activation.strip("*"))
         assert method.keeps_ends == weight.endswith("*")
         assert method.alexnet_loss == loss
+
+
+def test_shadow_weights_are_clipped_where_the_paper_does(network):
+    for name, largest in (("BinaryConnect", 1.0), ("BNN", 1.0), ("BWN", 3.0)):
+        made = low_bit(network, name)
+        with torch.no_grad():
+            made[3].weight[0, 0, 0] = torch.tensor([3.0, -3.0, 0.5])
+        layers.after_step(made)
+        assert made[3].weight[0, 0, 0].tolist() == [largest, -largest, 0.5]
