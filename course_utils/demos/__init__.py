@@ -4,6 +4,7 @@ from course_utils.demos.bit_toggler import bit_toggler_demo, bit_toggler_still
 from course_utils.demos.bits_and_accuracy import BitsAndAccuracy, bits_and_accuracy_demo, bits_and_accuracy_still
 from course_utils.demos.clipping_slider import Tools, clipping_demo, clipping_still
 from course_utils.demos.layer_error import layer_error_demo, layer_error_still, record_layers
+from course_utils.demos.layer_options import Measured, layer_options_demo, layer_options_still
 from course_utils.demos.number_line import number_line_demo, number_line_still
 from course_utils.demos.split_slider import split_demo, split_still
 from course_utils.demos.staircase import staircase_demo, staircase_still
@@ -11,6 +12,7 @@ from course_utils.demos.threshold_slider import threshold_demo, threshold_still
 
 __all__ = [
     "BitsAndAccuracy",
+    "Measured",
     "Tools",
     "bit_toggler_demo",
     "bit_toggler_still",
@@ -20,6 +22,8 @@ __all__ = [
     "clipping_still",
     "layer_error_demo",
     "layer_error_still",
+    "layer_options_demo",
+    "layer_options_still",
     "number_line_demo",
     "number_line_still",
     "record_layers",
