@@ -190,3 +190,44 @@ split_demo(tensors, convert)
 split_still(
     tensors, [("weight of layer3_conv", 8, 2), ("weight of layer3_conv", 8, 3), ("input of layer3_conv", 8, 3)], convert
 )
+
+# %% [markdown]
+# ## Layer by layer
+#
+# Every layer of the network has settings of its own: its bits, one grid for each channel's weights or one for all,
+# a division that rounds or one that does not, or none of it (float32). *Show:* what one layer with 3 bits does to the
+# noise behind all that follow. *Look for* a setting with a low ratio at the end that changes hardly an answer: noise is
+# not accuracy.
+
+# %%
+import copy
+
+from course_utils.demos import Measured, layer_options_demo, layer_options_still
+from course_utils.profiler import RatioRecorder
+
+few = images[:100]
+before = record_layers(model, few)
+ends = {name: [(float(t.min()), float(t.max())) for t in (r.inputs, r.outputs)] for name, r in before.items()}
+guessed = before["layer8_fc"].outputs.argmax(1)
+
+
+def measure(settings):
+    changed, recorder = copy.deepcopy(model), RatioRecorder()
+    for name, setting in settings.items():
+        setattr(changed, name, setting.layer(getattr(changed, name), *ends[name]))
+
+        def hook(layer, inputs, output, name=name):
+            recorder.add(name, before[name].outputs, output)
+
+        getattr(changed, name).register_forward_hook(hook)
+    with torch.no_grad():
+        guess = changed(few).argmax(1)
+    right, of_reference = (int((g == labels[:100]).sum()) for g in (guess, guessed))
+    ratios = {name: ratio.mean_of_ratios for name, ratio in recorder.ratios().items()}
+    return Measured(ratios, right, of_reference, int((guess != guessed).sum()), len(few))
+
+
+layer_options_demo(measure, list(before))
+
+# %%
+layer_options_still(measure, list(before), [{}, {"layer3_conv": (3, "per channel")}])

@@ -243,7 +243,7 @@ with check("sqnr_per_layer"):
         by_hand: "which comes first: the sum over samples, the quotient, the mean, the logarithm?",
         left_out: "by how many do you divide? A NaN or inf in a mean takes the rest along",
         of_sums: "no mean of anything, and nothing is left out of it",
-        all_batches: "add up lambda and mu themselves, no means and no decibels; which line keeps a tensor, or reads ahead?",
+        all_batches: "add up lambda and mu themselves, no means of them; which line keeps a tensor, or reads ahead?",
         infinite: "look before you divide, and before you take a logarithm",
         exact: "convert before you subtract and square: 300 squared is infinite in float16",
         shapes: "only the first dimension is summed over",
@@ -470,6 +470,7 @@ with check("fold_relu6"):
         codes: "the shift rounds down; what must be added before? And between which codes does the clamp leave you?",
         wide: "which dtype has the product?",
     }
+
     def try_fold(rule, facts, acc, acc_scale, num_bits=8):
         """Against exact fractions."""
         before, values = state_of(acc), acc.flatten().tolist()
@@ -741,6 +742,7 @@ with check("quantized_average_pool"):
         clamped: "clamp before the result becomes uint8 again, and after the zeropoint is added",
         wide: "which dtype has the sum, and which its product with the factor?",
     }
+
     def exact_means(q, in_grid, out_grid, rounding_div=True):
         """By exact fractions."""
         m, half = Fraction(whole_factor(in_grid[0] / out_grid[0]), ONE), Fraction(1, 2) if rounding_div else 0
@@ -842,8 +844,8 @@ print(f"average:  {100 * share:.1f} % of the codes differ if the mean is rounded
 #
 # `fx.symbolic_trace(model)` gives the network as a graph that you can walk and change: each `node` of `graph.nodes`
 # with `node.op == "call_module"` calls the layer at the path `node.target`; `node.users` are the nodes that take its
-# output; `node.replace_all_uses_with(other)` and `graph.erase_node(node)` do what they say; `get_submodule` and `set_submodule`
-# take a path; and `recompile()` comes last.
+# output; `node.replace_all_uses_with(other)` and `graph.erase_node(node)` do what they say; `get_submodule` and
+# `set_submodule` take a path; and `recompile()` comes last.
 
 
 # %% nbgrader={"grade_id": "recreate", "solution": true}
@@ -860,7 +862,8 @@ def recreate(model, config, make):
         make: function, called as make(layer, relu, options) once for each chosen layer, in the order in which the
             network calls them, and for no other: the layer of the copy; the ReLU, or None; the options, a new dict each
             time. It returns the nn.Module that takes their place. relu is the nn.ReLU or nn.ReLU6 layer (of the copy)
-            that takes the layer's output, if the option "merge_relu" is there and true and nothing else takes that output.
+            that takes the layer's output, if the option "merge_relu" is there and true and nothing else takes that
+            output.
 
     Returns:
         A new fx.GraphModule, which shares no layer and no tensor with the model. It does not call a ReLU any more at
@@ -1013,7 +1016,7 @@ with check("recreate"):
         (which, "d(c(b(a(x))))", [], "", "d(c(b(a(x))))"),
         (which, "k(n(y(x)))", [conv], "", "k(n(y(x)))"),
         (order, "k(b(l(a(x))))", [linear, conv], "a l b k", "k(b(l(a(x) - 1) - 2) - 3) - 4"),
-        (later, "b(a(x))", [{**conv8, "v": 1}, {**conv8, "indices": [1]}], "a b", "b(a(x) - 1) - 2", {"v": 1, **plain}, plain),
+        (later, "b(a(x))", [{**conv, "v": 1}, {**conv8, "indices": [1]}], "a b", "b(a(x) - 1) - 2", {"v": 1}, plain),
         (later, "b(a(x))", [{**conv8, "indices": [1]}, {**conv, "v": 1}], "a b", "b(a(x) - 1) - 2", {"v": 1}, {"v": 1}),
         (later, "r(b(t(a(x))))", [conv4, {**conv8, "indices": [0]}], "a b:ReLU", "r(b(t(a(x) - 1))) - 2", plain, merge),
         (alone, "b(r(a(x)))", [conv4], "a:ReLU b", "b(r(a(x)) - 1) - 2"),
