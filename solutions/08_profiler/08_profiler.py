@@ -379,9 +379,9 @@ with check("sqnr_per_layer"):
 #
 # <details><summary>Answer</summary>
 #
-# A mean of quotients is ruled by the largest ones: activations with hardly any noise. A pixel at the edge that is
-# almost always 0 behind its ReLU6, with an error in one image of a thousand, counts as much as a pixel that decides
-# about the class. In the ratio of sums each activation weighs as much as its noise.
+# A mean of quotients is ruled by the largest ones, here the thin tail at the right: one activation of 45 dB counts as
+# much as thirty of 30 dB, although it has hardly any noise. In the ratio of sums every activation weighs as much as its
+# noise. (Those without any error are often behind a ReLU: always 0 in both networks.)
 #
 # </details>
 
@@ -1329,13 +1329,13 @@ print("rises most:", ", ".join(highest))
 #
 # The demo shows a small network, ClassyClassifier, and measures it by your two functions. Each of its five layers keeps
 # settings of its own. Bring one layer down to 3 bits, then another: behind which does the ratio fall, and does accuracy
-# follow? Can you find a setting with less than 10 dB at the output that loses nothing?
+# follow? How low may the ratio at the output get before one image in ten gets another answer?
 #
 # <details><summary>Answer</summary>
 #
 # The ratio falls at the layer that was changed and hardly recovers behind it: noise is not taken out again. Accuracy
-# follows late. A ratio of 12 dB at the output is a quarter of the signal as noise, and most images keep their class: it
-# changes only where two logits are nearer to each other than the noise.
+# follows late, because an answer changes only where two logits are nearer to each other than the noise. Compare the two
+# pictures below; somewhere around 10 dB, where the noise has a tenth of the signal's power, it becomes one in ten.
 #
 # </details>
 
