@@ -30,7 +30,8 @@ from autograder.grading.submission import Answers
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import GradeWriter
-from autograder.records.report import _sha256, write_report
+from autograder.records.pages import _sha256
+from autograder.records.report import write_report
 from autograder.records.rows import read_records
 from autograder.sandbox.walls import WALLS
 
