@@ -52,6 +52,7 @@ PACKED = (
     "numerics/formats.py",
     "numerics/rounding.py",
     "profiler/layers.py",
+    "profiler/ratios.py",
     "profiler/recreation.py",
     "quantization/integer_layers.py",
     "quantization/observers.py",
