@@ -58,7 +58,7 @@ def main() -> None:
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     rows = [[name, f"{m:.2f} s", f"{m / medians['float forward']:.1f}"] for name, m in medians.items()]
     print(f"{data.note}; the first {len(images):,}; {machine()}\n")
-    print(table(["processor time", "times the float forward"], rows))
+    print(table(["", "processor time", "times the float forward"], rows))
 
 
 if __name__ == "__main__":
