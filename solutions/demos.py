@@ -231,3 +231,48 @@ layer_options_demo(measure, list(before))
 
 # %%
 layer_options_still(measure, list(before), [{}, {"layer3_conv": (3, "per channel")}])
+
+# %% [markdown]
+# ## Weights of one bit, as they are trained
+#
+# Two methods that train signs. Above are the shadow weights, which the optimizer moves in small steps; below what the
+# network sees of them. *Show:* below, hardly anything happens, while the weights above spread. *Look for* how many
+# signs have changed, and at the heap that grows at the ends where shadow weights are cut.
+
+# %%
+from torch import nn
+
+from course_utils.demos import shadow_weights_demo, shadow_weights_still
+from course_utils.low_bit import binarize, binary_weight, fit, replace_layers, small_network
+
+
+class Recorded(nn.Module):
+    """What becomes of weights, noted every fifth step."""
+
+    def __init__(self, rule, cut):
+        super().__init__()
+        self.rule, self.cut, self.calls, self.history = rule, cut, 0, []
+
+    def forward(self, w):
+        seen = self.rule(w)
+        if self.calls % 5 == 0:
+            self.history.append((self.calls, w.detach().clone(), seen.detach().clone()))
+        self.calls += 1
+        return seen
+
+    def after_step(self, w):
+        if self.cut:
+            w.clamp_(-0.1, 0.1)
+
+
+histories = {}
+training = data.shapes(train=True, count=2000)
+for name, rule, cut in (("signs, cut at 0.1", binarize, True), ("signs with a scale", binary_weight, False)):
+    torch.manual_seed(0)
+    trained = replace_layers(small_network(), lambda layer, rule=rule, cut=cut: Recorded(rule, cut))
+    fit(trained, *training, 60, 0.02, torch.Generator().manual_seed(0))
+    histories[name] = trained[3].weight_rule.history
+shadow_weights_demo(histories)
+
+# %%
+shadow_weights_still(histories)

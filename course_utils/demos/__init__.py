@@ -6,6 +6,7 @@ from course_utils.demos.clipping_slider import Tools, clipping_demo, clipping_st
 from course_utils.demos.layer_error import layer_error_demo, layer_error_still, record_layers
 from course_utils.demos.layer_options import Measured, layer_options_demo, layer_options_still
 from course_utils.demos.number_line import number_line_demo, number_line_still
+from course_utils.demos.shadow_weights import shadow_weights_demo, shadow_weights_still
 from course_utils.demos.split_slider import split_demo, split_still
 from course_utils.demos.staircase import staircase_demo, staircase_still
 from course_utils.demos.threshold_slider import threshold_demo, threshold_still
@@ -27,6 +28,8 @@ __all__ = [
     "number_line_demo",
     "number_line_still",
     "record_layers",
+    "shadow_weights_demo",
+    "shadow_weights_still",
     "split_demo",
     "split_still",
     "staircase_demo",
