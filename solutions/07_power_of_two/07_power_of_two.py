@@ -944,8 +944,8 @@ test_set, train_set = classification_data(train=False), classification_data(trai
 print(test_set.note)
 simplenet = load_trained(f"simplenet-{test_set.name}")
 everything = normalize(test_set.images), test_set.labels
-images, labels = normalize(test_set.images[:1000]), test_set.labels[:1000]
-batches = list(normalize(train_set.images[:1250]).split(50))  # 25 batches, of the training images
+test_images, test_labels = normalize(test_set.images[:1000]), test_set.labels[:1000]
+calibration = list(normalize(train_set.images[:1250]).split(50))  # 25 batches, of the training images
 
 
 def as_printed(conv, norm):
@@ -974,8 +974,8 @@ def folded_network(network, fold):
     ).eval()
 
 
-chain = folded_network(simplenet, fuse_conv_bn_eval)
-as_trained, folded = (accuracy(network, *everything, batch_size=100) for network in (simplenet, chain))
+folded_net = folded_network(simplenet, fuse_conv_bn_eval)
+as_trained, folded = (accuracy(network, *everything, batch_size=100) for network in (simplenet, folded_net))
 wrongly_folded = accuracy(folded_network(simplenet, as_printed), *everything, batch_size=100)
 print(f"{test_set.name}, {len(everything[0]):,} test images")
 print(f"as trained                  {as_trained:.4f}   (the report's, on CIFAR-10: 0.72)")
@@ -991,7 +991,7 @@ print(f"folded as 3.13 is printed   {wrongly_folded:.4f}")
 from course_utils.demos import Tools, clipping_demo, clipping_still
 
 tools = Tools(remove_outliers, integer_scale, to_integers)
-weights = {name: chain.get_submodule(name).weight.detach() for name in ("layer0_conv", "layer3_conv", "layer8_fc")}
+weights = {name: folded_net.get_submodule(name).weight.detach() for name in ("layer0_conv", "layer3_conv", "layer8_fc")}
 clipping_demo(tools, weights)
 
 # %% tags=["explore"]
@@ -1432,9 +1432,9 @@ with check("correct_bias"):
 from copy import deepcopy
 
 name = "layer3_conv"
-layer, upto = chain.get_submodule(name), chain[:3]
+layer, upto = folded_net.get_submodule(name), folded_net[:3]
 with torch.no_grad():
-    seen, fresh = upto(batches[0]), upto(images[:200])
+    seen, fresh = upto(calibration[0]), upto(test_images[:200])
     rounded = deepcopy(layer)
     q = integer_scale(float(layer.weight.abs().max()), 3)
     rounded.weight.copy_(to_integers(layer.weight, q, 3) / q)
@@ -1481,7 +1481,7 @@ for (where, what), error in errors.items():
 from course_utils.quantization.integer_network import Calibrated, Scheme
 
 NAMES = ["layer0_conv", "layer3_conv", "layer7_fc", "layer8_fc"]
-ranges = layer_ranges(chain, batches)
+ranges = layer_ranges(folded_net, calibration)
 
 
 def prepared(num_bits, adjustment):
@@ -1490,7 +1490,7 @@ def prepared(num_bits, adjustment):
     scales = [integer_scale(ranges[name][0], num_bits) for name in NAMES]
     stored = []
     for place, name in enumerate(NAMES):
-        weight, bias = (parameter.detach() for parameter in chain.get_submodule(name).parameters())
+        weight, bias = (parameter.detach() for parameter in folded_net.get_submodule(name).parameters())
         q_w = integer_scale(float(weight.abs().max()), num_bits)
         scale, shift, q_x = 1, 0, scales[place]
         if place < len(NAMES) - 1:
@@ -1517,11 +1517,11 @@ def run_in_integers(x, num_bits, adjustment):
     return codes.double() * step
 
 
-calibrated = Calibrated(simplenet, batches)
+calibrated = Calibrated(simplenet, calibration)
 print("bits  adjustment     logits that differ   first codes of layer0_conv")
 for num_bits, adjustment in ((8, "scale_shift"), (8, "power_of_two"), (4, "power_of_two")):
-    yours = run_in_integers(images[:32], num_bits, adjustment)
-    theirs = calibrated.quantized(Scheme(num_bits, adjustment))(images[:32])
+    yours = run_in_integers(test_images[:32], num_bits, adjustment)
+    theirs = calibrated.quantized(Scheme(num_bits, adjustment))(test_images[:32])
     differ = int(((yours - theirs).abs() > 1e-6 * theirs.abs()).sum())
     sample = prepared(num_bits, adjustment)[1][0][0].flatten()[:6].tolist()
     print(f"{num_bits:4d}  {adjustment:14s}{differ:10d} of {yours.numel()}     {sample}")
@@ -1532,7 +1532,7 @@ for num_bits, adjustment in ((8, "scale_shift"), (8, "power_of_two"), (4, "power
 # %% tags=["explore"]
 print("8 bits          adjustment   scale, shift   nearest 2^e off by   widened: shift   bits lost")
 for place, name in enumerate(NAMES[:-1]):
-    weight = chain.get_submodule(name).weight.detach()
+    weight = folded_net.get_submodule(name).weight.detach()
     q_x, q_y = (integer_scale(ranges[n][0], 8) for n in NAMES[place : place + 2])
     full = integer_scale(float(weight.abs().max()), 8)
     a = q_y / (q_x * full)
@@ -1548,7 +1548,7 @@ for place, name in enumerate(NAMES[:-1]):
 print("codes      " + "".join(f"{name:>14s}" for name in NAMES) + "   largest |acc|, bits with the sign")
 for num_bits in (8, 12, 16):
     q, stored, _ = prepared(num_bits, "scale_shift")
-    codes, wide = to_integers(images[:200], q, num_bits), []
+    codes, wide = to_integers(test_images[:200], q, num_bits), []
     for weight_q, bias_q, scale, shift in stored:
         codes = codes.flatten(1) if weight_q.dim() == 2 else codes
         run = functional.conv2d if weight_q.dim() == 4 else functional.linear
@@ -1558,7 +1558,7 @@ for num_bits in (8, 12, 16):
         codes = functional.max_pool2d(codes, 2) if weight_q.dim() == 4 else codes
     print(f"{num_bits:2d} bits    " + "".join(f"{bits:14.1f}" for bits in wide))
 for accumulator in ("exact", "wrap"):
-    share = accuracy(calibrated.quantized(Scheme(16, accumulator=accumulator)), images[:200], labels[:200])
+    share = accuracy(calibrated.quantized(Scheme(16, accumulator=accumulator)), test_images[:200], test_labels[:200])
     print(f"16-bit codes, sums {accumulator:6s}: {share:.3f} of 200 images")
 
 # %% [markdown]
@@ -1572,7 +1572,7 @@ for accumulator in ("exact", "wrap"):
 
 # %% tags=["explore"]
 def accuracy_of(network):
-    return accuracy(network, images, labels, batch_size=100)
+    return accuracy(network, test_images, test_labels, batch_size=100)
 
 
 WAYS = {
@@ -1587,7 +1587,7 @@ for way, options in WAYS.items():
     for m in (None, 4.0):
         schemes = [Scheme(n, outliers=m, remove=remove_outliers, **options) for n in BITS]
         table[way, m] = [accuracy_of(calibrated.quantized(scheme)) for scheme in schemes]
-print(f"{test_set.name}, {len(images):,} test images, float {accuracy_of(chain):.3f}")
+print(f"{test_set.name}, {len(test_images):,} test images, float {accuracy_of(folded_net):.3f}")
 print("adjustment                 outliers" + "".join(f"{n:4d} bits" for n in BITS))
 for (way, m), row in table.items():
     print(f"{way:27s}{'as they are' if m is None else 'm = 4':11s}" + "".join(f"{a:9.3f}" for a in row))
@@ -1601,7 +1601,7 @@ for (way, m), colour, marker in zip(
 ):
     style, name = ("-", way) if m is None else (":", f"{way}, m = 4")
     axes.plot(BITS, table[way, m], style, marker=marker, color=COLOURS[colour], label=name)
-axes.axhline(accuracy_of(chain), color="0.5", linestyle="--", linewidth=1, label="float")
+axes.axhline(accuracy_of(folded_net), color="0.5", linestyle="--", linewidth=1, label="float")
 axes.set_xscale("log", base=2)
 axes.set_xticks(BITS, [str(n) for n in BITS])
 axes.minorticks_off()
@@ -1630,16 +1630,16 @@ plt.show()
 # %% tags=["explore"]
 from course_utils.quantization.power_of_two import document_outliers
 
-printed = Calibrated(simplenet, batches, as_printed)
-tested = Calibrated(simplenet, list(images.split(50))[:20])
+printed = Calibrated(simplenet, calibration, as_printed)
+tested = Calibrated(simplenet, list(test_images.split(50))[:20])
 changes = {
     "as above": (calibrated, {}),
     "largest code (2^n - 1)/2, formula 3.1": (calibrated, {"printed_scale": True}),
     "unsigned codes behind a ReLU": (calibrated, {"unsigned": True}),
     "output ranges before the ReLU": (calibrated, {"before_activation": True}),
     "last layer adjusted, too": (calibrated, {"adjust_last": True}),
-    "ranges of 24 batches": (Calibrated(simplenet, batches[:24]), {}),
-    "ranges of one batch": (Calibrated(simplenet, batches[:1]), {}),
+    "ranges of 24 batches": (Calibrated(simplenet, calibration[:24]), {}),
+    "ranges of one batch": (Calibrated(simplenet, calibration[:1]), {}),
     "ranges of the test images": (tested, {}),
     "bias folded by formula 3.13": (printed, {}),
     "m = 4": (calibrated, {"outliers": 4.0, "remove": remove_outliers}),
@@ -1651,7 +1651,7 @@ changes = {
     "bias corrected, by channel": (calibrated, {"bias_correction": "channel"}),
     "both by channel": (calibrated, {"per_channel": True, "bias_correction": "channel"}),
 }
-print(f"{test_set.name}, {len(images):,} test images           3 bits   4 bits")
+print(f"{test_set.name}, {len(test_images):,} test images           3 bits   4 bits")
 for what, (source, options) in changes.items():
     row = [accuracy_of(source.quantized(Scheme(n, **({"adjustment": "power_of_two"} | options)))) for n in (3, 4)]
     print(f"{what:42s}" + "".join(f"{a:9.3f}" for a in row))
@@ -1686,7 +1686,7 @@ REPORTED = {  # bits 2, 3, 4, 8, 16
     ("s 2^e", 4.0): (10, 14, 58, 68, 68),
     ("2^e, widened", None): (10, 18, 60, 72, 72),
 }
-here = f"yours, {test_set.name}, float {100 * accuracy_of(chain):.1f}"
+here = f"yours, {test_set.name}, float {100 * accuracy_of(folded_net):.1f}"
 print(f"{'':27s}{'the report, float 72':34s}{here}")
 heads = "".join(f"{n:4d}" for n in BITS), "".join(f"{n:7d}" for n in BITS)
 print(f"adjustment      outliers   {heads[0]} bits   {heads[1]} bits")
