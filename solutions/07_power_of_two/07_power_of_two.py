@@ -80,7 +80,7 @@ def drawn_network(layers, program, seed):
 # $$ x_q = \operatorname{round}(q_x\, x), \qquad q_x = \frac{2^{n-1} - 1}{\max |x|} , $$
 #
 # and what is below $-2^{n-1}$ or above $2^{n-1} - 1$ is *saturated*, set to that end. A layer $y = W x + b$ on such
-# codes adds up whole numbers. The sum is called the **accumulator**; one is worth $1 / (q_x q_w)$:
+# codes adds up whole numbers. The sum is called the **accumulator**; a step of 1 in it is worth $1 / (q_x q_w)$:
 #
 # $$ acc = \sum w_q\, x_q + b_q, \qquad b_q = \operatorname{round}(q_x q_w\, b) . $$
 #
@@ -626,10 +626,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# For about half of all adjustments its pair is worse: whatever lies just *above* the adjustment is never kept. Now and
-# then it is off by a third: where the climb passes the adjustment at a power of two, and its only candidate from below
-# is the first one. Two more slips: the pseudocode stops at "$e < 40$", which is at once (the program has $-40$), and
-# the search may return $s = 2^n$, which has a bit too many.
+# For a quarter of all adjustments (2 bits) to a half (6 bits and more) its pair is worse: whatever lies just *above*
+# the adjustment is never kept. Now and then it is off by a third: where the climb passes the adjustment at a power of
+# two, and its only candidate from below is the first one. Two more slips: the pseudocode stops at "$e < 40$", which is
+# at once (the program has $-40$), and the search may return $s = 2^n$, which has a bit too many.
 #
 # </details>
 
@@ -649,9 +649,9 @@ plt.show()
 #    e \text{ the smallest whole number with } q_w \le \frac{2^{n-1} - 1}{\max |w|} . $$
 #
 # A smaller $q_w$ means that not all codes are used: "the range is extended". $e$ is $\log_2$ of the adjustment for the
-# full range, rounded *up*, so at worst $q_w$ is halved: it costs less than one bit of the weights. By hand: 4 bits,
-# $\max|w| = 0.5$, $q_x = 2$, $q_y = 3$. Full range: $q_w = 14$ and $a = 3/28 = 0.107$, $\log_2 a = -3.22$, so $e = -3$
-# and $q_w = 3/(2 \cdot 2^{-3}) = 12$. The largest weight has code 6 instead of 7.
+# full range, rounded *up*, so $q_w$ stays above half of what it could be: it costs less than one bit of the weights. By
+# hand: 4 bits, $\max|w| = 0.5$, $q_x = 2$, $q_y = 3$. Full range: $q_w = 14$ and $a = 3/28 = 0.107$, $\log_2 a =
+# -3.22$, so $e = -3$ and $q_w = 3/(2 \cdot 2^{-3}) = 12$. The largest weight has code 6 instead of 7.
 
 
 # %% nbgrader={"grade_id": "power_of_two_weights", "solution": true}
@@ -1000,10 +1000,9 @@ clipping_still(tools, weights, [("layer3_conv", 4.0, 3), ("layer3_conv", 4.0, 8)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With few bits the steps are coarse, and a narrow range pays: the least sum is at a small $m$. Each bit more makes
-# the rounding error four times smaller and leaves the clipping error as it is, so the best $m$ grows, until at 8 bits
-# hardly anything may be cut. A rule like "$m = 4$" for all bits is right for one of them at most. And the sum of
-# squares is not the accuracy: the report found that cutting "always" hurts. That is counted below.
+# With few bits the least sum is at a small $m$; the best $m$ grows with the bits (why: question 3), until at 8 bits
+# hardly anything may be cut. And the sum of squares is not the accuracy: the report found that cutting "always" hurts.
+# That is counted below.
 #
 # </details>
 
@@ -1021,9 +1020,8 @@ clipping_still(tools, weights, [("layer3_conv", 4.0, 3), ("layer3_conv", 4.0, 8)
 # By hand: $w_q = (3, -2)$, $x_q = (5, 7)$, $b_q = 10$: $acc = 15 - 14 + 10 = 11$. With $s = 5$, $e = -3$:
 # $55/8 = 6.875$, so 7: $(55 + 4) \gg 3 = 59 \gg 3 = 7$. For $acc = -11$: $(-55 + 4) \gg 3 = -51 \gg 3 = -7$.
 #
-# The report says that 32 bits hold the accumulators. For 8-bit codes they do, for 16-bit codes they do not:
-# two products of $2^{15} \cdot 2^{15}$ pass $2^{31}$. So `int64` it is, which torch's `functional.linear` and
-# `functional.conv2d` take.
+# The report says that 32 bits hold the accumulators. For 8-bit codes they do; for 16-bit codes they need not (question
+# 1). So `int64` it is, which torch's `functional.linear` and `functional.conv2d` take.
 
 
 # %% nbgrader={"grade_id": "integer_layer", "solution": true}
@@ -1257,8 +1255,9 @@ with check("integer_layer"):
 # %% [markdown]
 # ## Exercise 7: correct the bias
 #
-# Rounding and cutting a weight shifts what a layer gives, and not evenly to both sides: each output channel is off by
-# a mean error of its own (formula 3.14). That part can be taken out for free: subtract it from the channel's bias.
+# Rounding and cutting a weight shifts what a layer gives, and not evenly to both sides: each output channel is off by a
+# mean error of its own (formula 3.14, which as printed takes one mean for the whole layer). That part can be taken out
+# for free: subtract it from the channel's bias.
 #
 # $$ b'_c = \tilde b_c - \operatorname{mean}\bigl(\tilde y_c - y_c\bigr) $$
 #
@@ -1518,7 +1517,7 @@ def run_in_integers(x, num_bits, adjustment):
 
 
 calibrated = Calibrated(simplenet, calibration)
-print("bits  adjustment     logits that differ   first codes of layer0_conv")
+print("bits  adjustment     logits that differ   first weight codes of layer0_conv")
 for num_bits, adjustment in ((8, "scale_shift"), (8, "power_of_two"), (4, "power_of_two")):
     yours = run_in_integers(test_images[:32], num_bits, adjustment)
     theirs = calibrated.quantized(Scheme(num_bits, adjustment))(test_images[:32])
@@ -1613,13 +1612,11 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With the generated shapes: from 8 bits on nothing costs more than a point. The float adjustment and $s \cdot 2^e$ are
-# alike at all bits. Widening costs most where bits are few: it gives away up to one bit of the weights, and at 3 and 4
-# bits there is none to spare. There the weights as they are do better, with outputs that are all too large or too small
-# by one factor: ReLU and pooling hand a common factor on, and only biases, and codes that saturate, suffer from it. At
-# 8 bits the lost bit is worth nothing, the factor is still there, and widening is the better of the two.
+# With the generated shapes: without cutting, from 8 bits on nothing costs more than a point. The float adjustment and
+# $s \cdot 2^e$ are alike at all bits. Of the two powers of two, the one without widening does better at 3 and 4 bits,
+# the widened one at 8: why, question 2 asks.
 #
-# Cutting at $m = 4$ helps a lot at 3 bits, less at 4, and costs a little at 8 and 16. The report's "always" is not so
+# Cutting at $m = 4$ helps a lot at 3 bits, less at 4, and costs 1.5 points at 8 and 16. The report's "always" is not so
 # here. (On CIFAR-10 it helps hardly at all: see the stored tables below.)
 #
 # </details>
@@ -1666,8 +1663,8 @@ for what, (source, options) in changes.items():
 # and 7 at 3 bits. So a figure at 4 bits means little without all these definitions.
 #
 # The report's open question: a scale for each channel's weights works with power-of-two adjustments. Each channel gets
-# a shift of its own, and wins back more than widening took. Bias correction helps by channel; one mean for a whole
-# layer, as formula 3.14 is printed, does not. Both by channel make the best row.
+# a shift of its own, and wins back more than widening took (with the shapes; on CIFAR-10 most of it). Bias correction
+# helps by channel; one mean for a whole layer, as formula 3.14 is printed, does not. Both by channel make the best row.
 #
 # </details>
 

@@ -108,8 +108,8 @@ class Less(nn.Module):
 #
 # Their quotient, in decibels, is the **signal-to-quantization-noise ratio**, SQNR: 20 dB mean that the noise has a
 # hundredth of the signal's power, and one bit more is worth 6 dB. The next cell lets the finished tool do it, for a
-# MobileNetV2 with all its 35 convolutions in 8 bits, node by node: above the SQNR, below by how much it differs from
-# that of the node's input. Where does it fall, and where does it *rise*?
+# MobileNetV2 with its 35 convolutions that are not depthwise in 8 bits, node by node: above the SQNR, below by how much
+# it differs from that of the node's input. Where does it fall, and where does it *rise*?
 
 # %% tags=["explore"]
 from course_utils import profiler
@@ -145,7 +145,7 @@ for ax, values, label in zip(axes, ([n.sqnr for n in nodes], changes_at), ("SQNR
 axes[1].axhline(0, color="0.4", linewidth=1)
 axes[1].set_xlabel("node, in the network's order")
 axes[0].legend()
-axes[0].set_title("Setting A: every convolution of the MobileNetV2 in 8 bits")
+axes[0].set_title("Setting A: the MobileNetV2's 35 convolutions in 8 bits, the depthwise ones in float")
 plt.show()
 
 # %% [markdown]
@@ -373,9 +373,9 @@ with check("sqnr_per_layer"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# **Explore: which activations rule the mean.** The picture shows all the ratios of one layer of the MobileNetV2 above,
-# sorted, and where the two averages lie. Before you run it: the mean of ratios lies above the ratio of sums in most
-# layers. Why?
+# **Explore: which activations rule the mean.** The picture shows how the ratios of one layer of the MobileNetV2 above
+# are distributed, and where the two averages lie. Before you run it: the mean of ratios lies above the ratio of sums in
+# most layers. Why?
 #
 # <details><summary>Answer</summary>
 #
@@ -700,7 +700,7 @@ with check("quantized_add"):
 # $$
 #
 # with $P$ positions. Again **one** rounding. $P$ is no power of two in general, so a shift will not do: to round a
-# fraction $t/d$ in whole numbers, take $\lfloor (2t + d) / 2d \rfloor$. (torch's `//` rounds down for whole numbers,
+# fraction $t/d$ in whole numbers, take $\lfloor (2t + d) / (2d) \rfloor$. (torch's `//` rounds down for whole numbers,
 # as Python's does.)
 
 
@@ -1333,9 +1333,10 @@ print("rises most:", ", ".join(highest))
 #
 # <details><summary>Answer</summary>
 #
-# The ratio falls at the layer that was changed and hardly recovers behind it: noise is not taken out again. Accuracy
-# follows late, because an answer changes only where two logits are nearer to each other than the noise. Compare the two
-# pictures below; somewhere around 10 dB, where the noise has a tenth of the signal's power, it becomes one in ten.
+# The ratio falls at the layer that was changed and hardly recovers behind it: ReLU and pooling take out only a little
+# of the noise. Accuracy follows late, because an answer changes only where two logits are nearer to each other than the
+# noise. Compare the two pictures below; somewhere around 10 dB, where the noise has a tenth of the signal's power, it
+# becomes one in ten.
 #
 # </details>
 
@@ -1500,7 +1501,7 @@ for better, worse in (("C", "B"), ("D", "E"), ("F", "G"), ("first half", "second
 # |---|---|---|---|---|---|---|---|
 # | reference, float32 (table 5.1) | | 68.05 | 88.40 | | | 89.80 | |
 # | TensorFlow Lite, 8 bits (5.1) | | 67.39 | 87.82 | -0.66 | 21.84 | 89.50 | -0.30 ± 0.31 |
-# | A: all 35 convolutions (5.2, 5.3) | 11.14 | 63.81 | 85.65 | -4.24 | 30.22 | 89.30 | -0.50 ± 0.20 |
+# | A: all 35 convolutions (not depthwise) (5.2, 5.3) | 11.14 | 63.81 | 85.65 | -4.24 | 30.22 | 89.30 | -0.50 ± 0.20 |
 # | B: five high in float32 (5.2) | 10.80 | 63.82 | 85.69 | -4.23 | 30.77 | 89.90 | +0.10 ± 0.19 |
 # | C: five low in float32 | 10.82 | 64.00 | 85.69 | -4.05 | 30.83 | 89.60 | -0.20 ± 0.20 |
 # | D: five high per tensor | 10.70 | 63.68 | 85.58 | -4.37 | 30.23 | 89.65 | -0.15 ± 0.24 |
@@ -1516,7 +1517,7 @@ for better, worse in (("C", "B"), ("D", "E"), ("F", "G"), ("first half", "second
 #   and is *more* accurate. The thesis drew other calibration samples for each setting: so differences of this size come
 #   with the draw. Ours all use the same 100 samples.
 # - Ours have D before E in the SQNR, and C before B by a hair; F and G and the two halves come out the other way round.
-#   In accuracy none of the four pairs can be told from chance (the least p is 0.06).
+#   In accuracy none of the four pairs can be told from chance (by the same script, the least p is 0.06).
 # - The evidence for weak links are differences of 0.18 points (C and B, D and E) and 0.22 (F and G). The thesis says
 #   nothing of chance; the second question below does.
 # - For the halves it supposes that longer sums amplify the errors of the second half. Sums of whole numbers are exact,
@@ -1534,10 +1535,9 @@ for better, worse in (("C", "B"), ("D", "E"), ("F", "G"), ("first half", "second
 #
 # ## A puzzle: the ratio that rises
 #
-# In your first picture the SQNR rises behind some nodes that are *not* replaced: batch norms in float32. No layer can
-# take noise out that is in its input. The thesis saw the same and suspected the shift $\beta$ (its section 5.2). The
-# next cell lists the batch norms with the largest rise. One channel with a large $\beta^2/\gamma^2$ is enough to rule a
-# mean of ratios.
+# In your first picture the SQNR rises behind some nodes that are *not* replaced: batch norms in float32. A batch norm
+# multiplies and adds one number a channel: it cannot take out noise that is in its input. The thesis saw the same and
+# suspected the shift $\beta$ (its section 5.2). The next cell lists the batch norms with the largest rise.
 
 # %% tags=["explore"]
 modules = {name.replace(".", "_"): layer for name, layer in mobilenet.named_modules()}
@@ -1581,12 +1581,12 @@ for node in sorted(norms, key=lambda node: -node.change)[:5]:
 # ### Question 2 (3 points): is it chance?
 #
 # The thesis says that C (64.00 %) is noticeably better than B (63.82 %), and that B barely differs from A (63.81 %), on
-# 50,000 images. It does not say on how many images $D$ two settings disagree. If both are equally good, each of these
-# $D$ images is a fair coin: the difference in right answers then has the standard deviation $\sqrt{D}$.
+# 50,000 images. It does not say on how many images $D$ exactly one of two settings is right. If both are equally good,
+# each of these $D$ images is a fair coin: the difference in right answers then has the standard deviation $\sqrt{D}$.
 #
-# (a) How many images are the two differences? (b) Up to which $D$ would each be more than 1.96 standard deviations?
-# (c) Settings that differ in five of 35 layers change the answer of a few per cent of the images. What follows for
-# each claim, and which number should the thesis have printed beside its accuracies?
+# (a) How many images are the two differences? (b) Up to which $D$ would each be more than 1.96 standard deviations? (c)
+# Settings that differ in five of 35 layers change whether the answer is right of a few per cent of the images. What
+# follows for each claim, and which number should the thesis have printed beside its accuracies?
 
 # %% [markdown] nbgrader={"grade_id": "chance", "grade": true, "solution": true, "points": 3}
 # **Model answer.** (a) 0.18 % of 50,000 are 90 images; 0.01 % are 5. (b) $90 > 1.96 \sqrt{D}$ for $D < 2108$, 4.2 % of
@@ -1605,9 +1605,9 @@ for node in sorted(norms, key=lambda node: -node.change)[:5]:
 #   few with little noise rule it.
 # - ReLU6 is the clamp of a grid. Additions and means have one rounding, at the end.
 # - Noises of single layers add up at the output of the network, not at their own outputs.
-# - A constant that is added counts as signal: an SQNR that rises behind a layer is no noise taken out.
-# - SQNR is no accuracy. A difference of accuracies on the same images is judged by the images on which two networks
-#   disagree.
+# - An SQNR that rises behind a layer need not be noise taken out: look first which part of it is signal.
+# - SQNR is no accuracy. A difference of accuracies on the same images is judged by the images that only one of two
+#   networks gets right.
 #
 # The two questions above are graded by hand. To profile a network of your own: `course profile`, and *docs/profiler.md*
 # in the course's repository.

@@ -98,7 +98,7 @@ axes[0].legend(fontsize=8, loc="upper left")
 plt.show()
 
 # %% [markdown]
-# **The family.** The document's table has four kinds of method. *Reduce the weights*: BinaryConnect, BWN (signs), TWN,
+# **The family.** The document's table has three kinds of method. *Reduce the weights*: BinaryConnect, BWN (signs), TWN,
 # TTQ (three levels). *Reduce weights and activations*: XNOR-Net, BNN (signs times signs), DoReFa, QNN, HWGQ.
 # *Non-linear*: LogNet and INQ (powers of two: a product is a shift). A star behind a number of bits means that the
 # first and the last layer stay in float.
@@ -915,7 +915,7 @@ with check("half_wave"):
     kind = "half_wave's result has x's shape and dtype"
     hints = {
         many: "is it a tensor, and of which dtype?",
-        mean: "do both steps, and go on until no level moves by more than 1e-11: hundreds of times, for 15 levels",
+        mean: "do both steps, and go on until no level moves by more than 1e-11: some two thousand times for 15",
         least: "the borders lie in the middle between two levels",
         nearest: "which borders belong to which level?",
         zero: "a small positive number goes to the first level, zero does not",
@@ -1035,9 +1035,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# A number with the mean square of 1 half of which is cut away has a mean square of 0.5: so much would be lost by
+# The numbers have the mean square 1; their negative half is cut away, which leaves 0.5: so much would be lost by
 # setting everything to 0. With two bits even levels cost half as much again, with three two thirds. Letting small
-# numbers go to 0 would nearly halve the error of even levels; HWGQ does not do it: its zeros are those of the ReLU.
+# numbers go to 0 would take away nearly half of the error of even levels with one and two bits, a third with three;
+# HWGQ does not do it: its zeros are those of the ReLU.
 #
 # </details>
 
@@ -1237,7 +1238,7 @@ with check("inq_step"):
 # $$ \text{dot} = \#\text{agree} - \#\text{differ} = L - 2 \cdot \#\text{differ}, \qquad
 # \#\text{differ} = \text{ones of } (a \text{ xor } b) . $$
 #
-# XNOR-Net counts the agreements, by XNOR; it is the same number, but for the bits of the **padding**: where $L$ is no
+# XNOR-Net counts the agreements, by XNOR; it comes to the same, except for the bits of the **padding**: where $L$ is no
 # multiple of 64, the last word has bits that stand for nothing. Make them 0 in both factors, and an XOR does not see
 # them.
 #
@@ -1421,7 +1422,7 @@ class Recorded(nn.Module):
         return seen
 
     def after_step(self, w):
-        w.clamp_(-1, 1)  # beyond, a sign would take ever longer to come back
+        w.clamp_(-1, 1)  # as BinaryConnect does: see question 1
 
 
 rules = {  # name: (for a layer, the rule of its weights; the rule of what enters it)
@@ -1474,10 +1475,10 @@ train(CHOSEN[1], ends=True)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The first layer has few weights, and three channels of an image carry more than signs can; in the last one each
-# output decides about a class, and no later layer makes up for its errors. Both together are a few hundredths of the
-# weights and of the work, in a large network still fewer: float costs little there, and buys much. How much stands in
-# the stored table below, with three seeds; one run says little.
+# The first layer has few weights, and three channels of an image carry more than signs can; in the last one each output
+# decides about a class, and no later layer makes up for its errors. Both together are 4 % of the weights, but a quarter
+# of the products: float is cheap here in memory, less so in work, and it buys much. How much stands in the stored table
+# below, with three seeds; one run says little.
 #
 # </details>
 #
@@ -1503,7 +1504,7 @@ shadow_weights_still({name: history for name, history in histories.items() if "l
 #
 # They begin where the network was initialised, near 0, and spread: a gradient that keeps its direction pushes a shadow
 # weight on and on, although what the network sees does not change any more. With signs alone they gather at $-1$ and
-# $+1$, because after each step they are cut there, so that none is too far from 0 to come back.
+# $+1$, where they are cut after each step: what for, question 1 asks.
 #
 # </details>
 #
@@ -1607,12 +1608,12 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# The groups are in the same order, TTQ and the stochastic BinaryConnect aside: float activations cost little, those of
-# two bits more, of one bit most. Within a group the order differs. TTQ and INQ start from a trained network, and in so
-# short a training they spend half of their steps on that; in their papers that training was free. BinaryConnect and
-# BNN lose far more in the document than here: their figures come from an AlexNet of other authors, with the first and
-# last layer quantized, on a harder task. A small network on ten classes forgives more. And a difference of a point or
-# two between runs of one seed is chance.
+# The groups are in the same order, if one leaves out BinaryConnect (in the document, and here the stochastic one) and
+# TTQ (here): float activations cost little, those of two bits more, of one bit most. Within a group the order differs.
+# TTQ and INQ start from a trained network, and in so short a training they spend half of their steps on that; in their
+# papers that training was free. BinaryConnect and BNN lose far more in the document than here: their figures come from
+# an AlexNet of other authors, with the first and last layer quantized, on a harder task. A small network on ten classes
+# forgives more. And a difference of a point or two between runs of one seed is chance.
 #
 # </details>
 
@@ -1632,7 +1633,7 @@ plt.show()
 # %% [markdown]
 # ### Question 1 (2 points): a weight that will not flip
 #
-# A shadow weight stands at $0.4$; the learning rate is $0.01$, the optimizer plain gradient descent, and the gradient
+# A shadow weight stands at $0.41$; the learning rate is $0.01$, the optimizer plain gradient descent, and the gradient
 # at its sign is $2$ in every step. After how many steps does the network see another sign? Now the shadow weight
 # stands at $1.2$, and the gradient is that of `binarize`. After how many steps now? Say what BinaryConnect does after
 # each step so that this cannot happen.
@@ -1668,7 +1669,8 @@ plt.show()
 # A chip has 64-bit XOR and population count and no multiplier, and 100 kB for weights. Your network has one million
 # weights and loses two points with ternary weights and float activations. Which methods of the table can this chip run
 # as they are, and what is the least storage of the weights for signs, for three levels stored in 2 bits, and for INQ
-# with 5 bits? Which methods fit the storage?
+# with 5 bits? Which methods fit the storage? (None may be an answer. Leave the first and the last layer out of
+# account.)
 
 # %% [markdown] nbgrader={"grade_id": "which_method", "grade": true, "solution": true, "points": 2}
 # **Model answer.** XOR and count multiply signs with signs: XNOR-Net and BNN run as they are (activations of 2 bits,
