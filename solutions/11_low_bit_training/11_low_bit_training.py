@@ -1608,12 +1608,12 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# On CIFAR-10 the groups are in the same order, if one leaves out BinaryConnect (in the document, and here the stochastic
-# one) and TTQ (here): float activations cost little, those of two bits more, of one bit most. Within a group the order differs.
-# TTQ and INQ start from a trained network, and in so short a training they spend half of their steps on that; in their
-# papers that training was free. BinaryConnect and BNN lose far more in the document than here: their figures come from
-# an AlexNet of other authors, with the first and last layer quantized, on a harder task. A small network on ten classes
-# forgives more. And a difference of a point or two between runs of one seed is chance.
+# On CIFAR-10 the groups are in the same order, if one leaves out BinaryConnect (in the document, and here the
+# stochastic one) and TTQ (here): float activations cost little, those of two bits more, of one bit most. Within a group
+# the order differs. TTQ and INQ start from a trained network, and in so short a training they spend half of their steps
+# on that; in their papers that training was free. BinaryConnect and BNN lose far more in the document than here: their
+# figures come from an AlexNet of other authors, with the first and last layer quantized, on a harder task. A small
+# network on ten classes forgives more. And a difference of a point or two between runs of one seed is chance.
 #
 # On the generated shapes 500 steps are too few for signs on both sides: accuracies near 0.1 are guesses among ten
 # classes, and say nothing about what longer training would reach. With this budget even float is not far.
