@@ -1169,14 +1169,17 @@ def search_among(data, word_length, rounds):
     for factor, differences in rounds:
         held.data.copy_(data * factor)
 
+        def is_data(value):  # so that the result, too, shows whether other numbers were handed on
+            return value.dtype == held.dtype and torch.equal(value.detach().flatten(), held.detach().flatten())
+
         def convert(value, word_length, exponent_bits):
             asked.append([word_length, exponent_bits, value.detach().clone()])
-            return torch.full_like(value, exponent_bits)
+            return torch.full_like(value, exponent_bits if is_data(value) else 0)
 
         def measure(data_q, data_origin, differences=differences):
             e = int(data_q.detach().flatten()[0])
             measured.append([e, data_origin.detach().clone()])
-            return differences[e] if 0 <= e < len(differences) else -1e300
+            return differences[e] if 0 <= e < len(differences) and is_data(data_origin) else -1e300
 
         answers.append(search(held, word_length, convert, measure))
     return answers, asked, measured, held.detach()

@@ -1201,6 +1201,13 @@ with check("inq_step"):
         try_step(border, torch.tensor([6.0, -3.0, 1.5, 0.5, -0.75], dtype=dtype), [False] * 5, 1, 3, 0)
         try_step(power, torch.tensor([0.0, -0.0, 0.9, -5.0, 0.4], dtype=dtype)[2:], [False] * 3, 1, 0, 0)
         try_step(stay, torch.tensor([0.5, 0.25], dtype=dtype), [True, True], 1, 0, -3)
+    for values, share in (([0.5, -0.5, 0.5, 0.5], 0.5), ([0.4, 0.9, -0.4, 0.4], 0.5), ([0.3, 0.3, 0.3, -0.3], 0.75)):
+        w, given = torch.tensor(values), f"w = {values}, none fixed yet, share {share}: equal magnitudes"
+        got = expect_returns(
+            lambda w=w, share=share: inq_step(w, torch.zeros(4).bool(), share, 0, -3), count, given=given
+        )
+        expect_equal(got[1].sum(), int(share * 4), count, given=given, hint="of equal ones, how many come first?")
+        expect(bool(got[1][w.abs().argmax()]) or values[0] != 0.4, largest, given=given, hint=hints[largest])
     tiny = torch.tensor([1.1, -0.6, 0.2], dtype=torch.float64) * 2.0**-200
     try_step(power, tiny, [False] * 3, 1, -200, -203)
     g = generator()
