@@ -384,7 +384,7 @@ class Calibrated:
 
     def __init__(self, model: nn.Module, batches: Iterable[Tensor], fuse: Callable = fuse_conv_bn_eval) -> None:
         if model.training:
-            raise ValueError("the model is in training mode; call model.eval() first")
+            raise ValueError("a model in training mode has no fixed numbers: call model.eval() first")
         traced = model if isinstance(model, fx.GraphModule) else fx.symbolic_trace(model)
         self.graph = fold_batch_norms(traced, fuse).eval()
         self.batches = list(batches)
@@ -400,7 +400,7 @@ class Calibrated:
         if not isinstance(value, Tensor):
             return
         low, high = (float(end) for end in value.aminmax())
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not all(map(math.isfinite, (low, high))):
             raise ValueError(f"on the calibration images the output of {name} is not finite")
         channel = value.dim() - 1 if name in self._linear else 1
         mean = value.double().mean([axis for axis in range(value.dim()) if axis != channel]) / len(self.batches)
