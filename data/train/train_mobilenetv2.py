@@ -12,12 +12,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
-from train_classyclassifier import augment, load
+from train_classyclassifier import augment, load, save
 
-from course_utils.networks.models import WEIGHTS, accuracy, mobilenet_v2, normalize
+from course_utils.networks.models import WEIGHTS, mobilenet_v2, normalize
 
 EPOCHS = {"cifar10": 24, "shapes": 6}
 BATCH = 128
@@ -71,21 +70,7 @@ def main() -> None:
     checkpoint = ROOT / "build" / f"{name}-seed{options.seed}.checkpoint"
     checkpoint.parent.mkdir(exist_ok=True)
     model = train(*load(options.dataset, train=True), options.seed, epochs, checkpoint)
-    images, labels = load(options.dataset, train=False)
-    share = accuracy(model, normalize(images), labels)
-    facts = {
-        "dataset": options.dataset,
-        "accuracy": f"{share:.4f}",
-        "test_images": str(len(images)),
-        "seed": str(options.seed),
-        "epochs": str(epochs),
-        "script": "data/train/train_mobilenetv2.py",
-    }
-    path = options.output / f"{name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path, metadata=facts)
-    path.chmod(0o644)  # safetensors makes it private, but the grader's sandbox reads it as another user
-    print(f"{path}: {facts}")
+    save(model, name, "data/train/train_mobilenetv2.py", options.seed, epochs, options.output)
 
 
 if __name__ == "__main__":

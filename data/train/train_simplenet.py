@@ -13,11 +13,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional
-from train_classyclassifier import augment, load
+from train_classyclassifier import augment, load, save
 
-from course_utils.networks.models import WEIGHTS, SimpleNet, accuracy, normalize
+from course_utils.networks.models import WEIGHTS, SimpleNet, normalize
 
 EPOCHS = 10
 BATCH = 128
@@ -65,23 +64,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="file to write after each epoch, and to go on from")
     options = parser.parse_args()
     model = train(*load(options.dataset, train=True), options.seed, options.checkpoint)
-    images, labels = load(options.dataset, train=False)
-    share = accuracy(model, normalize(images), labels)
-    facts = {
-        "dataset": options.dataset,
-        "accuracy": f"{share:.4f}",
-        "test_images": str(len(images)),
-        "seed": str(options.seed),
-        "epochs": str(EPOCHS),
-        "script": "data/train/train_simplenet.py",
-    }
-    path = options.output / f"simplenet-{options.dataset}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path, metadata=facts)
-    path.chmod(0o644)  # safetensors makes it private, but the grader's sandbox reads it as another user
+    name, script = f"simplenet-{options.dataset}", "data/train/train_simplenet.py"
+    save(model, name, script, options.seed, EPOCHS, options.output)
     if options.checkpoint is not None:
         options.checkpoint.unlink(missing_ok=True)
-    print(f"{path}: {facts}")
 
 
 if __name__ == "__main__":

@@ -659,7 +659,8 @@ def find_shift(adjustment):
     """The whole number nearest to log2(adjustment): 2^shift is nearest in the logarithm.
 
     Args:
-        adjustment: Python float above 0. It is not within 10^-12 of a border between two shifts.
+        adjustment: Python float above 0. log2 of it is not within 10^-12 of the middle between two
+            whole numbers.
 
     Returns:
         Python int.
@@ -707,7 +708,7 @@ with check("power_of_two_weights"):
 
     for adjustment, expected in (
         *((0.7, -1), (0.72, 0), (0.74, 0), (0.76, 0), (1.0, 0), (1.4, 0), (1.42, 1), (1.49, 1), (1.51, 1)),
-        *((0.107, -3), (0.25, -2), (0.17, -3), (0.18, -2), (1000.0, 10), (2.0**29, 29), (1e-9, -30), (1e-300, -997)),
+        *((0.107, -3), (0.25, -2), (0.19, -2), (0.08, -4), (1000.0, 10), (2.0**29, 29), (1e-9, -30), (1e-300, -997)),
     ):
         expect_shift(adjustment, expected)
     g = generator()
@@ -1275,8 +1276,8 @@ def correct_bias(layer, quantized_layer, inputs):
     Args:
         layer: nn.Linear or nn.Conv2d, the float layer. Not changed, nor is the other one.
         quantized_layer: another layer of the same kind and shape, with other numbers. Either may be without bias.
-        inputs: list of float32 tensors, not all of the same length: (batch, features), or (batch, channels, height,
-            width) for a convolution. Not changed.
+        inputs: list of one or more float32 tensors, (batch, features), or (batch, channels, height, width) for a
+            convolution; they may differ in batch, height and width. Not changed.
 
     Returns:
         New float32 tensor (outputs,), without gradient: the bias of quantized_layer (0 if it has none), less the mean
@@ -1783,15 +1784,15 @@ for network in measured:
 # %% [markdown]
 # ### Question 2 (2 points): widen or round?
 #
-# A layer has $a = 0.18$ for the full range of its weights, with 4-bit weights. (a) Round $\log_2 a$ to the nearest
+# A layer has $a = 0.17$ for the full range of its weights, with 4-bit weights. (a) Round $\log_2 a$ to the nearest
 # whole number and leave the weights as they are: by which factor is every output off? (b) Widen: which $e$, by which
 # factor does $q_w$ shrink, and which code does the largest weight get? (c) Which of the two is better at 8 bits, which
 # at 4, by your table, and why is it not the same one? (If yours shows no difference, say which you would expect.)
 
 # %% [markdown] nbgrader={"grade_id": "why_widening", "grade": true, "solution": true, "points": 2}
-# **Model answer.** (a) $\log_2 0.18 = -2.47$, rounded $-2$: $a$ becomes $0.25$, every output is $0.25/0.18 = 1.39$
-# times what it should be. (b) Rounded up it is $e = -2$, too: $q_w$ shrinks by $0.18/0.25 = 0.72$, and the largest
-# weight gets $7 \cdot 0.72 = 5.04$, code 5 instead of 7: half a bit of the weights is lost. (c) (b) has rounding errors
+# **Model answer.** (a) $\log_2 0.17 = -2.56$, rounded $-3$: $a$ becomes $0.125$, every output is $0.125/0.17 = 0.735$
+# times what it should be. (b) Rounded up it is $e = -2$: $q_w$ shrinks by $0.17/0.25 = 0.68$, and the largest weight
+# gets $7 \cdot 0.68 = 4.76$, code 5 instead of 7: half a bit of the weights is lost. (c) (b) has rounding errors
 # of changing sign, which grow with the step of the weights; (a) one factor for all outputs of the layer, up to 41 %,
 # whatever the bits. At 8 bits the lost half bit is far below what matters and the factor remains (the next bias does
 # not follow it, codes saturate): (b) is better. At 4 bits and fewer the weights have no bit to spare, while ReLU,

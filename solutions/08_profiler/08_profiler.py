@@ -181,9 +181,10 @@ def sqnr_per_layer(reference, noisy):
             one batch, use both, then ask for the next. Nothing that is handed over is changed.
 
     Returns:
-        dict: name -> (mean of ratios, ratio of sums, left out), in the order of the first batch: two Python floats in
-        dB and an int, calculated in float64. Both ratios are math.inf if no activation has any error, and -math.inf if
-        the signal that counts for them is 0 while there are errors. Without any batch the dict is empty.
+        dict: name -> (mean of ratios, ratio of sums, left out), in the order of the reference's first batch: two
+        Python floats in dB and an int, calculated in float64. Both ratios are math.inf if no activation has any error.
+        A ratio is -math.inf if there are errors and its own signal is 0: for the ratio of sums that of all activations,
+        for the mean of ratios that of those with an error. Without any batch the dict is empty.
 
     Raises:
         ValueError: if the two tensors of a layer differ in shape, or one of the two iterables has more batches.
@@ -864,8 +865,8 @@ def recreate(model, config, make):
             layers (a ReLU) perhaps at several places. Neither it nor its layers are changed.
         config: list of tables (dict): "kind", one of KINDS; perhaps "indices", a list of numbers of layers of this kind
             (see kind_of), in the order in which the network calls them, from 0; without it all of the kind are meant.
-            The rest are options. Of a layer that several tables name, the last one counts, with its options alone. It
-            is not changed.
+            The rest, "merge_relu" included, are options. Of a layer that several tables name, the last one counts, with
+            its options alone. It is not changed.
         make: function, called as make(layer, relu, options) once for each chosen layer, in the order in which the
             network calls them, and for no other: the layer of the copy; the ReLU, or None; the options, a new dict each
             time. It returns the nn.Module that takes their place. relu is the nn.ReLU or nn.ReLU6 layer (of the copy)
@@ -1392,7 +1393,7 @@ display(layer_options_still(measure, list(seen), [{}, {"layer3_conv": (3, "per c
 # Three ways to use equation 4.4 on this network. What single ratios does one put in? Those that each layer alone, with
 # all others in float, causes (1) at the output of the *network*, or (2) at its own output; or (3) those of the run with
 # all layers replaced, which is what the thesis' graph shows. Which one must be right if noises are independent, and
-# what is wrong with the others?
+# what is wrong with the others? (The table takes ratios of sums: only for these do powers add up exactly.)
 
 # %% tags=["explore"]
 
@@ -1400,7 +1401,7 @@ display(layer_options_still(measure, list(seen), [{}, {"layer3_conv": (3, "per c
 def behind_layer(run, name):
     """The ratio at the output of what stands for a layer."""
     made, ratios = run
-    return ratios[made.stands_for[f"{name}_recreated"]].mean_of_ratios
+    return ratios[made.stands_for[f"{name}_recreated"]].ratio_of_sums
 
 
 print("bits   measured   by (1)   by (2)   by (3)   dB")
@@ -1412,7 +1413,7 @@ for num_bits in (8, 6, 4):
         made = profiler.recreate(classy, choices, [calibration])
         runs_of[key] = made, profiler.profile(made, few, their_labels).ratios
     ways = (
-        [runs_of[name][1]["layer8_fc"].mean_of_ratios for name in seen],
+        [runs_of[name][1]["layer8_fc"].ratio_of_sums for name in seen],
         [behind_layer(runs_of[name], name) for name in seen],
         [behind_layer(runs_of["all"], name) for name in seen],
     )

@@ -643,7 +643,8 @@ def dorefa_weight(w, bits):
         bits: whole number from 2 to 8.
 
     Returns:
-        A new tensor of w's shape and dtype: 2 round(n t) / n - 1 with the t of the text; the maximum is over all of w.
+        A new tensor of w's shape and dtype: 2 round(n t) / n - 1 with the t of the text; the maximum is over all of w,
+        and halves go to the even number.
         In the backward pass w gets what it would get from tanh(w) / max|tanh(w)|, the maximum differentiated, too.
     """
     ### BEGIN SOLUTION
@@ -663,8 +664,8 @@ def dorefa_gradient(g, bits, u):
         u: tensor of g's shape and dtype with numbers in [0, 1). It is not changed.
 
     Returns:
-        A new tensor of g's shape and dtype: 2 m (round(s) / n - 1/2) with the s of the text and the m of each example;
-        0 for an example whose gradients are all 0.
+        A new tensor of g's shape and dtype: 2 m (round(s) / n - 1/2) with the s of the text and the m of each example,
+        halves to even; 0 for an example whose gradients are all 0.
     """
     ### BEGIN SOLUTION
     n = 2**bits - 1
