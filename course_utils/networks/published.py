@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from course_utils.data.places import places
 from course_utils.networks.models import WeightsError, normalize
 
-__all__ = ["PUBLISHED", "Published", "published"]
+__all__ = ["PUBLISHED", "Published", "fill", "find_file", "published"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Published:
     """
     Attributes:
         model: maps what ``prepare`` makes to logits (n, classes); in eval mode, torch.fx can trace it.
-        prepare: uint8 (n, 3, 224, 224), RGB 0..255, to what the model takes.
-        first_class: the logit of ImageNet's class 0.
+        prepare: uint8 images, 0..255, to what the model takes; of ImageNet, (n, 3, 224, 224) in RGB.
+        first_class: the logit of class 0.
     """
 
     model: nn.Module
     prepare: Callable[[Tensor], Tensor]
-    first_class: int
+    first_class: int = 0
 
 
 def published(name: str, root: str | Path | None = None) -> Published:
@@ -54,31 +54,53 @@ def published(name: str, root: str | Path | None = None) -> Published:
     if name not in PUBLISHED:
         raise WeightsError(f"no published network is called {name!r}; there are {', '.join(PUBLISHED)}")
     file, make, prepare, first_class = PUBLISHED[name]
+    model = make()
+    fill(model, find_file(file, f"The network {name!r}", root))
+    return Published(model, prepare, first_class)
+
+
+def find_file(file: str, what: str, root: str | Path | None = None) -> Path:
+    """
+    Args:
+        file: relative to a data folder.
+        what: how a message names it.
+        root: folder to look in first, before those of `course_utils.data.places`.
+
+    Raises:
+        WeightsError: if it is nowhere.
+    """
     path = next((place / file for place in places(root) if (place / file).is_file()), None)
     if path is None:
         looked = ", ".join(str(place) for place in places(root))
         raise WeightsError(
-            f"The network {name!r} is not here: looked for {file} in {looked}. "
-            "Set COURSE_DATA to the folder that holds it."
+            f"{what} is not here: looked for {file} in {looked}. Set COURSE_DATA to the folder that holds it."
         )
+    return path
+
+
+def fill(model: nn.Module, path: Path) -> None:
+    """Puts the arrays of an npz in a model's parameters and buffers of the same names; then it is in eval mode.
+
+    Raises:
+        WeightsError: if the file is damaged, its arrays are not the model's, or one holds NaN or infinity.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {_torch_name(key): torch.from_numpy(stored[key]) for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: damaged, not readable as npz: {error}") from error
-    model = make()
     # torch counts batches beside a batch norm's statistics; nobody stores that for a network that is only run
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
-        raise WeightsError(f"{path}: wrong arrays for {name}: missing {missing}, not expected {extra}")
+        raise WeightsError(f"{path}: wrong arrays for {type(model).__name__}: missing {missing}, not expected {extra}")
     for key, shape in expected.items():
         if tuple(arrays[key].shape) != shape:
             raise WeightsError(f"{path}: {key} is {tuple(arrays[key].shape)}, expected {shape}")
         if not arrays[key].isfinite().all():
             raise WeightsError(f"{path}: {key} holds NaN or infinity")
     model.load_state_dict(arrays, strict=False)
-    return Published(model.eval(), prepare, first_class)
+    model.eval()
 
 
 def _torch_name(key: str) -> str:
