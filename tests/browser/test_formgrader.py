@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -178,6 +179,7 @@ def test_a_person_grades_a_written_answer_and_regrading_keeps_it(
     open_answer(formgrader, "Because of ann.")
     expect(formgrader.get_by_text("passed: 2 of 2 points")).to_be_visible()
     score = formgrader.locator("input.score").last
+    expect(score).to_have_class(re.compile("needs_manual_grade"))  # grades come after the page: typed before, lost
     score.fill("1.5")
     with page.expect_response(lambda r: "/formgrader/api/grade/" in r.url and r.request.method == "PUT"):
         score.blur()
