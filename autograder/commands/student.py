@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 from rich.progress import TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from autograder.commands.shown import GRADES, console, progress_bar
 from autograder.errors import CourseError
@@ -88,9 +88,9 @@ def data(wanted: str | None) -> None:
         except data_sets.DataError as error:
             raise CourseError(str(error)) from error
         return
-    table = Table("data set", "what it is", "where it is found")
+    table = Table("data set", "what it is", Column("where it is found", overflow="fold"))
     for row in data_sets.describe():
-        table.add_row(row.name, row.about, row.found or f"not here: {escape(row.hint)}")
+        table.add_row(row.name, row.about, escape(row.found or f"not here: {row.hint}"))
     console.print(table)
 
 

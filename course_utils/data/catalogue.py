@@ -1,18 +1,19 @@
 """Which data there is here, and the data of a lab that should run anywhere.
 
-Stands on `cifar`, `photos`, `generated`, `generated_scenes` and `places`.
+Stands on `cifar`, `imagenet`, `photos`, `generated`, `generated_scenes` and `places`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from course_utils import COMMAND
-from course_utils.data import cifar, generated, generated_scenes, photos
-from course_utils.data.places import DataError, places
+from course_utils.data import cifar, generated, generated_scenes, imagenet, photos
+from course_utils.data.places import DataError, places, remedy
 
 __all__ = ["DataSet", "DetectionSet", "ImageSet", "classification_data", "describe", "detection_data"]
 
@@ -21,6 +22,10 @@ _PHOTOS = {
     "coco": "168 photos of COCO's 2017 validation set with boxes, 80 classes",
     "coco-train": "88 photos of COCO's 2017 training set with boxes, 80 classes",
     "retail": "229 shelf photos with boxes, 60 classes",
+}
+_IMAGENET = {
+    "imagenet": "250 crops of ImageNet, 224 x 224 RGB, every fourth of 1,000 classes",
+    "imagenet_val": "942 photos of ImageNet's validation set, 227 x 227 RGB, 609 of 1,000 classes",
 }
 
 
@@ -148,13 +153,15 @@ def describe(root: str | Path | None = None) -> list[DataSet]:
             f"`{COMMAND} data --fetch cifar10` (looked in {looked})" if folder is None else "",
         ),
         DataSet("shapes", "shapes, drawn from a seed, 32 x 32 RGB, ten classes", _GENERATED, ""),
-        *(_photos(name, about, root) for name, about in _PHOTOS.items()),
+        *(_local(name, about, photos.find(name, root), photos.SETS[name], root) for name, about in _PHOTOS.items()),
         DataSet("scenes", "scenes with boxes, drawn from a seed, 128 x 128 RGB, six classes", _GENERATED, ""),
+        *(
+            _local(name, about, imagenet.find(name, root), [imagenet.SETS[name]], root)
+            for name, about in _IMAGENET.items()
+        ),
     ]
 
 
-def _photos(name: str, about: str, root: str | Path | None) -> DataSet:
-    folder = photos.find(name, root)
-    looked = ", ".join(str(place) for place in places(root))
-    hint = f"set COURSE_DATA to a folder with {' and '.join(photos.SETS[name])} (looked in {looked})"
-    return DataSet(name, about, None if folder is None else str(folder), "" if folder else hint)
+def _local(name: str, about: str, found: Path | None, files: Iterable[str], root: str | Path | None) -> DataSet:
+    """A set that nobody fetches: it is in a folder of the reader's, or not here."""
+    return DataSet(name, about, str(found), "") if found else DataSet(name, about, None, remedy(files, root))

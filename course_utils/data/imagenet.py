@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from course_utils.data.places import DataError, places
+from course_utils.data.places import DataError, places, remedy
 
 __all__ = ["SETS", "find", "imagenet"]
 
@@ -51,11 +51,7 @@ def imagenet(name: str, root: str | Path | None = None) -> tuple[torch.Tensor, t
         raise DataError(f"no set of ImageNet's crops is called {name!r}; there are {', '.join(SETS)}")
     path = find(name, root)
     if path is None:
-        looked = ", ".join(str(place) for place in places(root))
-        raise DataError(
-            f"ImageNet's crops {name!r} are not here: looked for {SETS[name]} in {looked}. "
-            "Set COURSE_DATA to the folder that holds them."
-        )
+        raise DataError(f"ImageNet's crops {name!r} are not here: {remedy([SETS[name]], root)}")
     images, labels = [], []
     try:
         with zipfile.ZipFile(path) as archive:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from course_utils.data.places import DataError, places
+from course_utils.data.places import DataError, places, remedy
 
 __all__ = ["SETS", "find", "photos"]
 
@@ -55,11 +55,7 @@ def photos(name: str, root: str | Path | None = None, count: int | None = None) 
         raise DataError(f"no set of photos is called {name!r}; there are {', '.join(SETS)}")
     folder = find(name, root)
     if folder is None:
-        looked = ", ".join(str(place) for place in places(root))
-        raise DataError(
-            f"The photos {name!r} are not here: looked for {' and '.join(SETS[name])} in {looked}. "
-            "Set COURSE_DATA to the folder that holds them."
-        )
+        raise DataError(f"The photos {name!r} are not here: {remedy(SETS[name], root)}")
     path, names = (folder / part for part in SETS[name])
     classes = tuple(line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip())
     images, boxes, labels = [], [], []

@@ -6,9 +6,10 @@ Stands on nothing but the standard library, and on platformdirs where the course
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["DATA", "DataError", "places"]
+__all__ = ["DATA", "DataError", "places", "remedy"]
 
 
 def _downloads(package: Path) -> Path:
@@ -35,3 +36,9 @@ class DataError(ValueError):
 def places(root: str | Path | None = None) -> list[Path]:
     """The folders to look in, in order: ``root`` if given, ``$COURSE_DATA`` if set, and `DATA`."""
     return [Path(place) for place in (root, os.environ.get("COURSE_DATA"), DATA) if place]
+
+
+def remedy(files: Iterable[str], root: str | Path | None = None) -> str:
+    """What to do where files of a data folder are missing, and where they were looked for: the end of a message."""
+    looked = ", ".join(map(str, places(root)))
+    return f"set COURSE_DATA to a folder with {' and '.join(files)} (looked in {looked})"

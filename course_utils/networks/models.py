@@ -18,7 +18,7 @@ from torch.nn import functional
 from torchvision.models import MobileNetV2
 
 from course_utils.data import generated_scenes
-from course_utils.data.places import places
+from course_utils.data.places import places, remedy
 from course_utils.networks.darknet import Darknet, DarknetError, Section, load_darknet
 
 __all__ = [
@@ -271,8 +271,7 @@ def detector(dataset: str, root: str | Path | None = None) -> Darknet:
     for place in places(root):
         if all((place / file).is_file() for file in files):
             return load_darknet(*(place / file for file in files))
-    looked = ", ".join(str(place) for place in places(root))
-    raise WeightsError(f"The detector for {dataset!r} is not here: looked for {' and '.join(files)} in {looked}.")
+    raise WeightsError(f"The detector for {dataset!r} is not here: {remedy(files, root)}")
 
 
 def trained_facts(name: str, folder: Path = WEIGHTS) -> dict[str, str]:

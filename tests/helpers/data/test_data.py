@@ -209,6 +209,11 @@ def test_describe(packed, nowhere):
     assert away["cifar10"].found is None
     assert str(nowhere) in away["cifar10"].hint
     assert away["shapes"].found is not None
+    assert {"coco", "coco-train", "retail", "imagenet", "imagenet_val"} <= away.keys()
+    for name, file in (("retail", "darknet/retail.names"), ("imagenet", "imagenet/imagenet_250.zip")):
+        assert away[name].found is None
+        assert file in away[name].hint
+        assert str(nowhere) in away[name].hint
 
 
 def test_shapes_are_the_same_on_every_machine():

@@ -79,7 +79,7 @@ def test_what_is_damaged_is_named(nowhere, members, told):
 
 def test_what_is_not_here_says_where_it_was_looked_for(nowhere):
     assert find("imagenet", nowhere) is None
-    with pytest.raises(DataError, match=r"looked for imagenet_val/imagenet_val_227\.zip in .*Set COURSE_DATA"):
+    with pytest.raises(DataError, match=r"set COURSE_DATA to .* imagenet_val/imagenet_val_227\.zip \(looked in "):
         imagenet("imagenet_val", nowhere)
     with pytest.raises(DataError, match="there are imagenet, imagenet_val"):
         imagenet("imagenet_train", nowhere)
