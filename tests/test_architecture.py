@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = {
     "course_utils": [
-        *("checks", "data", "numerics", "pictures", "quantization", "networks", "low_bit", "profiler", "demos"),
+        *("checks", "data", "numerics", "pictures", "quantization", "networks", "low_bit"),
+        *("ristretto", "profiler", "demos"),
     ],
     "autograder": [
         *("labs", "sandbox", "processes", "grading", "records", "for_nbgrader", "authoring", "handout", "commands"),
