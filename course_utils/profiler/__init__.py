@@ -16,7 +16,7 @@ from course_utils.profiler.experiment import Experiment, ExperimentError, read_e
 from course_utils.profiler.images import Batch, Guess, Totals
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
-from course_utils.profiler.ratios import Ratio, RatioRecorder, harmonic_sqnr
+from course_utils.profiler.ratios import Ratio, RatioRecorder
 from course_utils.profiler.recreation import Recreation, layers_of, recreate
 from course_utils.profiler.search import Search, search, search_on
 
@@ -46,7 +46,6 @@ __all__ = [
     "configuration_text",
     "costs",
     "difference",
-    "harmonic_sqnr",
     "layers_of",
     "profile",
     "read_configuration",

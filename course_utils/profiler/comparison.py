@@ -16,7 +16,7 @@ from torch import Tensor
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.images import Batch, first_and_fifth
 from course_utils.profiler.ratios import Ratio, RatioRecorder
-from course_utils.profiler.recreation import Recreation, Watch
+from course_utils.profiler.recreation import Recreation, Watch, check_logits
 
 __all__ = ["Outcome", "Profile", "difference", "profile"]
 
@@ -82,7 +82,8 @@ def profile(
         each: is called with every batch when all networks have seen it.
 
     Raises:
-        ProfilerError: if there is no image, not one label for each, or another network is called as one of the two.
+        ProfilerError: if there is no image, not one label for each, another network is called as one of the two, a
+            network gives no logits or NaN for an image, or what it computes cannot be compared.
     """
     if len(images) == 0 or len(images) != len(labels):
         raise ProfilerError(f"one label an image is needed, got {len(images)} images and {len(labels)} labels")
@@ -93,16 +94,19 @@ def profile(
     guesses: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in (REFERENCE, RECREATED, *others)}
     batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
     ends = {node.name for node in recreation.reference.graph.nodes if node.op in ("placeholder", "output")}
-    seen: dict[str, Tensor] = {}  # node of the reference -> its output for this batch
+    seen: dict[str, tuple[Tensor, int]] = {}  # node of the reference -> its output for this batch, times it was written
 
     def keep(name: str, value: object) -> None:
         if isinstance(value, Tensor) and name not in ends:
-            seen[name] = value
+            seen[name] = value, value._version
 
     def compare(name: str, value: object) -> None:
         original = recreation.stands_for[name]
         if original in seen:
-            recorder.add(original, seen.pop(original), value)
+            output, written = seen.pop(original)
+            if output._version != written:
+                raise ProfilerError(f"{original}: its output is changed in place later: it cannot be compared")
+            recorder.add(original, output, value)
 
     start = 0
     with torch.no_grad():
@@ -113,6 +117,8 @@ def profile(
             logits[RECREATED] = Watch(recreation.recreated, compare).run(x)
             logits |= {name: network(x) for name, network in others.items()}
             for name, values in logits.items():
+                if bool((wrong := check_logits(name, values, x).isnan().any(1)).any()):
+                    raise ProfilerError(f"image {start + int(wrong.int().argmax())}: the outputs of {name} are NaN")
                 guesses[name].append(first_and_fifth(values, y))
             each(Batch(start, y, logits, classes))
             start += len(y)

@@ -57,9 +57,9 @@ class ActivationGrid:
         """Whole numbers of x's shape."""
         return affine.quantize(x, self.scale, self.zero_point, num_bits=self.num_bits, signed=True)
 
-    def values(self, codes: Tensor) -> Tensor:
-        """float32: of whole numbers, which need not be on the grid yet: they are clamped."""
-        return (codes.clamp_(self.lowest, self.highest) - self.zero_point).float().mul_(self.scale)
+    def values(self, codes: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Of whole numbers, which need not be on the grid yet: they are clamped, in place."""
+        return (codes.clamp_(self.lowest, self.highest) - self.zero_point).to(dtype).mul_(self.scale)
 
 
 class IntegerLayer(nn.Module):
@@ -161,10 +161,10 @@ class IntegerLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """
         Args:
-            x: float (..., in) or (batch, in, height, width).
+            x: float32 or float64, (..., in) or (batch, in, height, width).
 
         Returns:
-            float32, values of the output's grid.
+            Values of the output's grid, in x's dtype.
         """
         acc = self.accumulate(self.input.codes(x).long())
         multiplier, shift = self._of_channels(self.multiplier), self._of_channels(self.shift)
@@ -173,7 +173,7 @@ class IntegerLayer(nn.Module):
             acc = (acc + (1 << shift >> 1) if self.rounding else acc) >> shift
         else:
             acc = requantize(acc, multiplier, shift, self.rounding)
-        return self.output.values(acc.add_(self.output.zero_point))
+        return self.output.values(acc.add_(self.output.zero_point), x.dtype)
 
     def _of_channels(self, numbers: Tensor) -> Tensor:
         """One number for each output channel, in the shape in which it meets the output."""
@@ -211,7 +211,7 @@ class IntegerAdd(nn.Module):
         if self.options.rounding_div and self.shift:
             acc += 1 << (self.shift - 1)
         acc >>= self.shift
-        return self.output.values(acc.add_(self.output.zero_point))
+        return self.output.values(acc.add_(self.output.zero_point), x.dtype)
 
 
 class IntegerAveragePool(nn.Module):
@@ -234,7 +234,7 @@ class IntegerAveragePool(nn.Module):
         total = codes.sum(dim=(-2, -1), keepdim=self.keep)
         if self.options.rounding_div:  # halves up, as in `requantize`
             total, count = 2 * total + count, 2 * count
-        return self.input.values(torch.div(total, count, rounding_mode="floor"))
+        return self.input.values(torch.div(total, count, rounding_mode="floor"), x.dtype)
 
 
 class FormatLayer(nn.Module):

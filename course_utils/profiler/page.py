@@ -29,8 +29,11 @@ SHOWN = 5
 
 
 def extremes(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
-    """The replaced layers with the lowest and those with the highest change of SQNR: at most five each, none twice."""
-    ranked = sorted((x for x in layers if x.layer and x.change is not None), key=lambda x: x.change)
+    """The replaced layers with the lowest and those with the highest change of SQNR, if it is finite: at most five
+    each, none twice."""
+    ranked = sorted(
+        (x for x in layers if x.layer and x.change is not None and math.isfinite(x.change)), key=lambda x: x.change
+    )
     count = min(SHOWN, len(ranked) // 2)
     return ranked[:count], ranked[len(ranked) - count :][::-1]
 

@@ -36,7 +36,9 @@ def rows(layers: list[Layer]) -> dict[str, int]:
 
 
 def decibels(value: float) -> str:
-    return f"{value:.1f} dB" if math.isfinite(value) else "no noise" if value > 0 else "no signal"
+    if math.isfinite(value):
+        return f"{value:.1f} dB"
+    return "infinite values" if math.isnan(value) else "no noise" if value > 0 else "no signal"
 
 
 def graph_picture(layers: list[Layer]) -> str:

@@ -12,12 +12,11 @@ left out here, and counted. Beside it stands the ratio of sums, ``sum lambda / s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Ratio", "RatioRecorder", "harmonic_sqnr"]
+__all__ = ["Ratio", "RatioRecorder"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Ratio:
         without_noise: those that had no error at all, and are left out of `mean_of_ratios`.
         mean_of_ratios: equation 4.3, in dB; inf if no activation had an error, nan if there are none.
         ratio_of_sums: in dB; inf if there was no error, -inf if there was error and no signal.
+
+    Both are nan where an output was infinite.
     """
 
     activations: int
@@ -68,7 +69,7 @@ class RatioRecorder:
 
 
 def _ratio(signal: Tensor, noise: Tensor) -> Ratio:
-    noisy = noise > 0
+    noisy = noise != 0  # NaN, which infinite values leave, is no silence
     count, without = noise.numel(), noise.numel() - int(noisy.sum())
     mean = float((signal[noisy] / noise[noisy]).mean()) if count > without else math.inf if count else math.nan
     return Ratio(count, without, _decibels(mean), _quotient(signal, noise))
@@ -81,18 +82,3 @@ def _quotient(signal: Tensor, noise: Tensor) -> float:
 
 def _decibels(ratio: float) -> float:
     return 10 * math.log10(ratio) if ratio > 0 else -math.inf if ratio == 0 else math.nan
-
-
-def harmonic_sqnr(ratios: Iterable[float]) -> float:
-    """What the ratios of single layers let expect at the output (4.4): noises add up, 1/out = 1/a + 1/b + ...
-
-    It takes for granted that noises are independent and pass through the layers unchanged.
-
-    Args:
-        ratios: in dB; inf for a layer without noise.
-
-    Returns:
-        In dB; inf if no layer has noise.
-    """
-    noise = math.fsum(10 ** (-ratio / 10) for ratio in ratios)
-    return -10 * math.log10(noise) if noise else math.inf

@@ -1,15 +1,16 @@
 """Makes the recreated model: a copy of the reference model in which chosen layers are replaced (thesis 4.1).
 
 The network is traced by torch.fx; batch norms and ReLUs are merged in its graph. Ranges of activations come from
-running the reference model on calibration samples (4.2.1).
+running the reference model on calibration samples (4.2.1); on one of them the trace is checked against the model.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,9 +25,11 @@ from course_utils.quantization.observers import Observer
 __all__ = ["Recreation", "layers_of", "recreate"]
 
 ADDITIONS = (operator.add, torch.add, "add")
-RELU, RELU6 = (functional.relu, torch.relu, torch.relu_, "relu", "relu_"), (functional.relu6,)
+RELU, RELU6 = (functional.relu, torch.relu, "relu"), (functional.relu6,)
 FLATTEN = (torch.flatten, torch.reshape, "flatten", "reshape", "view")
 POOLS = (functional.adaptive_avg_pool2d, torch.mean, "mean")
+CONVOLUTIONS = tuple(getattr(functional, f"conv{way}{n}d") for way in ("", "_transpose") for n in (1, 2, 3))
+PRODUCTS = (functional.linear, torch.matmul, operator.matmul, "matmul")
 
 
 @dataclass
@@ -38,7 +41,8 @@ class Recreation:
         replaced: node of ``reference`` -> the options of what stands for it in ``recreated``.
         stands_for: node of ``recreated`` -> the node of ``reference`` whose output it must match: where a batch norm or
             a ReLU was merged, the last of those.
-        left: node -> why it, though chosen, was not replaced, or what was not merged into it.
+        left: node -> why it, though chosen, was not replaced, or what was not merged into it. A kind that was chosen
+            stands there, too, if the network has no layer of it.
     """
 
     reference: fx.GraphModule
@@ -77,23 +81,31 @@ def recreate(
             is observed and added.
 
     Raises:
-        ProfilerError: if the model is in training mode or cannot be traced, a choice names no layer, there is no
-            calibration data, or a weight or an activation is not finite; the message names the layer.
+        ProfilerError: if the model is in training mode, cannot be traced or is no classifier, a choice names no layer,
+            there is no calibration data, or a weight or an activation is not finite; the message names the layer.
     """
-    if model.training:
-        raise ProfilerError("the model is in training mode; call model.eval() first")
+    choices, calibration = tuple(choices), iter(calibration)
+    if training := [name or "the model" for name, module in model.named_modules() if module.training]:
+        raise ProfilerError(f"{training[0]} is in training mode; call model.eval() first")
+    if narrow := {str(p.dtype)[6:] for p in model.parameters()} - {"float32", "float64"}:
+        raise ProfilerError(f"the model computes in {min(narrow)}; call model.float() first")
     if ranges not in RANGES:
         raise ProfilerError(f"ranges is one of {', '.join(RANGES)}, not {ranges!r}")
+    if (first := next(calibration, None)) is None:
+        raise ProfilerError("calibration needs at least one batch")
     result = Recreation(_traced(model), _traced(model))
+    result.left = _overlooked(result.reference, choices)
+    dimensions = _dimensions(model, result.reference, first[:1])
     nodes = {node.name: node for node in result.recreated.graph.nodes}
-    plans = [_plan(result, nodes[name], options) for name, options in chosen_layers(result.reference, choices).items()]
+    chosen = chosen_layers(result.reference, choices)
+    plans = [_plan(result, nodes[name], options, dimensions) for name, options in chosen.items()]
     plans = [plan for plan in plans if plan is not None]
     for plan in plans:
         plan.inputs = [_source(nodes[name], result.recreated, plans).name for name in plan.inputs]
     wanted = {name for plan in plans if plan.options.quantized for name in (*plan.inputs, plan.last)}
     observers = {} if observers is None else observers
     if missing := wanted - observers.keys():
-        observers |= _observe(result.reference, calibration, missing)
+        observers |= _observe(result.reference, itertools.chain([first], calibration), missing)
 
     merged = {plan.last: plan.relu for plan in plans if plan.relu is not None}
 
@@ -134,23 +146,84 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     except Exception as error:
         told = str(error).partition("\n")[0]
         raise ProfilerError(f"torch.fx cannot trace {type(model).__name__}: {told}") from error
-    # what works in place would change outputs that are still to be compared
-    for module in graph.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False
-    for node in graph.graph.nodes:
-        if node.target is torch.relu_:
-            node.target = torch.relu
-        elif node.op == "call_method" and node.target == "relu_":
-            node.target = "relu"
-        elif node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
+    needed = [node.name for node in graph.graph.nodes if node.op == "placeholder" and not node.args]
+    if len(needed) != 1:
+        raise ProfilerError(f"{type(model).__name__} takes {', '.join(needed) or 'nothing'}: one tensor is expected")
+    _work_apart(graph)
     graph.recompile()
     return graph.eval()
 
 
+def _work_apart(graph: fx.GraphModule) -> None:
+    """Takes care that nothing works in place: that would change outputs which are still to be compared. Who takes the
+    changed tensor afterwards gets the new one."""
+    order = {node: number for number, node in enumerate(graph.graph.nodes)}
+    for node in order:
+        module, apart = _module(graph, node), _apart(node)
+        if apart is not None:
+            node.target = apart
+        elif node.kwargs.get("inplace"):
+            node.kwargs = {**node.kwargs, "inplace": False}
+        elif not getattr(module, "inplace", False):
+            continue
+        source = node.all_input_nodes[0]
+        source.replace_all_uses_with(node, delete_user_cb=lambda user, now=order[node]: order[user] > now)
+    for module in graph.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
+
+
+def _apart(node: fx.Node) -> Callable | str | None:
+    """What does the same as a node that is called ``relu_`` or ``add_`` and makes a new tensor; None for others."""
+    if node.op not in ("call_function", "call_method"):
+        return None
+    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+    if not name.endswith("_") or name.endswith("__"):
+        return None
+    if node.op == "call_method":
+        return name[:-1] if hasattr(Tensor, name[:-1]) else None
+    return getattr(functional, name[:-1], None) or getattr(torch, name[:-1], None)
+
+
+def _dimensions(model: nn.Module, graph: fx.GraphModule, sample: Tensor) -> dict[str, int]:
+    """Node -> number of dimensions of its output, on one sample, (1, ...).
+
+    Raises:
+        ProfilerError: if the graph computes another output than the model, or one that are no logits.
+    """
+    found = {}
+
+    def see(name: str, value: object) -> None:
+        if isinstance(value, Tensor):
+            found[name] = value.dim()
+
+    with torch.no_grad():
+        traced = check_logits("the model", Watch(graph, see).run(sample.clone()), sample)
+        if not torch.allclose(traced, model(sample.clone()), rtol=0, atol=0, equal_nan=True):
+            told = "does it draw random numbers, or change a part of a tensor in place?"
+            raise ProfilerError(f"{type(model).__name__}, as torch.fx traces it, gives another output: {told}")
+    return found
+
+
+def check_logits(name: str, values: object, images: Tensor) -> Tensor:
+    """The values, if they are a number for each image and class.
+
+    Raises:
+        ProfilerError: if not; it calls the network by ``name``.
+    """
+    if not isinstance(values, Tensor) or values.dim() != 2 or len(values) != len(images):
+        got = f"a tensor {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise ProfilerError(f"{name} gives {got}; a classifier gives a tensor ({len(images)}, classes)")
+    return values
+
+
 def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return graph.get_submodule(node.target) if node.op == "call_module" else None
+
+
+def inputs_of(node: fx.Node) -> list[fx.Node]:
+    """The nodes that a layer takes; one twice, if it is added to itself."""
+    return [argument for argument in (*node.args, *node.kwargs.values()) if isinstance(argument, fx.Node)]
 
 
 def _source(node: fx.Node, graph: fx.GraphModule, plans: Iterable[_Plan]) -> fx.Node:
@@ -215,6 +288,35 @@ def by_kind(graph: fx.GraphModule) -> dict[str, list[fx.Node]]:
     return found
 
 
+def _overlooked(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, str]:
+    """What somebody who chooses all layers of a kind may miss: node, or the kind -> why."""
+    told = {}
+    for kind, layers in by_kind(graph).items():
+        if Choice(kind) not in (replace(choice, options=Options()) for choice in choices):
+            continue
+        if not layers:
+            told[kind] = "the network has no layer of this kind"
+        told |= {node.name: reason for node in graph.graph.nodes if (reason := _almost(graph, node, kind))}
+    return told
+
+
+def _almost(graph: fx.GraphModule, node: fx.Node, kind: str) -> str | None:
+    """Why a node that does what layers of the kind do is none."""
+    if _kind(graph, node) is not None:
+        return None
+    module = _module(graph, node)
+    calls = node.target if node.op in ("call_function", "call_method") else None
+    if kind == "conv" and (isinstance(module, nn.modules.conv._ConvNd) or calls in CONVOLUTIONS):
+        return "a convolution can be replaced if it is a torch.nn.Conv2d"
+    if kind == "linear" and calls in PRODUCTS:
+        return "a product can be replaced if it is a torch.nn.Linear"
+    if kind == "add" and calls in ADDITIONS:
+        return "it adds something else than two tensors"
+    if kind == "pool" and (isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d) or calls in POOLS):
+        return "it is no mean over height and width, as torch.nn.AdaptiveAvgPool2d(1) is"
+    return None
+
+
 def chosen_layers(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str, Options]:
     """Node -> options, in the network's order."""
     kinds = {kind: [node.name for node in nodes] for kind, nodes in by_kind(graph).items()}
@@ -242,22 +344,29 @@ def chosen_layers(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str,
     return {node.name: options[node.name] for node in graph.graph.nodes if node.name in options}
 
 
-def _plan(result: Recreation, node: fx.Node, options: Options) -> _Plan | None:
+def _plan(result: Recreation, node: fx.Node, options: Options, dimensions: dict[str, int]) -> _Plan | None:
     """What to do with a chosen node; None, with a reason in ``result.left``, if nothing can be done."""
     graph, kind = result.recreated, _kind(result.recreated, node)
     module = _module(graph, node)
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros" and options.quantized:
         result.left[node.name] = f"it pads by {module.padding_mode!r}; a whole-number convolution pads with zeros"
         return None
-    inputs = [argument.name for argument in node.args if isinstance(argument, fx.Node)]
+    inputs = [argument.name for argument in inputs_of(node)]
+    if kind == "pool" and dimensions[inputs[0]] != 4:
+        result.left[node.name] = f"its input has {dimensions[inputs[0]]} dimensions, not 4"
+        return None
     plan = _Plan(node, kind, options, inputs)
     reasons, last = [], node
     if options.merge_batch_norm and kind in ("conv", "depthwise", "linear"):
         plan.norm, reason = _follower(graph, last, _is_norm, "batch norm")
+        if plan.norm is not None and kind == "linear" and dimensions[node.name] != 2:
+            plan.norm, reason = None, [f"the batch norm {plan.norm.name} is not merged: it is not over the last axis"]
         reasons += reason
         last = plan.norm or last
-    if options.merge_relu and kind != "pool":
+    if options.merge_relu:
         plan.relu, reason = _follower(graph, last, _is_relu, "ReLU")
+        if plan.relu is not None and kind == "pool":
+            plan.relu, reason = None, [f"the ReLU {plan.relu.name} is not merged: a mean stays on its input's grid"]
         reasons += reason
     if reasons:
         result.left[node.name] = "; ".join(reasons)
@@ -303,8 +412,9 @@ class Watch(fx.Interpreter):
     def run_node(self, node: fx.Node) -> object:
         try:
             value = super().run_node(node)
-        except OverflowError as error:
-            raise ProfilerError(f"{node.name}: {error}") from error
+        except Exception as error:  # of layers that anybody wrote
+            told = str(error).partition("\n")[0] or type(error).__name__
+            raise ProfilerError(f"{node.name}: {told}") from error
         self.see(node.name, value)
         return value
 
@@ -319,13 +429,9 @@ def _observe(graph: fx.GraphModule, batches: Iterable[Tensor], wanted: set[str])
             except ValueError as error:
                 raise ProfilerError(f"the output of {name}: {error}") from None
 
-    count = 0
     with torch.no_grad():
         for batch in batches:
             Watch(graph, see).run(batch)
-            count += 1
-    if not count:
-        raise ProfilerError("calibration needs at least one batch")
     return observers
 
 
@@ -339,7 +445,7 @@ def _replace(result: Recreation, plan: _Plan, range_of: Callable[[str, int], Ran
     graph.add_submodule(name, new)
     merged = [n for n in (plan.norm, plan.relu) if n is not None]
     with graph.graph.inserting_before(node):
-        call = graph.graph.call_module(name, tuple(a for a in node.args if isinstance(a, fx.Node)))
+        call = graph.graph.call_module(name, tuple(inputs_of(node)))
     last = merged[-1] if merged else node
     last.replace_all_uses_with(call)
     for old in (*reversed(merged), node):

@@ -27,7 +27,7 @@ from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, draw, run_on
 from course_utils.profiler.images import first_and_fifth
 from course_utils.profiler.options import Choice, Options
-from course_utils.profiler.recreation import Recreation, Watch, by_kind, chosen_layers, recreate
+from course_utils.profiler.recreation import Recreation, Watch, by_kind, chosen_layers, inputs_of, recreate
 from course_utils.profiler.subjects import subject
 
 __all__ = ["FEWEST_BITS", "Frontier", "Pair", "Point", "Search", "Tried", "search", "search_on"]
@@ -314,7 +314,7 @@ def _add_harms(made: Recreation, batch: Tensor, harms: dict[str, float]) -> None
         for name in harms:
             new = made.recreated.get_submodule(f"{name}_recreated")
             node = next(node for node in made.reference.graph.nodes if node.name == name)
-            inputs = [values[argument.name] for argument in node.args if isinstance(argument, fx.Node)]
+            inputs = [values[argument.name] for argument in inputs_of(node)]
             last = made.stands_for[f"{name}_recreated"]
             logits = _rest(made.reference, values, last, new(*inputs))
             recreated = logits.double().log_softmax(1)

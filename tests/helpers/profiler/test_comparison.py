@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_recreation import EVERYTHING, Block, filled, images
 
-from course_utils.profiler import Outcome, ProfilerError, RatioRecorder, difference, harmonic_sqnr, profile, recreate
+from course_utils.profiler import Outcome, ProfilerError, RatioRecorder, difference, profile, recreate
 
 
 def test_ratios_are_those_of_the_equations():
@@ -74,6 +74,11 @@ def test_activations_without_noise_are_left_out_and_counted():
     assert ratios["same"].mean_of_ratios == ratios["same"].ratio_of_sums == math.inf
     assert ratios["silent"].mean_of_ratios == ratios["silent"].ratio_of_sums == -math.inf
     assert math.isnan(ratios["none"].mean_of_ratios)
+    recorder.add("endless", torch.tensor([[math.inf, 1.0]]), torch.tensor([[math.inf, 2.0]]))
+    endless = recorder.ratios()["endless"]
+    assert endless.without_noise == 0
+    assert math.isnan(endless.mean_of_ratios)
+    assert math.isnan(endless.ratio_of_sums)
 
 
 def test_shapes_that_do_not_fit_are_named():
@@ -83,12 +88,6 @@ def test_shapes_that_do_not_fit_are_named():
         recorder.add("a", torch.ones(2, 3), torch.ones(2, 4))
     with pytest.raises(ValueError, match=r"a: shape \(4,\) after \(3,\)"):
         recorder.add("a", torch.ones(2, 4), torch.ones(2, 4))
-
-
-def test_harmonic_ratio():
-    assert harmonic_sqnr([20.0, 20.0]) == pytest.approx(20 - 10 * math.log10(2))
-    assert harmonic_sqnr([13.0, math.inf]) == pytest.approx(13.0)
-    assert harmonic_sqnr([]) == math.inf
 
 
 def test_accuracies_count_the_first_and_the_first_five():
@@ -127,3 +126,11 @@ def test_mistakes_are_named():
         profile(made, images(2), torch.zeros(3, dtype=torch.long))
     with pytest.raises(ProfilerError, match="cannot be called 'recreated'"):
         profile(made, images(2), torch.zeros(2, dtype=torch.long), others={"recreated": torch.nn.Identity()})
+    with pytest.raises(ProfilerError, match=r"other gives a tensor \(2, 3, 8, 8\); a classifier gives"):
+        profile(made, images(2), torch.zeros(2, dtype=torch.long), others={"other": torch.nn.Identity()})
+    spoilt, labels = images(9).index_put_((torch.tensor(6),), torch.tensor(math.nan)), torch.zeros(9, dtype=torch.long)
+    with pytest.raises(ProfilerError, match="stem_0_recreated: x has NaN"):
+        profile(made, spoilt, labels)
+    nothing = recreate(filled(Block()), [], [images(4)])
+    with pytest.raises(ProfilerError, match="image 6: the outputs of reference are NaN"):
+        profile(nothing, spoilt, labels, batch_size=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -191,6 +192,55 @@ def test_a_float_format_instead_of_whole_numbers(block):
     assert torch.equal(FloatFormat(4, 3).quantize(seen[0].detach()).clamp(0, 6), seen[0].detach())
 
 
+class Network(nn.Module):
+    """``compute(self, x)`` on a convolution and a fully connected layer, and what else there is."""
+
+    def __init__(self, compute: Callable[[nn.Module, torch.Tensor], object], **others: nn.Module) -> None:
+        super().__init__()
+        self.compute, self.conv, self.head = compute, nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        for name, module in others.items():
+            self.add_module(name, module)
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.compute(self, x)
+
+
+def changed_then_added(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    y = net.conv(x)
+    functional.relu(y, inplace=True)
+    z = y + 1
+    z.mul_(2)
+    net.relu(z.sub_(1))
+    return net.head((z + y).mean((2, 3)))
+
+
+def test_what_works_in_place_is_compared_as_it_was():
+    model = filled(Network(changed_then_added, relu=nn.ReLU(inplace=True)))
+    made, x = recreate(model, [Choice("linear")], [images(9)]), images(6)
+    with torch.no_grad():
+        assert torch.equal(made.reference(x), model(x))
+    ratios = profile(made, x, torch.zeros(6, dtype=torch.long)).ratios
+    assert {name for name, ratio in ratios.items() if ratio.ratio_of_sums < math.inf} == {"head"}
+
+
+def test_layers_keep_the_type_of_a_network_in_float64():
+    model = filled(Network(lambda net, x: net.head(net.conv(x).mean((2, 3))))).double()
+    for kind in KINDS:
+        made = recreate(model, [Choice(kind)], [images(9).double()])
+        assert made.recreated(images(2).double()).dtype == torch.float64
+
+
+def test_a_batch_norm_over_another_axis_is_not_merged():
+    model = Network(lambda net, x: net.norm(net.head(x.flatten(2)[:, :, :4])).sum(1), norm=nn.BatchNorm1d(5))
+    model.conv, model.head = nn.Identity(), nn.Linear(4, 5)
+    model = filled(model)
+    x = torch.randn(9, 5, 2, 2)
+    made = recreate(model, [Choice("linear", options=Options(quantized=False))], [x])
+    assert made.left == {"head": "the batch norm norm is not merged: it is not over the last axis"}
+    with torch.no_grad():
+        torch.testing.assert_close(made.recreated(x), model(x))
+
+
 class Odd(nn.Module):
     """Layers into which nothing can be merged, or that cannot be replaced."""
 
@@ -199,11 +249,13 @@ class Odd(nn.Module):
         self.twice, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
         self.bare, self.fresh = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)
         self.mirror = nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")
+        self.head = nn.Parameter(torch.ones(3, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.twice(x)
         y = self.norm(y) + y
-        return self.mirror(self.fresh(self.bare(y)) + 1).mean((2, 3))
+        y = functional.conv2d(self.mirror(self.fresh(self.bare(y)) + 1), self.bare.weight)
+        return functional.relu(functional.avg_pool2d(y.mean(1, keepdim=True) + y, 2).mean((2, 3))) @ self.head
 
 
 def test_what_cannot_be_replaced_or_merged_is_named_with_the_reason():
@@ -212,8 +264,17 @@ def test_what_cannot_be_replaced_or_merged_is_named_with_the_reason():
         "twice": "the batch norm norm is not merged: the layer's output is used elsewhere, too",
         "bare": "the batch norm fresh is not merged: it has no running statistics",
         "mirror": "it pads by 'reflect'; a whole-number convolution pads with zeros",
+        "mean_1": "the ReLU relu is not merged: a mean stays on its input's grid",
+        # nobody chose these by name
+        "depthwise": "the network has no layer of this kind",
+        "linear": "the network has no layer of this kind",
+        "conv2d": "a convolution can be replaced if it is a torch.nn.Conv2d",
+        "matmul": "a product can be replaced if it is a torch.nn.Linear",
+        "add_1": "it adds something else than two tensors",
+        "mean": "it is no mean over height and width, as torch.nn.AdaptiveAvgPool2d(1) is",
     }
-    assert made.replaced.keys() == {"twice", "bare", "add", "mean"}  # not add_1, which adds a number
+    assert made.replaced.keys() == {"twice", "bare", "add", "add_2", "mean_1"}
+    assert recreate(filled(Odd()), [Choice("conv", [0])], [images(4)]).left.keys() == {"twice"}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +298,14 @@ class Branching(nn.Module):
 
 
 def test_other_mistakes_are_named(block):
+    partly = copy.deepcopy(block)
+    partly.stem[1].train()
+    with pytest.raises(ProfilerError, match=r"stem\.1 is in training mode"):
+        recreate(partly, EVERYTHING, [images(4)])
+    with pytest.raises(ProfilerError, match=r"computes in bfloat16; call model\.float"):
+        recreate(copy.deepcopy(block).bfloat16(), EVERYTHING, [images(4)])
+    with pytest.raises(ProfilerError, match=r"head: .*shapes cannot be multiplied"):
+        recreate(Network(lambda net, x: net.head(net.conv(x).flatten(1))).eval(), EVERYTHING, [images(4)])
     with pytest.raises(ProfilerError, match="calibration needs at least one batch"):
         recreate(block, EVERYTHING, [])
     with pytest.raises(ProfilerError, match=r"the output of x: .*NaN") as error:
@@ -248,6 +317,38 @@ def test_other_mistakes_are_named(block):
         recreate(block.train(), EVERYTHING, [images(4)])
     with pytest.raises(ProfilerError, match=r"torch\.fx cannot trace Branching"):
         layers_of(Branching())
+
+
+@pytest.mark.parametrize(
+    ("compute", "told"),
+    [
+        (lambda net, x: net.conv(x), "gives a tensor (1, 4, 8, 8); a classifier gives a tensor (1, classes)"),
+        (lambda net, x: (net.head(net.conv(x).mean((2, 3))), x), "the model gives tuple; a classifier gives"),
+        (lambda net, x: net.head(functional.dropout(net.conv(x).mean((2, 3)))), "does it draw random numbers"),
+        (lambda net, x: net.head([y := net.conv(x), y[:, 0].relu_(), y][2].mean((2, 3))), "part of a tensor in place"),
+    ],
+)
+def test_what_is_no_classifier_or_traced_wrong_is_refused(compute, told: str):
+    torch.manual_seed(0)
+    with pytest.raises(ProfilerError) as error:
+        recreate(Network(compute).eval(), EVERYTHING, [images(4)])
+    assert told in str(error.value)
+
+
+def test_what_is_overwritten_is_not_compared():
+    model = filled(Network(lambda net, x: net.head([y := net.conv(x), y[:, 0].zero_(), y][2].mean((2, 3)))))
+    with pytest.raises(ProfilerError, match="conv: its output is changed in place later"):
+        profile(recreate(model, EVERYTHING, [images(4)]), images(2), torch.zeros(2, dtype=torch.long))
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y
+
+
+def test_a_classifier_takes_one_tensor():
+    with pytest.raises(ProfilerError, match="TwoInputs takes x, y: one tensor is expected"):
+        layers_of(TwoInputs())
 
 
 @pytest.mark.parametrize("ranges", ["min_max", "average", "mse", "entropy"])
