@@ -57,9 +57,9 @@ class ActivationGrid:
         """Whole numbers of x's shape."""
         return affine.quantize(x, self.scale, self.zero_point, num_bits=self.num_bits, signed=True)
 
-    def values(self, codes: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Of whole numbers, which need not be on the grid yet: they are clamped, in place."""
-        return (codes.clamp_(self.lowest, self.highest) - self.zero_point).to(dtype).mul_(self.scale)
+    def values(self, steps: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Of codes less the zero point, which need not be on the grid yet: they are clamped, in place."""
+        return steps.clamp_(self.lowest - self.zero_point, self.highest - self.zero_point).to(dtype).mul_(self.scale)
 
 
 class IntegerLayer(nn.Module):
@@ -118,10 +118,11 @@ class IntegerLayer(nn.Module):
             bias = layer.bias.detach()
             bias_q = (bias.double() / factors).round().long() if self.wide else quantize_bias(bias, factors)
         self.register_buffer("bias_q", bias_q)
+        self._largest_sum = self._reach()
         pairs = [self._pair(m) for m in (factors / self.output.scale).tolist()]
         multiplier, shift = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
         if self.wide and options.adjustment == "fixed_point":
-            spare = max(self._largest_sum().bit_length() - 31, 0)
+            spare = max(self._largest_sum.bit_length() - 31, 0)
             multiplier, shift = (multiplier + (1 << spare >> 1)) >> spare, shift - spare
         self.register_buffer("multiplier", multiplier.clone())
         self.register_buffer("shift", shift.clone())
@@ -134,7 +135,7 @@ class IntegerLayer(nn.Module):
         scale, shift = find_shift_scale(m, bits)
         return scale << max(shift, 0), max(-shift, 0)
 
-    def _largest_sum(self) -> int:
+    def _reach(self) -> int:
         """What no accumulator exceeds, whatever the input."""
         grid = self.input
         largest = max(grid.highest - grid.zero_point, grid.zero_point - grid.lowest)
@@ -152,7 +153,7 @@ class IntegerLayer(nn.Module):
         acc = integer_linear(*operands) if self.ways is None else integer_conv2d(*operands, **self.ways)
         if self.bias_q is not None:
             acc += self._of_channels(self.bias_q)
-        if acc.numel() and not self.wide:
+        if acc.numel() and not self.wide and self._largest_sum > INT32_MAX:
             low, high = (int(v) for v in acc.aminmax())
             if low < INT32_MIN or high > INT32_MAX:
                 raise OverflowError(f"accumulators from {low} to {high} do not fit into 32 bits")
@@ -166,14 +167,14 @@ class IntegerLayer(nn.Module):
         Returns:
             Values of the output's grid, in x's dtype.
         """
-        acc = self.accumulate(self.input.codes(x).long())
+        acc = self.accumulate(self.input.codes(x))
         multiplier, shift = self._of_channels(self.multiplier), self._of_channels(self.shift)
         if self.wide:
             acc *= multiplier
             acc = (acc + (1 << shift >> 1) if self.rounding else acc) >> shift
         else:
             acc = requantize(acc, multiplier, shift, self.rounding)
-        return self.output.values(acc.add_(self.output.zero_point), x.dtype)
+        return self.output.values(acc, x.dtype)
 
     def _of_channels(self, numbers: Tensor) -> Tensor:
         """One number for each output channel, in the shape in which it meets the output."""
@@ -211,7 +212,7 @@ class IntegerAdd(nn.Module):
         if self.options.rounding_div and self.shift:
             acc += 1 << (self.shift - 1)
         acc >>= self.shift
-        return self.output.values(acc.add_(self.output.zero_point), x.dtype)
+        return self.output.values(acc, x.dtype)
 
 
 class IntegerAveragePool(nn.Module):
@@ -231,7 +232,7 @@ class IntegerAveragePool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: float (batch, channels, height, width)."""
         codes, count = self.input.codes(x).long(), x.shape[-2] * x.shape[-1]
-        total = codes.sum(dim=(-2, -1), keepdim=self.keep)
+        total = codes.sum(dim=(-2, -1), keepdim=self.keep) - count * self.input.zero_point
         if self.options.rounding_div:  # halves up, as in `requantize`
             total, count = 2 * total + count, 2 * count
         return self.input.values(torch.div(total, count, rounding_mode="floor"), x.dtype)

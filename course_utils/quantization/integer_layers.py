@@ -180,7 +180,7 @@ def requantize(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int, round
     Raises:
         TypeError, ValueError: if ``acc`` are not whole numbers of 32 bits, or shift is not in [0, 62].
     """
-    acc = _whole(acc, INT32_MIN, INT32_MAX)
+    acc = _whole(acc, INT32_MIN, INT32_MAX).long()
     multiplier, shift = _checked_pair(multiplier, shift)
     product = acc * multiplier  # a new tensor, the only one of this size: what follows works in place
     if rounding:
@@ -206,7 +206,7 @@ def requantize_twice(acc: Tensor, multiplier: Tensor | int, shift: Tensor | int)
         TypeError, ValueError: if ``acc`` are not whole numbers of 32 bits, or shift is not in [0, 62].
         OverflowError: if ``acc``, shifted up, leaves 32 bits.
     """
-    acc = _whole(acc, INT32_MIN, INT32_MAX)
+    acc = _whole(acc, INT32_MIN, INT32_MAX).long()
     multiplier, shift = _checked_pair(multiplier, shift)
     up = (31 - shift).clamp(min=0)
     if bool(((acc > INT32_MAX >> up) | (acc < INT32_MIN >> up)).any()):
@@ -343,20 +343,26 @@ def _operands(
     x_q: Tensor, x_zero_point: int, weight_q: Tensor, weight_zero_point: Tensor | int, bias_q: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Codes with their zero points taken off, in float32 if that holds all sums exactly, or in float64."""
-    x = _whole(x_q, INT32_MIN, INT32_MAX) - x_zero_point
+    x = _whole(x_q, INT32_MIN, INT32_MAX)
     zero_point = torch.as_tensor(weight_zero_point)
     if zero_point.dim():
         zero_point = zero_point.reshape(-1, *[1] * (weight_q.dim() - 1))
-    weight = _whole(weight_q, INT32_MIN, INT32_MAX) - zero_point
+    weight = _whole(weight_q, INT32_MIN, INT32_MAX).long() - zero_point
     bias = None if bias_q is None else _whole(bias_q, INT32_MIN, INT32_MAX)
-    largest = [max(map(abs, map(int, t.aminmax()))) if t is not None and t.numel() else 0 for t in (x, weight, bias)]
+    of_bias = 0 if bias is None else _largest(bias)
     terms = weight[0].numel() if len(weight) else 0
-    bound = largest[0] * largest[1] * terms + largest[2]
+    bound = _largest(x, x_zero_point) * _largest(weight) * terms + of_bias
     if bound >= 2**53:
         raise OverflowError(f"sums of {terms} products of such codes may pass 2^53 and would no longer be exact")
-    single = bound < 2**24 and torch.get_float32_matmul_precision() == "highest"
+    # the zero point is taken off in that type, too
+    single = max(bound, _largest(x)) < 2**24 and torch.get_float32_matmul_precision() == "highest"
     dtype = torch.float32 if single else torch.float64
-    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return x.to(dtype) - x_zero_point, weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+def _largest(numbers: Tensor, zero_point: int = 0) -> int:
+    """The largest distance from the zero point."""
+    return max(abs(int(end) - zero_point) for end in numbers.aminmax()) if numbers.numel() else 0
 
 
 def _checked_pair(multiplier: Tensor | int, shift: Tensor | int) -> tuple[Tensor, Tensor]:
@@ -368,14 +374,17 @@ def _checked_pair(multiplier: Tensor | int, shift: Tensor | int) -> tuple[Tensor
 
 
 def _whole(codes: Tensor, lowest: int, highest: int) -> Tensor:
-    """Whole numbers of any dtype, floating point too, as int64."""
+    """Whole numbers of any dtype: integers as they are, floating point as int64."""
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
         raise TypeError(f"codes must be a tensor of whole numbers, not {getattr(codes, 'dtype', type(codes).__name__)}")
-    codes = codes.detach() if codes.is_floating_point() else codes.long()  # in int8 the bounds would wrap round
-    # written so that NaN fails it
-    if codes.numel() and not (bool((codes >= lowest).all()) and bool((codes <= highest).all())):
-        raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{codes.min()}, {codes.max()}]")
+    codes = codes.long() if codes.dtype in (torch.uint16, torch.uint32, torch.uint64) else codes.detach()
+    if codes.numel():
+        least, most = (end.item() for end in codes.aminmax())
+        if not (least >= lowest and most <= highest):  # written so that NaN, which both are if there is one, fails it
+            raise ValueError(f"codes must be in [{lowest}, {highest}], not in [{least}, {most}]")
+    if not codes.is_floating_point():
+        return codes
     whole = codes.long()
-    if codes.is_floating_point() and bool((whole != codes).any()):
+    if bool((whole != codes).any()):
         raise ValueError("codes must be whole numbers: this tensor has others, was it quantized?")
     return whole

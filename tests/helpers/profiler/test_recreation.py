@@ -355,8 +355,9 @@ def test_a_classifier_takes_one_tensor():
 def test_every_way_to_choose_ranges_serves(block, ranges: str):
     x = images(20)
     made = recreate(block, EVERYTHING, x.split(5), ranges=ranges)
-    low, high = (made.recreated.stem_0_recreated.input.values(torch.tensor([code])).item() for code in (-128, 127))
-    step = made.recreated.stem_0_recreated.input.scale
+    grid = made.recreated.stem_0_recreated.input
+    low, high = (grid.values(torch.tensor([code - grid.zero_point])).item() for code in (-128, 127))
+    step = grid.scale
     assert (abs(low - x.min()) <= step and abs(high - x.max()) <= step) == (ranges == "min_max")
     assert x.min() - step <= low < 0 < high <= x.max() + step  # the others cut on purpose
     assert math.isfinite(profile(made, x, torch.zeros(20, dtype=torch.long)).ratios["head"].ratio_of_sums)

@@ -107,6 +107,17 @@ def test_sums_near_the_limits_of_float32_are_exact(g, kernel, mkldnn):
             )
 
 
+def test_large_codes_near_their_zero_point_are_exact():
+    x = torch.tensor([[2**30 + 1, 2**30 - 3]])  # their sums are small, but float32 does not hold the codes
+    assert il.integer_linear(x, 2**30, torch.tensor([[3, 5]]), 0).item() == 3 - 15
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.float64])
+def test_codes_are_of_any_dtype(dtype):
+    codes = torch.tensor([[127, 0, 100]]).to(dtype)
+    assert il.integer_linear(codes, 128, torch.tensor([[3, 5, 7]]).to(dtype), 1).item() == -2 - 4 * 128 - 6 * 28
+
+
 def test_float32_is_left_where_a_sum_could_reach_its_limit_or_torch_may_round_more():
     x, w, bias = torch.tensor([[255]]), torch.tensor([[255]]), torch.tensor([2**24 - 255 * 255 - 1])
     assert il._operands(x, 0, w, 0, bias)[0].dtype == torch.float32
