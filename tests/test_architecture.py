@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "course_utils": [
         *("checks", "data", "numerics", "pictures", "quantization", "networks", "low_bit"),
-        *("ristretto", "profiler", "demos"),
+        *("ristretto", "deep_compression", "profiler", "demos"),
     ],
     "autograder": [
         *("labs", "sandbox", "processes", "grading", "records", "for_nbgrader", "authoring", "handout", "commands"),

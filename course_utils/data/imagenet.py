@@ -34,15 +34,16 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
     return next((place / SETS[name] for place in places(root) if (place / SETS[name]).is_file()), None)
 
 
-def imagenet(name: str, root: str | Path | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def imagenet(name: str, root: str | Path | None = None, size: int = SIZE) -> tuple[torch.Tensor, torch.Tensor]:
     """All images of a set, in the order of their names.
 
     Args:
         name: ``"imagenet"`` or ``"imagenet_val"``.
         root: folder to look in first, before those of `places`.
+        size: height and width of the centre that is taken.
 
     Returns:
-        images, uint8 (N, 3, 224, 224), RGB 0..255; labels, int64 (N,), 0..999.
+        images, uint8 (N, 3, size, size), RGB 0..255; labels, int64 (N,), 0..999.
 
     Raises:
         DataError: if there is no such set, it is nowhere, or its zip is damaged; the message names the file.
@@ -58,7 +59,7 @@ def imagenet(name: str, root: str | Path | None = None) -> tuple[torch.Tensor, t
             for member, label in _labels(archive):
                 if not 0 <= label < CLASSES:
                     raise ValueError(f"the class of {member} should be 0 to {CLASSES - 1}, not {label}")
-                images.append(_centre(member, Image.open(io.BytesIO(archive.read(member))).convert("RGB")))
+                images.append(_centre(member, Image.open(io.BytesIO(archive.read(member))).convert("RGB"), size))
                 labels.append(label)
         if not images:
             raise ValueError("there is no image in it")
@@ -77,9 +78,9 @@ def _labels(archive: zipfile.ZipFile) -> list[tuple[str, int]]:
     return sorted((row["file"], int(row["class"])) for row in csv.DictReader(lines))
 
 
-def _centre(name: str, image: Image.Image) -> np.ndarray:
-    """uint8 (224, 224, 3)."""
-    if min(image.size) < SIZE:
-        raise ValueError(f"{name} is {image.width} x {image.height}, smaller than {SIZE} x {SIZE}")
-    left, top = ((side - SIZE) // 2 for side in image.size)
-    return np.asarray(image.crop((left, top, left + SIZE, top + SIZE)))
+def _centre(name: str, image: Image.Image, size: int) -> np.ndarray:
+    """uint8 (size, size, 3)."""
+    if min(image.size) < size:
+        raise ValueError(f"{name} is {image.width} x {image.height}, smaller than {size} x {size}")
+    left, top = ((side - size) // 2 for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))

@@ -49,15 +49,17 @@ def fit(
     learning_rate: float,
     generator: torch.Generator,
     batch: int = BATCH,
+    prepare: Callable[[Tensor], Tensor] = normalize,
 ) -> None:
     """Train for so many steps of Adam, the learning rate up for a fifth of them and down again (torch's OneCycleLR).
 
     Args:
         network: changed in place, left in training mode.
-        images, labels: uint8 (N, 3, 32, 32) and int64 (N,); drawn by ``generator``, each once an epoch.
+        images, labels: uint8 (N, C, H, W) and int64 (N,); drawn by ``generator``, each once an epoch.
         steps: of the optimizer.
         learning_rate: at its peak.
         batch: images a step.
+        prepare: makes of so many images what the network takes.
     """
     network.train()
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
@@ -68,7 +70,7 @@ def fit(
             order = torch.randperm(len(images), generator=generator)
         chosen, order = order[:batch], order[batch:]
         optimizer.zero_grad()
-        functional.cross_entropy(network(normalize(images[chosen])), labels[chosen]).backward()
+        functional.cross_entropy(network(prepare(images[chosen])), labels[chosen]).backward()
         optimizer.step()
         schedule.step()
         after_step(network)

@@ -8,6 +8,8 @@ and even size, no row before the image and one behind it: there a module pads an
 - ``mobilenet_v1_025``: Keras' MobileNetV1, a quarter of the width. A. Howard et al., arXiv:1704.04861.
 - ``squeezenet1.1_onnx``: SqueezeNet 1.1 of the ONNX model zoo. F. Iandola et al., arXiv:1602.07360.
 
+`SqueezeNet10` has no such file: `course_utils.deep_compression.squeezenet` reads it as its authors compressed it.
+
 Stands on NumPy and torch.
 """
 
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from course_utils.data.places import places
 from course_utils.networks.models import WeightsError, normalize
 
-__all__ = ["PUBLISHED", "Published", "fill", "find_file", "published"]
+__all__ = ["PUBLISHED", "Published", "SqueezeNet10", "bgr_minus_mean", "fill", "find_file", "published"]
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,31 @@ class SqueezeNet(nn.Module):
         x = self.pool(self.fire5(self.fire4(x)))
         x = self.fire9(self.fire8(self.fire7(self.fire6(x))))
         return self.conv10(x).relu().mean((2, 3))
+
+
+class SqueezeNet10(nn.Module):
+    """SqueezeNet 1.0 with Caffe's pooling: float (n, 3, h, w), as `bgr_minus_mean` makes them, to 1000 logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = _convolution(3, 96, 7, 2)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.fire2, self.fire3, self.fire4 = Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128)
+        self.fire5, self.fire6 = Fire(256, 32, 128), Fire(256, 48, 192)
+        self.fire7, self.fire8 = Fire(384, 48, 192), Fire(384, 64, 256)
+        self.fire9 = Fire(512, 64, 256)
+        self.conv10 = nn.Conv2d(512, 1000, 1, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.conv1(x).relu())
+        x = self.pool(self.fire4(self.fire3(self.fire2(x))))
+        x = self.pool(self.fire8(self.fire7(self.fire6(self.fire5(x)))))
+        return self.conv10(self.fire9(x)).relu().mean((2, 3))
+
+
+def bgr_minus_mean(images: Tensor) -> Tensor:
+    """As Caffe's networks for ImageNet take them: uint8 RGB (n, 3, h, w) to float BGR less the mean colour."""
+    return images.flip(1).float() - torch.tensor((104.0, 117.0, 123.0)).view(3, 1, 1)
 
 
 def _standardized(images: Tensor) -> Tensor:
