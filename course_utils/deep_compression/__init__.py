@@ -1,10 +1,11 @@
 """Deep Compression: prune, share weights, train the shared ones, store positions as gaps, and Huffman's code.
 
 `pruning` and `codebook` change a network that then trains as any other; `positions` and `huffman` are the integers of a
-file, `size` counts its bits, `file` writes and reads it; `published_layout` does the same in the authors' own layout.
+file, `accounting` counts its bits, `file` writes and reads it; `published_layout` does the same in the authors' own.
 S. Han, H. Mao, W. Dally, ICLR 2016, arXiv:1510.00149. Stands on `low_bit` (its training) and `networks`.
 """
 
+from course_utils.deep_compression.accounting import STAGES, Size, TensorSize, size
 from course_utils.deep_compression.codebook import (
     INITIALISATIONS,
     Clusters,
@@ -18,7 +19,6 @@ from course_utils.deep_compression.huffman import canonical_codes, code_lengths,
 from course_utils.deep_compression.positions import absolute_positions, relative_positions
 from course_utils.deep_compression.pruning import magnitude_mask, prune, settle, weight_layers
 from course_utils.deep_compression.published_layout import load_deep_compression, save_deep_compression, squeezenet
-from course_utils.deep_compression.size import STAGES, Size, TensorSize, size
 
 __all__ = [
     "INITIALISATIONS",

@@ -9,7 +9,7 @@ Little-endian; bits in a byte from the highest down::
         6 for the length of each code's word, code 0 (a zero) first, and of each gap's; the codes' words; the gaps'
         words; zeros up to a whole byte. With gaps of no bits there are no words for them.
 
-The names and shapes stand in the network that a file is loaded into. Stands on NumPy, torch and `size`.
+The names and shapes stand in the network that a file is loaded into. Stands on NumPy, torch and `accounting`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from course_utils.deep_compression.accounting import LENGTH_BITS, WIDEST_GAP, Size, distinct, plain_tensors, size
 from course_utils.deep_compression.huffman import code_lengths, decode, encode
 from course_utils.deep_compression.positions import absolute_positions, relative_positions
 from course_utils.deep_compression.pruning import settle
-from course_utils.deep_compression.size import LENGTH_BITS, WIDEST_GAP, Size, distinct, plain_tensors, size
 
 __all__ = ["FileError", "compress", "load"]
 

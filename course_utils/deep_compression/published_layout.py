@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.data.places import places
+from course_utils.deep_compression.accounting import MOST_CENTROIDS, distinct, plain_tensors
 from course_utils.deep_compression.file import FileError
 from course_utils.deep_compression.positions import absolute_positions, relative_positions
 from course_utils.deep_compression.pruning import settle, weight_layers
-from course_utils.deep_compression.size import MOST_CENTROIDS, distinct, plain_tensors
 from course_utils.networks.models import WeightsError
 from course_utils.networks.published import Published, SqueezeNet10, bgr_minus_mean
 

@@ -1,0 +1,255 @@
+"""Compress a trained network stage by stage and write what each stage costs and saves to data/weights.
+
+    python data/train/train_deep_compression.py classyclassifier-cifar10
+
+Two files: ``deep_compression-<network>.deepc`` is the compressed network, ``deep_compression-<network>.json`` has its
+sizes and accuracies, pruned networks before and after retraining, and codebooks of each initialisation, of pruned and
+of dense networks, before and after training. Runs are kept as they end; started again, the script goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from train_classyclassifier import augment, load
+
+from course_utils.deep_compression import INITIALISATIONS, compress, prune, settle, share, size
+from course_utils.deep_compression import load as load_compressed
+from course_utils.deep_compression.accounting import TensorSize
+from course_utils.low_bit import fit
+from course_utils.networks.models import WEIGHTS, accuracy, load_trained, normalize
+
+BATCH = 128
+SEED = 0
+RANDOM_SEEDS = (0, 1)
+"""Of the random initialisation in the comparison."""
+CLUSTER_BITS = (2, 3, 4)
+CLUSTER_STEPS = 100
+CURVE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+CURVE_STEPS = 300
+SCRIPT = "data/train/train_deep_compression.py"
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "build" / "deep_compression"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is compressed; fixed before the run.
+
+    Attributes:
+        shares: pruned of each layer, in two steps: first half of it.
+        bits: of a code.
+        steps: of the retraining after each of the two prunings, and of the codebooks' training.
+        learning_rates: of Adam at its peak, for both kinds of training.
+    """
+
+    shares: Mapping[str, float]
+    bits: int
+    steps: tuple[int, int, int]
+    learning_rates: tuple[float, float]
+
+
+_CLASSY = Plan(
+    {"layer1_conv": 0.3, "layer3_conv": 0.5, "layer6_fc": 0.85, "layer7_fc": 0.7, "layer8_fc": 0.3},
+    bits=5,
+    steps=(400, 2000, 600),
+    learning_rates=(2e-3, 5e-4),
+)
+PLANS = {
+    "classyclassifier-cifar10": _CLASSY,
+    "classyclassifier-shapes": _CLASSY,
+    # what the paper keeps of LeNet-5: 66, 12, 8 and 19 of a hundred
+    "lenet5_caffe": Plan(
+        {"conv1": 0.34, "conv2": 0.88, "ip1": 0.92, "ip2": 0.81},
+        bits=5,
+        steps=(400, 1200, 400),
+        learning_rates=(1e-3, 3e-4),
+    ),
+}
+
+
+class Course:
+    """A network, its data, and how it trains and is measured."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        if name in ("lenet5_caffe",):
+            from course_utils.data.mnist import mnist
+            from course_utils.networks.caffe import caffe_network
+
+            found = caffe_network(name)
+            self.model, self.prepare, self.dataset = found.model, found.prepare, "mnist"
+            self.training, self.test = mnist(train=True), mnist(train=False)
+            self.augmented: Callable[[Tensor], Tensor] = self.prepare
+        else:
+            self.dataset = name.rpartition("-")[2]
+            self.model, self.prepare = load_trained(name), normalize
+            self.training, self.test = load(self.dataset, train=True), load(self.dataset, train=False)
+            self.augmented = lambda images: augment(normalize(images))
+
+    def accuracy(self, network: nn.Module) -> float:
+        images, labels = self.test
+        return round(accuracy(network.eval(), self.prepare(images), labels), 4)
+
+    def train(self, network: nn.Module, steps: int, learning_rate: float) -> nn.Module:
+        torch.manual_seed(SEED)
+        order = torch.Generator().manual_seed(SEED)
+        fit(network, *self.training, steps, learning_rate, order, BATCH, self.augmented)
+        return network.eval()
+
+    def pruned(self, plan: Plan) -> nn.Module:
+        """The pruned and retrained network with plain weights; trained once, then kept."""
+        path = CHECKPOINTS / f"{self.name}.safetensors"
+        if not path.is_file():
+            network = copy.deepcopy(self.model)
+            for part, steps in zip((0.5, 1.0), plan.steps[:2], strict=True):
+                prune(network, {name: part * share for name, share in plan.shares.items()})
+                self.train(network, steps, plan.learning_rates[0])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(settle(network).state_dict(), path)
+        network = copy.deepcopy(self.model)
+        network.load_state_dict(load_file(path))
+        return network.eval()
+
+
+def stages(course: Course, plan: Plan, file: Path) -> Iterator[dict]:
+    """The pipeline, one line a stage; writes the file."""
+
+    def line(stage: str, network: nn.Module, counted: str) -> dict:
+        sizes = size(network)
+        bits = sizes.bits(counted)
+        ratio = round(sizes.ratio(counted), 2)
+        return {"stage": stage, "accuracy": course.accuracy(network), "bytes": -(-bits // 8), "ratio": ratio}
+
+    yield line("float", course.model, "float")
+    network = copy.deepcopy(course.model)
+    prune(network, plan.shares)
+    yield line("pruned", network, "pruned")
+    network = course.pruned(plan)
+    yield line("retrained", network, "pruned")
+    share(network, plan.bits)
+    yield line("shared", network, "shared")
+    course.train(network, plan.steps[2], plan.learning_rates[1])
+    yield line("codebook trained", network, "shared")
+    counted = compress(network, file)
+    loaded = load_compressed(file, copy.deepcopy(course.model))
+    settled = settle(network).state_dict()
+    if not all(torch.equal(value, settled[key]) for key, value in loaded.state_dict().items()):
+        raise RuntimeError(f"{file} does not load as it was written")
+    on_disk = file.stat().st_size
+    yield {
+        **line("huffman", loaded, "huffman"),
+        "file_bytes": on_disk,
+        "file_ratio": round(counted.bits("float") / (8 * on_disk), 2),
+        "parts": counted.parts(),
+        "tensors": [_tensor(tensor) for tensor in counted.tensors],
+    }
+
+
+def _tensor(tensor: TensorSize) -> dict:
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(tensor).items()}
+
+
+def clusters(course: Course, plan: Plan, done: list[dict]) -> Iterator[dict]:
+    """Codebooks of pruned and dense networks, before and after a short training."""
+    made = {(r["pruned"], r["bits"], r["init"], r["seed"]) for r in done}
+    for bits in CLUSTER_BITS:
+        for pruned in (True, False):
+            for init in INITIALISATIONS:
+                for seed in RANDOM_SEEDS if init == "random" else (0,):
+                    if (pruned, bits, init, seed) in made:
+                        continue
+                    network = course.pruned(plan) if pruned else copy.deepcopy(course.model)
+                    share(network, bits, init, torch.Generator().manual_seed(seed))
+                    run = {"pruned": pruned, "bits": bits, "init": init, "seed": seed}
+                    run["before"] = course.accuracy(network)
+                    run["after"] = course.accuracy(course.train(network, CLUSTER_STEPS, plan.learning_rates[1]))
+                    yield run
+
+
+def curve(course: Course, plan: Plan, done: list[dict]) -> Iterator[dict]:
+    """All layers pruned by the same share, before and after a short retraining."""
+    for part in CURVE:
+        if part in {run["share"] for run in done}:
+            continue
+        network = copy.deepcopy(course.model)
+        prune(network, part)
+        run = {"share": part, "before": course.accuracy(network)}
+        run["after"] = course.accuracy(course.train(network, CURVE_STEPS, plan.learning_rates[0]))
+        yield run
+
+
+def write(path: Path, table: dict) -> None:
+    """The whole file anew, one run a line; a killed process leaves the old one."""
+    parts = [f'"facts": {json.dumps(table["facts"])}']
+    for kind in ("stages", "clusters", "curve"):
+        lines = ",\n".join(f"  {json.dumps(run)}" for run in table[kind])
+        parts.append(f'"{kind}": [\n{lines}\n]')
+    fresh = path.with_suffix(".new")
+    fresh.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
+    fresh.chmod(0o644)
+    fresh.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network", choices=PLANS)
+    parser.add_argument("--only", choices=["stages", "clusters", "curve"], help="one part of the table")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for both files")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    plan, course = PLANS[options.network], Course(options.network)
+    facts = {
+        "network": course.name,
+        "dataset": course.dataset,
+        "training_images": len(course.training[1]),
+        "test_images": len(course.test[1]),
+        "seed": SEED,
+        "batch": BATCH,
+        "plan": {**asdict(plan), "steps": list(plan.steps), "learning_rates": list(plan.learning_rates)},
+        "cluster_steps": CLUSTER_STEPS,
+        "curve_steps": CURVE_STEPS,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "script": SCRIPT,
+    }
+    path = options.output / f"deep_compression-{options.network}.json"
+    table = {"facts": facts, "stages": [], "clusters": [], "curve": []}
+    if path.is_file():
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["facts"] != facts:
+            parser.error(f"{path} is of another run: {table['facts']}; remove it and {CHECKPOINTS} to begin anew")
+    makers = {
+        "stages": lambda: iter(()) if table["stages"] else stages(course, plan, path.with_suffix(".deepc")),
+        "clusters": lambda: clusters(course, plan, table["clusters"]),
+        "curve": lambda: curve(course, plan, table["curve"]),
+    }
+    for kind, runs in makers.items():
+        if options.only not in (None, kind):
+            continue
+        fresh = []
+        started = time.process_time()
+        for run in runs():
+            run["core_seconds"] = round(time.process_time() - started, 1)
+            print({k: v for k, v in run.items() if k not in ("parts", "tensors")}, flush=True)
+            fresh.append(run)
+            if kind != "stages":  # these stand for themselves, stages belong together
+                table[kind].append(run)
+                write(path, table)
+            started = time.process_time()
+        if kind == "stages" and fresh:
+            table[kind] = fresh
+            write(path, table)
+
+
+if __name__ == "__main__":
+    main()
