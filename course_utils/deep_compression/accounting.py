@@ -21,16 +21,16 @@ __all__ = ["PARTS", "STAGES", "Size", "TensorSize", "distinct", "plain_tensors",
 
 STAGES = ("float", "pruned", "shared", "huffman")
 PARTS = ("codebook", "codes", "gaps", "tables", "floats", "frame")
-"""Of the last stage: shared values; Huffman's codes of them and of the gaps; the lengths of both codes; biases and what
-else stays float32; and what makes a file of it: lengths, checksums, bits up to a whole byte."""
+"""Of the last stage: shared values; Huffman's codes of them and of the gaps; the lengths of both codes; what stays
+float32, such as biases; and what makes a file of it: lengths, checksums, bits up to a whole byte."""
 
 WIDEST_GAP = 8
 """Bits of a gap, at most."""
 LENGTH_BITS = 6
 """Of the length of a code word, in a table."""
 MOST_CENTROIDS = 255
-HEADER_BYTES, TENSOR_BYTES, WEIGHT_BYTES = 15, 8, 6
-"""Of the file's frame: before all, around each tensor, and in front of each shared weight."""
+HEADER_BYTES, TENSOR_BYTES, SHARED_BYTES = 15, 9, 5
+"""Of the file's frame: before all, around each tensor, and more for each whose values are shared."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class TensorSize:
     Attributes:
         name: as in the network's ``state_dict``.
         numbers, kept: how many there are, and how many are not zero.
-        stages: bits after each of `STAGES`, without a frame; without the last two where a weight has too many values.
-        parts: bits of each of `PARTS` in the file; empty where a weight has too many values.
-        gap_bits: of a weight's gap in the file; None for what stays float32.
+        stages: bits after each of `STAGES`, without a frame; only the first two where a layer's weight has too many
+            values to be shared.
+        parts: bits of each of `PARTS` in the file; empty in that case.
+        gap_bits: in the file; None for a tensor that stays float32, because it takes fewer bits so.
         fillers: entries in the file that are zeros.
     """
 
@@ -136,42 +137,41 @@ def distinct(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def size(network: nn.Module) -> Size:
-    """Counts; the width of the gaps is chosen, for each weight and each stage, by counting all of 0 to 8 bits.
+    """Counts. How each tensor is stored is chosen by counting, too, at each stage: the width of its gaps, 0 to 8 bits,
+    and whether its values are shared at all (biases seldom gain by it).
 
     Raises:
         ValueError: as `plain_tensors`.
     """
     tensors, weights = plain_tensors(network)
-    return Size(tuple(_weight(n, a) if n in weights else _floats(n, a) for n, a in tensors.items()))
+    return Size(tuple(_tensor(name, array, name in weights) for name, array in tensors.items()))
 
 
-def _floats(name: str, array: np.ndarray) -> TensorSize:
-    bits = 32 * array.size
-    parts = {"floats": bits, "frame": 8 * TENSOR_BYTES}
-    return TensorSize(name, array.size, int(np.count_nonzero(array)), dict.fromkeys(STAGES, bits), parts)
-
-
-def _weight(name: str, weight: np.ndarray) -> TensorSize:
-    values, codes = distinct(weight)
+def _tensor(name: str, array: np.ndarray, is_weight: bool) -> TensorSize:
+    values, codes = distinct(array)
     kept = np.flatnonzero(codes)
     skipped = np.diff(kept, prepend=-1) - 1
+    plain = 32 * array.size
     entries = [len(kept) + int((skipped >> b).sum()) for b in range(WIDEST_GAP + 1)]
-    stages = {
-        "float": 32 * weight.size,
-        "pruned": min(count * (32 + b) for b, count in enumerate(entries)),
-    }
-    if len(values) > MOST_CENTROIDS:
-        return TensorSize(name, weight.size, len(kept), stages, {})
-    codebook = 32 * len(values)
-    width = math.ceil(math.log2(len(values) + 1))
-    stages["shared"] = codebook + min(count * (width + b) for b, count in enumerate(entries))
-    counts = np.bincount(codes.ravel()[kept], minlength=len(values) + 1)
-    by_width = [_huffman_parts(counts, skipped, b) for b in range(WIDEST_GAP + 1)]
-    gap_bits = min(range(WIDEST_GAP + 1), key=lambda b: sum(by_width[b].values()))
-    parts = {"codebook": codebook, **by_width[gap_bits]}
+    stages = {"float": plain, "pruned": min(count * (32 + b) for b, count in enumerate(entries))}
+    shareable = len(values) <= MOST_CENTROIDS
+    if is_weight and not shareable:
+        return TensorSize(name, array.size, len(kept), stages, {})
+    gap_bits, parts = None, {"floats": plain}
+    stages["shared"] = plain
+    if shareable:
+        codebook, width = 32 * len(values), math.ceil(math.log2(len(values) + 1))
+        stages["shared"] = min(plain, codebook + min(count * (width + b) for b, count in enumerate(entries)))
+        counts = np.bincount(codes.ravel()[kept], minlength=len(values) + 1)
+        for b in range(WIDEST_GAP + 1):
+            shared = {"codebook": codebook, **_huffman_parts(counts, skipped, b)}
+            if sum(shared.values()) < sum(parts.values()):
+                gap_bits, parts = b, shared
     stages["huffman"] = sum(parts.values())
-    parts["frame"] = 8 * (TENSOR_BYTES + WEIGHT_BYTES) + -stages["huffman"] % 8
-    return TensorSize(name, weight.size, len(kept), stages, parts, gap_bits, entries[gap_bits] - len(kept))
+    frame = TENSOR_BYTES + (SHARED_BYTES if gap_bits is not None else 0)
+    parts["frame"] = 8 * frame + -stages["huffman"] % 8
+    fillers = 0 if gap_bits is None else entries[gap_bits] - len(kept)
+    return TensorSize(name, array.size, len(kept), stages, parts, gap_bits, fillers)
 
 
 def _huffman_parts(code_counts: np.ndarray, skipped: np.ndarray, gap_bits: int) -> dict[str, int]:

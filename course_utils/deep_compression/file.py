@@ -4,10 +4,9 @@ Little-endian; bits in a byte from the highest down::
 
     header    "DEEPCOMP", version (1 byte), tensors (2), CRC-32 of their names and shapes (4)
     tensor    length of the content (4), content, CRC-32 of both (4); in the order of the network's state_dict
-    content of what stays float32: its numbers
-    content of a weight: bits of a gap (1), values (1), entries (4), the values as float32, ascending; then bits:
-        6 for the length of each code's word, code 0 (a zero) first, and of each gap's; the codes' words; the gaps'
-        words; zeros up to a whole byte. With gaps of no bits there are no words for them.
+    content   255 (1) and the numbers as float32; or bits of a gap (1), values (1), entries (4), the values as float32,
+              and then, in bits: 6 for the length of each code's word, code 0 (a zero) first, and of each gap's; the
+              codes' words; the gaps' words; zeros up to a whole byte. Gaps of no bits have no words.
 
 The names and shapes stand in the network that a file is loaded into. Stands on NumPy, torch and `accounting`.
 """
@@ -29,8 +28,8 @@ from course_utils.deep_compression.pruning import settle
 
 __all__ = ["FileError", "compress", "load"]
 
-MAGIC, VERSION = b"DEEPCOMP", 1
-_HEADER, _WEIGHT, _NUMBER = struct.Struct("<8sBHI"), struct.Struct("<BBI"), struct.Struct("<I")
+MAGIC, VERSION, FLOATS = b"DEEPCOMP", 1, 255
+_HEADER, _SHARED, _NUMBER = struct.Struct("<8sBHI"), struct.Struct("<BBI"), struct.Struct("<I")
 
 
 class FileError(ValueError):
@@ -49,11 +48,13 @@ def compress(network: nn.Module, path: str | Path) -> Size:
     """
     counted = size(network)
     counted.bits("huffman")  # raises where weights are not shared
-    tensors, weights = plain_tensors(network)
-    gap_bits = {tensor.name: tensor.gap_bits for tensor in counted.tensors}
+    tensors, _ = plain_tensors(network)
     content = [_HEADER.pack(MAGIC, VERSION, len(tensors), _outline(tensors))]
-    for name, array in tensors.items():
-        part = _weight_content(array, gap_bits[name]) if name in weights else array.astype("<f4").tobytes()
+    for array, chosen in zip(tensors.values(), counted.tensors, strict=True):
+        if chosen.gap_bits is None:
+            part = bytes([FLOATS]) + array.astype("<f4").tobytes()
+        else:
+            part = _shared_content(array, chosen.gap_bits)
         part = _NUMBER.pack(len(part)) + part
         content += [part, _NUMBER.pack(zlib.crc32(part))]
     Path(path).write_bytes(b"".join(content))
@@ -77,9 +78,8 @@ def load(path: str | Path, network: nn.Module) -> nn.Module:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error}") from error
-    tensors, weights = plain_tensors(network)
     try:
-        arrays = _read(content, tensors, weights)
+        arrays = _read(content, plain_tensors(network)[0])
     except _Damage as damage:
         raise FileError(f"{path}: {damage}") from None
     settle(network).load_state_dict({k: torch.from_numpy(v.copy()) for k, v in arrays.items()}, strict=False)
@@ -94,7 +94,7 @@ def _outline(tensors: dict[str, np.ndarray]) -> int:
     return zlib.crc32("".join(f"{name} {array.shape}\n" for name, array in tensors.items()).encode())
 
 
-def _weight_content(weight: np.ndarray, gap_bits: int) -> bytes:
+def _shared_content(weight: np.ndarray, gap_bits: int) -> bytes:
     values, codes = distinct(weight)
     gaps, positions = relative_positions(codes != 0, gap_bits)
     symbols = [(codes.ravel()[positions], len(values) + 1)]
@@ -104,11 +104,11 @@ def _weight_content(weight: np.ndarray, gap_bits: int) -> bytes:
     table = np.concatenate(lengths)[:, None] >> np.arange(LENGTH_BITS)[::-1] & 1
     words = [encode(part, of) for (part, _), of in zip(symbols, lengths, strict=True)]
     bits = np.concatenate([table.ravel().astype(np.uint8), *words])
-    head = _WEIGHT.pack(gap_bits, len(values), len(positions))
+    head = _SHARED.pack(gap_bits, len(values), len(positions))
     return head + values.astype("<f4").tobytes() + np.packbits(bits).tobytes()
 
 
-def _read(content: bytes, tensors: dict[str, np.ndarray], weights: set[str]) -> dict[str, np.ndarray]:
+def _read(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(content) < _HEADER.size:
         raise _Damage(f"header, byte {len(content)}: the file ends; the header is {_HEADER.size} bytes")
     magic, version, count, outline = _HEADER.unpack_from(content)
@@ -131,8 +131,7 @@ def _read(content: bytes, tensors: dict[str, np.ndarray], weights: set[str]) -> 
         if _NUMBER.unpack_from(content, end)[0] != zlib.crc32(content[at:end]):
             raise _Damage(f"tensor {name}, byte {at}: the checksum of bytes {at} to {end} is wrong")
         try:
-            part = content[at + 4 : end]
-            arrays[name] = _read_weight(part, like) if name in weights else _read_floats(part, like)
+            arrays[name] = _read_tensor(content[at + 4 : end], like)
         except ValueError as error:
             raise _Damage(f"tensor {name}, byte {at + 4}: {error}") from None
         at = end + 4
@@ -141,24 +140,22 @@ def _read(content: bytes, tensors: dict[str, np.ndarray], weights: set[str]) -> 
     return arrays
 
 
-def _read_floats(part: bytes, like: np.ndarray) -> np.ndarray:
-    if len(part) != 4 * like.size:
-        raise ValueError(f"{4 * like.size} bytes of float32 are due, found {len(part)}")
-    return _finite(np.frombuffer(part, "<f4")).reshape(like.shape)
-
-
-def _read_weight(part: bytes, like: np.ndarray) -> np.ndarray:
-    if len(part) < _WEIGHT.size:
-        raise ValueError(f"{_WEIGHT.size} bytes are due, found {len(part)}")
-    gap_bits, count, entries = _WEIGHT.unpack_from(part)
+def _read_tensor(part: bytes, like: np.ndarray) -> np.ndarray:
+    if part[:1] == bytes([FLOATS]):
+        if len(part) != 1 + 4 * like.size:
+            raise ValueError(f"{4 * like.size} bytes of float32 are due, found {len(part) - 1}")
+        return _finite(np.frombuffer(part, "<f4", offset=1)).reshape(like.shape)
+    if len(part) < _SHARED.size:
+        raise ValueError(f"{_SHARED.size} bytes are due, found {len(part)}")
+    gap_bits, count, entries = _SHARED.unpack_from(part)
     if gap_bits > WIDEST_GAP:
         raise ValueError(f"gaps of {gap_bits} bits, at most {WIDEST_GAP}")
     if entries > like.size:
-        raise ValueError(f"{entries} entries, the weight has {like.size} numbers")
-    begin = _WEIGHT.size + 4 * count
+        raise ValueError(f"{entries} entries, the tensor has {like.size} numbers")
+    begin = _SHARED.size + 4 * count
     if len(part) < begin:
-        raise ValueError(f"{count} values are due, found {len(part) - _WEIGHT.size} bytes")
-    values = _finite(np.frombuffer(part, "<f4", count, _WEIGHT.size))
+        raise ValueError(f"{count} values are due, found {len(part) - _SHARED.size} bytes")
+    values = _finite(np.frombuffer(part, "<f4", count, _SHARED.size))
     bits = np.unpackbits(np.frombuffer(part, np.uint8, offset=begin))
     counts = [count + 1, *([2**gap_bits] if gap_bits else [])]
     at = LENGTH_BITS * sum(counts)

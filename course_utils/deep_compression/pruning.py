@@ -117,4 +117,4 @@ def settle_layer(layer: nn.Conv2d | nn.Linear) -> None:
     del layer.parametrizations
     bias = layer._parameters.pop("bias")
     layer.weight = nn.Parameter(weight)
-    layer.bias = bias  # behind the weight, where it was
+    layer.register_parameter("bias", bias)  # behind the weight, where it was; it may be None

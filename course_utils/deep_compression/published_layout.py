@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.data.places import places
 from course_utils.deep_compression.accounting import MOST_CENTROIDS, distinct, plain_tensors
 from course_utils.deep_compression.file import FileError
 from course_utils.deep_compression.positions import absolute_positions, relative_positions
 from course_utils.deep_compression.pruning import settle, weight_layers
-from course_utils.networks.models import WeightsError
-from course_utils.networks.published import Published, SqueezeNet10, bgr_minus_mean
+from course_utils.networks.published import Published, SqueezeNet10, bgr_minus_mean, find_file
 
 __all__ = ["StoredLayer", "load_deep_compression", "read_layers", "save_deep_compression", "squeezenet"]
 
@@ -200,9 +198,5 @@ def squeezenet(root: str | Path | None = None) -> Published:
         WeightsError: if the file is not here.
         FileError: if it is damaged.
     """
-    file = "squeezenet/compressed_SqueezeNet.net"
-    path = next((place / file for place in places(root) if (place / file).is_file()), None)
-    if path is None:
-        looked = ", ".join(str(place) for place in places(root))
-        raise WeightsError(f"The published network is not here: looked for {file} in {looked}. Set COURSE_DATA.")
-    return Published(load_deep_compression(path, SqueezeNet10()), bgr_minus_mean, 0)
+    path = find_file("squeezenet/compressed_SqueezeNet.net", "The network of Deep Compression's authors", root)
+    return Published(load_deep_compression(path, SqueezeNet10()), bgr_minus_mean)

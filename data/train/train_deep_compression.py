@@ -23,10 +23,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from train_classyclassifier import augment, load
 
+from course_utils.data.mnist import mnist
 from course_utils.deep_compression import INITIALISATIONS, compress, prune, settle, share, size
 from course_utils.deep_compression import load as load_compressed
 from course_utils.deep_compression.accounting import TensorSize
 from course_utils.low_bit import fit
+from course_utils.networks.caffe import CAFFE, caffe_network
 from course_utils.networks.models import WEIGHTS, accuracy, load_trained, normalize
 
 BATCH = 128
@@ -34,9 +36,9 @@ SEED = 0
 RANDOM_SEEDS = (0, 1)
 """Of the random initialisation in the comparison."""
 CLUSTER_BITS = (2, 3, 4)
-CLUSTER_STEPS = 100
+CLUSTER_STEPS = 60
 CURVE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-CURVE_STEPS = 300
+CURVE_STEPS = 150
 SCRIPT = "data/train/train_deep_compression.py"
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "build" / "deep_compression"
 
@@ -59,10 +61,10 @@ class Plan:
 
 
 _CLASSY = Plan(
-    {"layer1_conv": 0.3, "layer3_conv": 0.5, "layer6_fc": 0.85, "layer7_fc": 0.7, "layer8_fc": 0.3},
+    {"layer1_conv": 0.3, "layer3_conv": 0.5, "layer6_fc": 0.8, "layer7_fc": 0.6, "layer8_fc": 0.3},
     bits=5,
-    steps=(400, 2000, 600),
-    learning_rates=(2e-3, 5e-4),
+    steps=(300, 900, 300),
+    learning_rates=(1e-3, 3e-4),
 )
 PLANS = {
     "classyclassifier-cifar10": _CLASSY,
@@ -71,7 +73,7 @@ PLANS = {
     "lenet5_caffe": Plan(
         {"conv1": 0.34, "conv2": 0.88, "ip1": 0.92, "ip2": 0.81},
         bits=5,
-        steps=(400, 1200, 400),
+        steps=(200, 600, 200),
         learning_rates=(1e-3, 3e-4),
     ),
 }
@@ -82,10 +84,7 @@ class Course:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        if name in ("lenet5_caffe",):
-            from course_utils.data.mnist import mnist
-            from course_utils.networks.caffe import caffe_network
-
+        if name in CAFFE:
             found = caffe_network(name)
             self.model, self.prepare, self.dataset = found.model, found.prepare, "mnist"
             self.training, self.test = mnist(train=True), mnist(train=False)
@@ -94,7 +93,8 @@ class Course:
             self.dataset = name.rpartition("-")[2]
             self.model, self.prepare = load_trained(name), normalize
             self.training, self.test = load(self.dataset, train=True), load(self.dataset, train=False)
-            self.augmented = lambda images: augment(normalize(images))
+            # channels last: a fifth less time on this kind of processor
+            self.augmented = lambda images: augment(normalize(images)).contiguous(memory_format=torch.channels_last)
 
     def accuracy(self, network: nn.Module) -> float:
         images, labels = self.test
