@@ -17,6 +17,7 @@ import time
 import traceback
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
@@ -432,6 +433,65 @@ def _darknet() -> Limited:
     return Limited({"load": load})
 
 
+def compressed(data: st.DataObject) -> None:
+    """Damaged networks of Deep Compression, our file and the authors' layout: numbers, or an error of its own."""
+    kind = data.draw(st.sampled_from(["ours", "authors"]))
+    content = data.draw(damaged_bytes(_compressed_files()[kind]))
+    if kind == "ours" and data.draw(st.booleans()):
+        content = _with_checksums(content)
+    with _folder() as folder:
+        (folder / kind).write_bytes(content)
+        _compressed().call("load", str(folder / kind))
+
+
+def _small_network() -> Any:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(48, 5))
+
+
+@cache
+def _compressed_files() -> dict[str, bytes]:
+    from course_utils.deep_compression import compress, prune, save_deep_compression, share
+
+    network = _small_network()
+    prune(network, 0.8)
+    share(network, 3)
+    with _folder() as folder:
+        compress(network, folder / "ours")
+        save_deep_compression(network, folder / "authors")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _with_checksums(content: bytes) -> bytes:
+    """The damage made right by its checksums, as far as tensors can be told apart: what they hide is looked at, too."""
+    made, at = bytearray(content), 15
+    while at + 8 <= len(made):
+        end = at + 4 + int.from_bytes(made[at : at + 4], "little")
+        if end + 4 > len(made):
+            break
+        made[end : end + 4] = zlib.crc32(made[at:end]).to_bytes(4, "little")
+        at = end + 4
+    return bytes(made)
+
+
+@cache
+def _compressed() -> Limited:
+    from course_utils.deep_compression import FileError, load, load_deep_compression
+
+    def read(path: str) -> str:
+        try:
+            network = (load if path.endswith("ours") else load_deep_compression)(path, _small_network())
+        except FileError as error:
+            return str(error)
+        assert all(p.isfinite().all() for p in network.parameters())
+        return "read"
+
+    return Limited({"load": read})
+
+
 def texts(data: st.DataObject) -> None:
     """What answers print and raise, as reports and terminals show it."""
     text = data.draw(damaged_text("double: rule broken\n  expected  6\n  got       x is withheld in this lab"))
@@ -449,7 +509,8 @@ def _folder() -> Iterator[Path]:
 
 
 TARGETS: dict[str, Callable[[st.DataObject], None]] = {
-    target.__name__: target for target in (notebook, folders, trees, archives, rosters, times, replies, darknet, texts)
+    target.__name__: target
+    for target in (notebook, folders, trees, archives, rosters, times, replies, darknet, compressed, texts)
 }
 
 SLOW = ("notebook", "folders", "trees", "archives")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fuzz
 import pytest
 
-EXAMPLES = {"notebook": 2, "folders": 2, "trees": 8, "archives": 8, "darknet": 15}
+EXAMPLES = {"notebook": 2, "folders": 2, "trees": 8, "archives": 8, "darknet": 15, "compressed": 15}
 
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)

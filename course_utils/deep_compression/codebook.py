@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from course_utils.deep_compression.pruning import of_layer, settle_layer, weight_layers
+from course_utils.deep_compression.pruning import by_layer, settle_layer, weight_layers
 
 __all__ = ["INITIALISATIONS", "Clusters", "codebook_gradient", "initial_centroids", "kmeans", "share"]
 
@@ -170,18 +170,20 @@ def share(
 
     Raises:
         ValueError: if bits are out of range, or a layer has only zeros.
-        KeyError: if a layer has no bits.
+        KeyError: as `by_layer`.
     """
-    for name, layer in weight_layers(network).items():
-        width = of_layer(bits, name)
+    layers, codebooks = weight_layers(network), {}
+    for name, width in by_layer(bits, network).items():
         if not 1 <= width <= 8:
             raise ValueError(f"layer {name}: bits of a code are 1 to 8, not {width}")
-        weight = layer.weight.detach()
+        weight = layers[name].weight.detach()
         kept = weight != 0
         if not kept.any():
             raise ValueError(f"layer {name} has only zeros, there is nothing to share")
         clusters = kmeans(weight[kept], 2**width - 1, init, generator)
         codes = torch.zeros(weight.shape, dtype=torch.int64)
         codes[kept] = clusters.codes + 1
-        settle_layer(layer)
-        parametrize.register_parametrization(layer, "weight", Codebook(clusters.centroids, codes))
+        codebooks[name] = Codebook(clusters.centroids, codes)
+    for name, codebook in codebooks.items():
+        settle_layer(layers[name])
+        parametrize.register_parametrization(layers[name], "weight", codebook)

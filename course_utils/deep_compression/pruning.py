@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["magnitude_mask", "of_layer", "prune", "settle", "settle_layer", "weight_layers"]
+__all__ = ["by_layer", "magnitude_mask", "prune", "settle", "settle_layer", "weight_layers"]
 
 
 def weight_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -32,17 +32,18 @@ def weight_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return layers
 
 
-def of_layer(setting: float | Mapping[str, float], name: str) -> float:
-    """What a setting says for a layer: itself, or its entry.
+def by_layer(setting: float | Mapping[str, float], network: nn.Module) -> dict[str, float]:
+    """A setting for each of `weight_layers`: the same for all, or what a mapping says.
 
     Raises:
-        KeyError: if the entry is missing.
+        KeyError: if the mapping leaves a layer out, or names one that is not there.
     """
+    layers = weight_layers(network)
     if not isinstance(setting, Mapping):
-        return setting
-    if name not in setting:
-        raise KeyError(f"nothing is said for layer {name}; there is {', '.join(setting)}")
-    return setting[name]
+        return dict.fromkeys(layers, setting)
+    if setting.keys() != layers.keys():
+        raise KeyError(f"settings are for {', '.join(setting)}; the layers are {', '.join(layers)}")
+    return {name: setting[name] for name in layers}
 
 
 def magnitude_mask(weight: Tensor, share: float) -> Tensor:
@@ -85,15 +86,17 @@ def prune(network: nn.Module, shares: float | Mapping[str, float]) -> None:
 
     Raises:
         ValueError: if a share is out of range, or a layer shares its weights already.
-        KeyError: if a layer has no share.
+        KeyError: as `by_layer`.
     """
-    for name, layer in weight_layers(network).items():
-        mask = magnitude_mask(layer.weight, of_layer(shares, name))
-        if parametrize.is_parametrized(layer, "weight"):
-            if not isinstance(layer.parametrizations.weight[0], Mask):
-                raise ValueError(f"layer {name} has a codebook; prune before sharing")
-            settle_layer(layer)
-        parametrize.register_parametrization(layer, "weight", Mask(mask))
+    layers, masks = weight_layers(network), {}
+    for name, share in by_layer(shares, network).items():
+        layer = layers[name]
+        if parametrize.is_parametrized(layer, "weight") and not isinstance(layer.parametrizations.weight[0], Mask):
+            raise ValueError(f"layer {name} has a codebook; prune before sharing")
+        masks[name] = Mask(magnitude_mask(layer.weight, share))
+    for name, mask in masks.items():
+        settle_layer(layers[name])
+        parametrize.register_parametrization(layers[name], "weight", mask)
 
 
 def settle(network: nn.Module) -> nn.Module:

@@ -159,9 +159,11 @@ def test_training_moves_centroids_together_and_leaves_the_pruned_at_zero():
 def test_bits_and_layers_are_named_where_they_do_not_fit():
     with pytest.raises(ValueError, match="layer 0: bits of a code are 1 to 8, not 9"):
         share(network(), 9)
-    with pytest.raises(KeyError, match="nothing is said for layer 3"):
+    with pytest.raises(KeyError, match="settings are for 0; the layers are 0, 3"):
         share(network(), {"0": 4})
     empty = network()
-    prune(empty, {"0": 1.0, "3": 0.5})
-    with pytest.raises(ValueError, match="layer 0 has only zeros"):
+    prune(empty, {"0": 0.5, "3": 1.0})
+    before = [type(layer.parametrizations.weight[0]) for layer in weight_layers(empty).values()]
+    with pytest.raises(ValueError, match="layer 3 has only zeros"):
         share(empty, 4)
+    assert before == [type(layer.parametrizations.weight[0]) for layer in weight_layers(empty).values()]

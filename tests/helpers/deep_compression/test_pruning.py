@@ -62,8 +62,9 @@ def test_pruning_again_prunes_more_of_what_is_left():
 
 
 def test_layers_are_named_where_something_is_missing_or_too_late():
-    with pytest.raises(KeyError, match="nothing is said for layer 4"):
-        prune(small(), {"0": 0.5})
+    for shares in ({"0": 0.5}, {"0": 0.5, "4": 0.5, "5": 0.5}):
+        with pytest.raises(KeyError, match=r"settings are for 0.*; the layers are 0, 4"):
+            prune(small(), shares)
     with pytest.raises(ValueError, match="neither a convolution nor a linear"):
         prune(nn.Sequential(nn.ReLU()), 0.5)
     network = small()
