@@ -3,9 +3,9 @@
 Two pictures share one axis, the value of a weight. Above is what the optimizer moves, in float; below what the forward
 pass makes of it, a few levels. A slider goes through the training, a menu through layers and methods.
 
-`compute_weights` makes numbers of one moment of the training, `draw_weights` draws them; `shadow_weights_demo` adds
-controls, `shadow_weights_still` shows a few moments side by side. The weights were recorded while the student's
-function ran: nothing here quantizes.
+`compute_weights` makes numbers of one moment of the training, `draw_frame` and `draw_weights` draw them: what stays,
+and what a move of the slider changes. `shadow_weights_demo` adds controls, `shadow_weights_still` shows a few moments
+side by side. The weights were recorded while the student's function ran: nothing here quantizes.
 
 Stands on `demos` (the image in HTML), `plots`, torch.
 """
@@ -18,12 +18,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import canvas_tag
 from course_utils.pictures import plots
 
-__all__ = ["History", "Weights", "compute_weights", "draw_weights", "shadow_weights_demo", "shadow_weights_still"]
+__all__ = [
+    "History",
+    "Weights",
+    "compute_weights",
+    "draw_frame",
+    "draw_weights",
+    "shadow_weights_demo",
+    "shadow_weights_still",
+]
 
 History = Sequence[tuple[int, torch.Tensor, torch.Tensor]]
 """Moments of a layer's training: the step, the shadow weights, and what the network sees, of the same shape."""
@@ -77,17 +86,28 @@ def compute_weights(name: str, history: History, moment: int) -> Weights:
     )
 
 
-def draw_weights(weights: Weights, axes: Sequence[Any]) -> None:
-    """Draws the two histograms on two axes, one above the other, that share x."""
+def draw_frame(weights: Weights, axes: Sequence[Any]) -> None:
+    """What stays the same for all moments of a history, on two axes, one above the other, that share x."""
     top, bottom = axes
-    for ax, shares, colour in ((top, weights.shadow, "sky"), (bottom, weights.seen, "vermillion")):
-        ax.stairs(shares, weights.edges, fill=True, color=plots.COLOURS[colour])
+    for ax in axes:
         ax.set_xlim(weights.edges[0], weights.edges[-1])
         ax.grid(True, alpha=0.3)
-    top.set_title(f"{weights.name}, step {weights.step}")
     top.set_ylabel("shadow weights\n(% per bar)")
     bottom.set_ylabel("what the network\nsees (% per bar)")
     bottom.set_xlabel("value of a weight")
+
+
+def draw_weights(weights: Weights, axes: Sequence[Any], **ways: Any) -> list[Any]:
+    """Draws the two histograms and the title; gives the histograms back, in their axes' order.
+
+    Args:
+        ways: for matplotlib.
+    """
+    axes[0].set_title(f"{weights.name}, step {weights.step}", **ways)
+    return [
+        ax.stairs(shares, weights.edges, fill=True, color=plots.COLOURS[colour], **ways)
+        for ax, shares, colour in zip(axes, (weights.shadow, weights.seen), ("sky", "vermillion"), strict=True)
+    ]
 
 
 def shadow_weights_still(histories: Mapping[str, History], moments: Sequence[int] = (0, -1)) -> Figure:
@@ -103,6 +123,7 @@ def shadow_weights_still(histories: Mapping[str, History], moments: Sequence[int
     told = []
     for column, (name, history, moment) in enumerate(columns):
         weights = compute_weights(name, history, moment)
+        draw_frame(weights, grid[:, column])
         draw_weights(weights, grid[:, column])
         told.append(weights.summary)
         if column:
@@ -110,6 +131,32 @@ def shadow_weights_still(histories: Mapping[str, History], moments: Sequence[int
                 ax.set_ylabel("")
     figure.set_label(". ".join(told))  # the text alternative: see alt_text
     return figure
+
+
+class _Stage:
+    """The frame of one history, drawn once, on which the moment changes."""
+
+    def __init__(self, name: str, history: History):
+        self.moments = [compute_weights(name, history, moment) for moment in range(len(history))]
+        figure = Figure(figsize=(7.2, 4.2), dpi=80, layout="none")
+        figure.subplots_adjust(left=0.14, right=0.98, top=0.93, bottom=0.12, hspace=0.14)
+        self.canvas = FigureCanvasAgg(figure)
+        self.axes = figure.subplots(2, 1, sharex=True)
+        draw_frame(self.moments[0], self.axes)
+        for ax, shares in zip(self.axes, ("shadow", "seen"), strict=True):
+            ax.set_ylim(0, 1.05 * max(getattr(weights, shares).max() for weights in self.moments))
+        self.canvas.draw()
+        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
+
+    def image(self, moment: int) -> str:
+        """The pictures of this moment, as HTML with a text alternative."""
+        weights = self.moments[moment]
+        self.canvas.restore_region(self.drawn)
+        for part in draw_weights(weights, self.axes, animated=True):
+            part.axes.draw_artist(part)
+            part.remove()
+        self.axes[0].draw_artist(self.axes[0].title)
+        return f"<p>{weights.summary}</p>{canvas_tag(self.canvas, weights.summary)}"
 
 
 def shadow_weights_demo(histories: Mapping[str, History]) -> Any:
@@ -132,12 +179,10 @@ def shadow_weights_demo(histories: Mapping[str, History]) -> Any:
     moment = widgets.IntSlider(value=0, min=0, max=last, description="moment", **wide)
     picture = widgets.HTML()
 
+    stages = {name: _Stage(name, history) for name, history in histories.items()}
+
     def draw(_: Any = None) -> None:
-        weights = compute_weights(which.value, histories[which.value], moment.value)
-        figure = Figure(figsize=(7.2, 4.2), dpi=80, layout="none")
-        figure.subplots_adjust(left=0.14, right=0.98, top=0.93, bottom=0.12, hspace=0.14)
-        draw_weights(weights, figure.subplots(2, 1, sharex=True))
-        picture.value = f"<p>{weights.summary}</p>{image_tag(figure, weights.summary)}"
+        picture.value = stages[which.value].image(moment.value)
 
     for control in (which, moment):
         control.observe(draw, names="value")

@@ -99,6 +99,9 @@ def _variants() -> dict[str, Variant]:
         result[f"float outliers {name}"] = Variant(f"float, outliers cut, {about}", float_ | cut | options, FEW)
     result |= {
         "scale_shift document": Variant("the report's search", scale | {"search": document_shift_scale}, FEW),
+        "scale_shift document outliers": Variant(
+            "the report's search, outliers cut", scale | cut | {"search": document_shift_scale}, FEW
+        ),
         "nearest_shift": Variant("nearest shift, weights as they are", {"adjustment": "nearest_shift"}, FEW),
         "float outliers 2": Variant("float adjustment, cut at m = 2", float_ | {"outliers": 2}, (*FEW, 16)),
         "float outliers program": Variant(
@@ -112,6 +115,12 @@ def _variants() -> dict[str, Variant]:
         ),
         "float outliers linear": Variant(
             "outliers cut in fully connected layers alone", float_ | cut | {"remove": _in_linear_layers}, (*FEW, 16)
+        ),
+        "float outliers scale": Variant(
+            "a finer step as by cutting, nothing cut", float_ | cut | {"cut": "scale"}, (*FEW, 16)
+        ),
+        "float outliers weights": Variant(
+            "outliers cut, the step as before", float_ | cut | {"cut": "weights"}, (*FEW, 16)
         ),
         "float test calibration": Variant("calibrated on test images", float_, FEW, "test"),
         "float printed fold": Variant("batch norms folded by equation 3.13", float_, (*FEW, 16), printed_fold=True),
@@ -127,7 +136,7 @@ VARIANTS: dict[str, Variant] = _variants()
 
 def cells() -> list[tuple[str, int]]:
     """(variant, bits), the report's own bit widths first."""
-    order = [8, 4, 3, 2, 16, 5, 6, 12, 10]
+    order = [8, 4, 16, 3, 2, 6, 5, 12, 10]
     every = [(name, bits) for name, variant in VARIANTS.items() for bits in variant.bits]
     return sorted(every, key=lambda cell: order.index(cell[1]))
 

@@ -51,6 +51,7 @@ __all__ = ["ADJUSTMENTS", "Calibrated", "IntegerLayer", "IntegerNetwork", "Schem
 ADJUSTMENTS = ("float", "scale_shift", "power_of_two", "nearest_shift")
 CORRECTIONS = (None, "layer", "channel")
 ACCUMULATORS = ("exact", "wrap", "saturate")
+CUTS = ("both", "scale", "weights")
 LEAK_BITS = 8
 
 
@@ -74,6 +75,9 @@ class Scheme:
             saturate in the latter two.
         search: finds (scale, shift) for ``"scale_shift"``.
         remove: cuts the weights for ``outliers``.
+        cut: on what removing outliers acts, to tell its two effects apart: ``"both"``, as it is meant; ``"scale"``: the
+            step becomes finer, and outliers keep their size, in codes beyond n bits; ``"weights"``: outliers are cut,
+            and the step stays that of the uncut weights.
 
     Raises:
         ValueError: if a value is not one of those.
@@ -91,6 +95,7 @@ class Scheme:
     accumulator: str = "exact"
     search: Callable[[float, int], tuple[int, int]] = find_shift_scale
     remove: Callable[[Tensor, float], Tensor] = remove_outliers
+    cut: str = "both"
 
     def __post_init__(self) -> None:
         largest_code(self.num_bits)
@@ -98,6 +103,7 @@ class Scheme:
             ("adjustment", ADJUSTMENTS),
             ("bias_correction", CORRECTIONS),
             ("accumulator", ACCUMULATORS),
+            ("cut", CUTS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}")
@@ -146,21 +152,26 @@ class IntegerLayer(nn.Module):
             self.ways = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
         self.input, self.output, self.scheme, self.largest_sum = input, output, scheme, 0
         self.pool: nn.Module | None = None
-        weight = layer.weight.detach()
+        weight = ranged = layer.weight.detach()  # what gets codes, and what the scale is taken from
         if scheme.outliers is not None:
-            weight = scheme.remove(weight, scheme.outliers)
+            cut = scheme.remove(weight, scheme.outliers)
+            weight, ranged = (weight if scheme.cut == "scale" else cut), (weight if scheme.cut == "weights" else cut)
         channels, axis = len(weight), 0 if scheme.per_channel else None
         shift = None
         if scheme.adjustment == "power_of_two" and output is not None:
             # a q_x that is larger by this makes the widest q_w larger by it
             grown = _top(scheme) / largest_code(scheme.num_bits)
-            q_w, shift = power_of_two_weights(weight / grown, input.q, output.q, scheme.num_bits, axis=axis)
+            q_w, shift = power_of_two_weights(ranged / grown, input.q, output.q, scheme.num_bits, axis=axis)
         else:
-            size = weight.double().abs()
+            size = ranged.double().abs()
             largest = size.amax() if axis is None else size.flatten(1).amax(1)
             q_w = integer_scale(largest, scheme.num_bits) * (_top(scheme) / largest_code(scheme.num_bits))
         self.q_w = q_w.expand(channels).clone()
-        self.weight_q = to_integers(weight, self.q_w.view(-1, *[1] * (weight.dim() - 1)), scheme.num_bits)
+        by_channel = self.q_w.view(-1, *[1] * (weight.dim() - 1))
+        if scheme.cut == "scale":
+            self.weight_q = (weight.double() * by_channel).round_().long()
+        else:
+            self.weight_q = to_integers(weight, by_channel, scheme.num_bits)
         bias = torch.zeros(channels) if layer.bias is None else layer.bias.detach()
         self.real_bias = bias.double()
         self._prepare()

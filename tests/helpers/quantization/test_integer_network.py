@@ -20,6 +20,7 @@ EVERY_SCHEME = [
     *(Scheme(bits, adjustment) for bits in (2, 4, 8, 16) for adjustment in ADJUSTMENTS),
     *(Scheme(4, adjustment, per_channel=True) for adjustment in ADJUSTMENTS),
     *(Scheme(3, adjustment, adjust_last=True, outliers=2.0) for adjustment in ADJUSTMENTS),
+    *(Scheme(3, adjustment, outliers=1.5, cut=cut) for adjustment in ADJUSTMENTS[:3] for cut in ("scale", "weights")),
     Scheme(5, "power_of_two", printed_scale=True, unsigned=True),
     Scheme(16, "float", accumulator="saturate"),
     Scheme(5, "scale_shift", before_activation=True, search=p2.document_shift_scale),
@@ -30,6 +31,7 @@ def label(scheme: Scheme) -> str:
     on = [
         name for name in ("per_channel", "adjust_last", "printed_scale", "before_activation") if getattr(scheme, name)
     ]
+    on += [f"cut-{scheme.cut}"] if scheme.cut != "both" else []
     on += [scheme.accumulator] if scheme.accumulator != "exact" else []
     return "-".join([f"{scheme.num_bits}bit", scheme.adjustment, *on])
 
@@ -50,20 +52,22 @@ def layer_by_definition(x, q_x: float, layer: nn.Module, slope: float, q_y: floa
     """int64 codes to int64 codes, to real numbers without a q_y; from the float weights and the scales alone."""
     n, top = scheme.num_bits, 2 ** (scheme.num_bits - 1) - 1
     wanted = (2**n - 1) / 2 if scheme.printed_scale else top
-    weight = layer.weight.detach().double()
+    weight = ranged = layer.weight.detach().double()
     if scheme.outliers is not None:
-        weight = p2.remove_outliers(layer.weight.detach(), scheme.outliers).double()
+        cut = p2.remove_outliers(layer.weight.detach(), scheme.outliers).double()
+        weight, ranged = weight if scheme.cut == "scale" else cut, weight if scheme.cut == "weights" else cut
+    lowest, highest = (-math.inf, math.inf) if scheme.cut == "scale" else (-top - 1, top)
     channels = len(weight)
     result, reals = [], []
     for o in range(channels):
-        largest = float((weight[o] if scheme.per_channel else weight).abs().max())
+        largest = float((ranged[o] if scheme.per_channel else ranged).abs().max())
         q_w = wanted / largest
         adjustment = None if q_y is None else q_y / (q_x * q_w)
         if scheme.adjustment == "power_of_two" and q_y is not None:
             shift = math.ceil(math.log2(adjustment))
             q_w = q_y / q_x * 2.0**-shift
             adjustment = 2.0**shift
-        w = torch.tensor([max(-top - 1, min(top, round(v * q_w))) for v in weight[o].reshape(-1).tolist()])
+        w = torch.tensor([max(lowest, min(highest, round(v * q_w))) for v in weight[o].reshape(-1).tolist()])
         real_bias = 0.0 if layer.bias is None else float(layer.bias.detach()[o])
         b = round(real_bias * (q_x * q_w))
         b = b if scheme.accumulator == "exact" else max(-(2**31), min(2**31 - 1, b))
@@ -293,7 +297,13 @@ def test_a_layer_in_whole_numbers_is_refused_where_it_cannot_be():
     steep = nn.Sequential(nn.Conv2d(3, 2, 3), nn.LeakyReLU(2.0)).eval()
     with pytest.raises(ValueError, match="slope of 0 to 1, not 2"):
         Calibrated(steep, x).quantized(Scheme())
-    for wrong in ({"num_bits": 17}, {"adjustment": "times"}, {"bias_correction": "tensor"}, {"accumulator": "16"}):
+    for wrong in (
+        {"num_bits": 17},
+        {"adjustment": "times"},
+        {"bias_correction": "tensor"},
+        {"accumulator": "16"},
+        {"cut": "x"},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
             Scheme(**wrong)
 
