@@ -33,6 +33,7 @@ def test_tables_hold_shares_of_known_cells(network):
         table.facts
     )
     assert set(table.figures) <= set(cells())
+    assert (WEIGHTS.parents[1] / table.facts["script"]).is_file()
     assert all(0 <= figure <= 1 for figure in table.figures.values())
     for name in DOCUMENTS:
         assert {4, 8} <= table.column(name).keys()
