@@ -6,7 +6,7 @@ Stands on torch, `formats` and `course_utils.low_bit` for the straight-through g
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional
 from course_utils.low_bit.straight_through import straight_through
 from course_utils.ristretto.formats import Format, LayerFormats
 
-__all__ = ["QuantizedLayer", "Ranges", "layers_of", "measure", "quantized", "quantized_layers"]
+__all__ = ["QuantizedLayer", "Ranges", "layers_of", "measure", "quantized", "quantized_layers", "replaced"]
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,48 @@ class Ranges:
 
 
 def layers_of(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Path -> layer, of all convolutions and fully connected layers.
+    """Path -> layer, of all convolutions in two dimensions and fully connected layers; one that is called at several
+    paths is there once.
 
     Raises:
-        ValueError: if there is none, or the network is in training mode.
+        ValueError: if there is none, one computes something else than torch's own, or the network is in training mode.
     """
     if network.training:
         raise ValueError("the network is in training mode; call network.eval() first")
     found = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     if not found:
         raise ValueError(f"{type(network).__name__} has neither torch.nn.Conv2d nor torch.nn.Linear layers")
+    for name, layer in found.items():
+        if type(layer).forward not in (nn.Conv2d.forward, nn.Linear.forward):
+            raise ValueError(f"{name}: {type(layer).__name__} has a forward of its own, which would be replaced")
     return found
+
+
+def replaced(
+    network: nn.Module,
+    formats: Mapping[str, LayerFormats],
+    make: Callable[[nn.Conv2d | nn.Linear, LayerFormats], nn.Module],
+) -> nn.Module:
+    """A copy of a network, with what ``make`` makes of a layer and its formats in the layer's place, at every path that
+    leads to it.
+
+    Raises:
+        ValueError: if there is no such layer at a path, or ``make`` refuses one; the message names it.
+    """
+    network = copy.deepcopy(network)
+    layers = layers_of(network)
+    if unknown := formats.keys() - layers.keys():
+        raise ValueError(f"no convolution or fully connected layer is at {sorted(unknown)[0]!r}")
+    new = {}
+    for name, own in formats.items():
+        try:
+            new[layers[name]] = make(layers[name], own)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    for path, module in list(network.named_modules(remove_duplicate=False)):
+        if module in new:
+            network.set_submodule(path, new[module])
+    return network.eval()
 
 
 @torch.no_grad()
@@ -153,13 +184,7 @@ def quantized(network: nn.Module, formats: Mapping[str, LayerFormats]) -> nn.Mod
     Raises:
         ValueError: if there is no layer at a path.
     """
-    unknown = formats.keys() - layers_of(network).keys()
-    if unknown:
-        raise ValueError(f"no convolution or fully connected layer is at {sorted(unknown)[0]!r}")
-    network = copy.deepcopy(network)
-    for name, own in formats.items():
-        network.set_submodule(name, QuantizedLayer(network.get_submodule(name), own))
-    return network.eval()
+    return replaced(network, formats, QuantizedLayer)
 
 
 def quantized_layers(network: nn.Module) -> dict[str, QuantizedLayer]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from course_utils.numerics import FixedPoint
 from course_utils.ristretto.formats import LayerFormats, PowersOfTwo
-from course_utils.ristretto.layers import layers_of
+from course_utils.ristretto.layers import replaced
 
 __all__ = ["ShiftLayer", "biases_in_sums", "rounding_shift", "shift_network"]
 
@@ -136,13 +136,4 @@ def shift_network(network: nn.Module, formats: Mapping[str, LayerFormats]) -> nn
     Raises:
         ValueError: if there is no such layer, or it cannot be run by shifts; the message names it.
     """
-    unknown = formats.keys() - layers_of(network).keys()
-    if unknown:
-        raise ValueError(f"no convolution or fully connected layer is at {sorted(unknown)[0]!r}")
-    network = copy.deepcopy(network).double()
-    for name, own in biases_in_sums(formats).items():
-        try:
-            network.set_submodule(name, ShiftLayer(network.get_submodule(name), own))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-    return network.eval()
+    return replaced(copy.deepcopy(network).double(), biases_in_sums(formats), ShiftLayer)

@@ -209,6 +209,18 @@ def test_gradients_pass_through_the_rounding():
     assert torch.equal(x.grad, (inside @ rounded) * (x.abs() <= 1.75))
 
 
+def test_a_layer_at_two_paths_is_replaced_at_both():
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 4)
+    network = nn.Sequential(layer, nn.ReLU(), layer).eval()
+    x, form = torch.randn(6, 4), FixedPoint(1, 3)
+    assert list(measure(network, x)) == ["0"]
+    rounded = form.quantize(layer.weight)
+    expected = functional.linear(functional.linear(x, rounded, layer.bias).relu(), rounded, layer.bias)
+    with torch.no_grad():
+        assert torch.equal(quantized(network, {"0": LayerFormats(form)})(x), expected)
+
+
 def test_the_table_reads_as_it_was_tried():
     network = drawn_network(2)
     found = trim(network, *drawn_images(2, network), "minifloat", allowed_drop=0.3, word_lengths=(8, 4), progress=False)
@@ -254,6 +266,9 @@ def test_networks_that_cannot_be_trimmed_are_named():
         trim(nn.Linear(3, 2), images, labels)
     with pytest.raises(ValueError, match="Softmax has neither"):
         trim(nn.Softmax(1).eval(), images, labels)
+    mine = type("Mine", (nn.Linear,), {"forward": lambda layer, x: x})
+    with pytest.raises(ValueError, match="0: Mine has a forward of its own"):
+        trim(nn.Sequential(mine(3, 2)).eval(), images, labels)
     network = nn.Sequential(nn.Linear(3, 2)).eval()
     with pytest.raises(ValueError, match="no convolution or fully connected layer is at '1'"):
         quantized(network, {"1": LayerFormats()})
