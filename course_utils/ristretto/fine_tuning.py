@@ -84,7 +84,9 @@ def fine_tune(
             chosen, order = order[:batch], order[batch:]
             loss = functional.cross_entropy(network(prepare(images[chosen])), labels[chosen])
             if not loss.isfinite():
-                raise ValueError(f"the loss is {float(loss.detach())}: take a smaller learning rate than {learning_rate}")
+                raise ValueError(
+                    f"the loss is {float(loss.detach())}: take a smaller learning rate than {learning_rate}"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

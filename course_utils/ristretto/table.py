@@ -158,11 +158,10 @@ class Setting:
 def _settings(dynamic: list[Setting], static: Setting, floats: Setting) -> dict[str, Setting]:
     """The lecture's rows, and around them what they are silent on."""
     bits = static.word_lengths[0]
-    splits = range(1, 9) if bits == 8 else range(6, 12)
+    splits = range(1, 9) if bits == 8 else range(6, 11)
     every = [
         *dynamic,
         static,
-        *(Setting("fixed_point", static.word_lengths, integer_bits=m) for m in splits),
         floats,
         *(
             Setting("minifloat", (8, 8, 8), exponent_bits=e, subnormals=kind)
@@ -170,6 +169,7 @@ def _settings(dynamic: list[Setting], static: Setting, floats: Setting) -> dict[
             for e in (4, 5, 3, 6)
         ),
         Setting("power_of_two", (4, 4, 8)),
+        *(Setting("fixed_point", static.word_lengths, integer_bits=m) for m in splits),
     ]
     named: dict[str, Setting] = {}
     for setting in every:

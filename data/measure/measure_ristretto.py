@@ -91,6 +91,10 @@ def main() -> None:
     facts |= {"training images": len(own.training[0]), "seed": SEED, "weights": digest(own.model)}
     facts |= {"torch": torch.__version__, "python": platform.python_version()}
     facts["script"] = "data/measure/measure_ristretto.py"
+
+    def score(network: nn.Module) -> float:
+        return round(accuracy(network, images, labels, BATCH), 4)
+
     rows: dict[str, dict] = {}
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -99,27 +103,27 @@ def main() -> None:
             parser.error(f"{path} is of another measurement: {stored['facts']}; remove it to begin anew")
         rows = stored["rows"]
     else:
-        facts["float"] = round(accuracy(own.model, images, labels, BATCH), 4)
+        facts["float"] = score(own.model)
     ranges = measure(own.model, own.prepare(own.training[0][:CALIBRATION]))
 
     def keep(row: str, started: float, what: str, figure: float) -> None:
         write(path, facts, rows)
         print(f"{row:50s} {what:12s} {figure:.4f}   {time.process_time() - started:5.1f} s", flush=True)
 
-    for row, setting in SETTINGS[name].items():
+    # what is trained comes first: the lecture's rows are among it
+    for row, setting in sorted(SETTINGS[name].items(), key=lambda item: not item[1].tuned):
+        formats = setting.formats(own.model, ranges)
         if row not in rows:
             started = time.process_time()
-            network = quantized(own.model, setting.formats(own.model, ranges))
-            rows[row] = {"accuracy": round(accuracy(network, images, labels, BATCH), 4), "tuned": {}}
+            rows[row] = {"accuracy": score(quantized(own.model, formats)), "tuned": {}}
             keep(row, started, "", rows[row]["accuracy"])
-    for row, setting in SETTINGS[name].items():
         for rounding in () if options.without_tuning else setting.tuned:
             if rounding in rows[row]["tuned"]:
                 continue
             started = time.process_time()
             network = fine_tune(
                 own.model,
-                setting.formats(own.model, ranges),
+                formats,
                 *own.training,
                 steps=steps,
                 learning_rate=learning_rate,
@@ -129,7 +133,7 @@ def main() -> None:
                 prepare=own.prepare,
                 progress=False,
             )
-            rows[row]["tuned"][rounding] = round(accuracy(network, images, labels, BATCH), 4)
+            rows[row]["tuned"][rounding] = score(network)
             keep(row, started, rounding, rows[row]["tuned"][rounding])
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import re
+import sys
 
 import pytest
 import torch
@@ -131,12 +132,19 @@ def test_damaged_tables_are_named(tmp_path, content, told):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["dynamic_fixed_point 4/4/4 spared 1", "minifloat e4m3"])
-def test_stored_figures_are_measured_again(course_data, name):
-    """Sums of float32 differ in their last digits from one processor to another: five of 10,000 images may."""
+@pytest.fixture
+def script(monkeypatch):
+    """data/measure/measure_ristretto.py as a module."""
     spec = importlib.util.spec_from_file_location("measure", WEIGHTS.parent / "measure" / "measure_ristretto.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "measure", module)  # where dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["dynamic_fixed_point 4/4/4 spared 1", "minifloat e4m3"])
+def test_stored_figures_are_measured_again(course_data, script, name):
+    """Sums of float32 differ in their last digits from one processor to another: five of 10,000 images may."""
     own, table = script.subject("lenet5_caffe"), read_table("lenet5_caffe")
     assert script.digest(own.model) == table.facts["weights"]
     ranges = measure(own.model, own.prepare(own.training[0][: script.CALIBRATION]))
@@ -145,10 +153,7 @@ def test_stored_figures_are_measured_again(course_data, name):
     assert measured == pytest.approx(table.lines[name].accuracy, abs=5e-4)
 
 
-def test_the_script_goes_on_where_it_was_ended(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("measure", WEIGHTS.parent / "measure" / "measure_ristretto.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_the_script_goes_on_where_it_was_ended(script, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     images, labels = torch.randint(256, (120, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (120,))
     network = nn.Sequential(nn.Conv2d(3, 2, 5, 4), nn.Flatten(), nn.Linear(98, 10)).eval()
