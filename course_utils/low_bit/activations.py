@@ -47,7 +47,8 @@ def qnn_activation(x: Tensor, bits: int) -> Tensor:
 
     The paper leaves the range open; this one makes BNN the case of one bit. The gradient goes through where |x| <= 1.
 
-    Source: Hubara, Courbariaux, Soudry, El-Yaniv, Bengio, Quantized Neural Networks, 2016, equation 7.
+    Source: Hubara, Courbariaux, Soudry, El-Yaniv, Bengio, Quantized Neural Networks, 2016, arXiv 1609.07061, its
+    linear quantization.
     """
     steps, given = 2**bits - 1, x.detach()
     value = ((given.clamp(-1, 1) + 1) / 2 * steps + 0.5).floor() / steps * 2 - 1
@@ -57,7 +58,7 @@ def qnn_activation(x: Tensor, bits: int) -> Tensor:
 def dorefa_activation(x: Tensor, bits: int) -> Tensor:
     """DoReFa-Net: clip(x, 0, 1) rounded to 2^bits - 1 steps; the gradient goes through where 0 <= x <= 1.
 
-    Source: Zhou and others, DoReFa-Net, 2016, equations 5, 6 and 11.
+    Source: Zhou and others, DoReFa-Net, 2016, section 2.4, "Low bitwidth quantization of activations".
     """
     steps, given = 2**bits - 1, x.detach()
     value = (given.clamp(0, 1) * steps).round() / steps
@@ -88,7 +89,7 @@ def dorefa_gradient(x: Tensor, bits: int, generator: torch.Generator | None = No
     Args:
         x: (B, ...): a layer's output.
 
-    Source: Zhou and others, DoReFa-Net, 2016, equation 12.
+    Source: Zhou and others, DoReFa-Net, 2016, section 2.5, "Low bitwidth quantization of gradients".
     """
     return _RoundedGradient.apply(x, bits, generator)
 
@@ -103,7 +104,7 @@ def half_wave(x: Tensor, bits: int, backward: str = "clipped") -> Tensor:
             paper's choice. ``"log-tailed"``: beyond it 1 / (x - (largest - 1)).
 
     Source: Cai, He, Sun, Vasconcelos, Deep Learning with Low Precision by Half-wave Gaussian Quantization, CVPR 2017,
-    sections 3.2 and 3.3.
+    arXiv 1702.00953.
     """
     levels = half_wave_levels(bits).to(x)
     given = x.detach()

@@ -27,7 +27,8 @@ def optimal_ternary(w: Tensor) -> tuple[float, float]:
     Returns:
         float64 arithmetic; the threshold lies half-way between the last magnitude kept and the first dropped.
 
-    Source: Li, Zhang, Liu, Ternary Weight Networks, 2016, equations 4 and 5, which are solved there by approximation.
+    Source: Li, Zhang, Liu, Ternary Weight Networks, 2016, "Threshold-based ternary function", solved there by
+    approximation.
     """
     size = w.detach().abs().flatten().double().sort(descending=True).values
     kept = torch.arange(1, len(size) + 1, dtype=torch.float64)
@@ -68,7 +69,7 @@ def half_wave_levels(bits: int, *, uniform: bool = True, rounds_to_zero: bool = 
     Returns:
         float64 (2^bits - 1,), ascending. HWGQ's step for 2 bits is 0.538.
 
-    Source: Cai and others, HWGQ, CVPR 2017, equations 10 to 12; Lloyd, Least squares quantization in PCM, 1982.
+    Source: Cai and others, HWGQ, CVPR 2017, arXiv 1702.00953; Lloyd, Least squares quantization in PCM, 1982.
     """
     if not 1 <= bits <= 5:
         raise ValueError(f"bits is 1 to 5, not {bits}")

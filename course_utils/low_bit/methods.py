@@ -118,6 +118,13 @@ METHODS: dict[str, Method] = {
             scales_input=True,
         ),
         Method(
+            "XNOR-Net, without K",
+            _XNOR,
+            *(1, 1, True, None),
+            _plain(weights.binary_weight),
+            activations.sign_activation,
+        ),
+        Method(
             "BNN",
             "Courbariaux, Hubara, Soudry, El-Yaniv, Bengio, Binarized Neural Networks, 2016, arXiv 1602.02830",
             *(1, 1, False, 29.8),

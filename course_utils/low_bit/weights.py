@@ -35,7 +35,8 @@ def binarize(w: Tensor) -> Tensor:
 
     After each step the shadow weights are clipped to [-1, 1], where else they would grow without effect.
 
-    Source: Courbariaux, Bengio, David, BinaryConnect, NIPS 2015, equation 1 and algorithm 1; BNN has the same weights.
+    Source: Courbariaux, Bengio, David, BinaryConnect, NIPS 2015, "Deterministic vs stochastic binarization"; BNN has
+    the same weights.
     """
     return straight_through(w, sign(w.detach()))
 
@@ -46,7 +47,7 @@ def binarize_stochastic(w: Tensor, generator: torch.Generator | None = None) -> 
     So the expectation is clip(w, -1, 1). The gradient goes through unchanged. The paper tests such a
     network with the shadow weights.
 
-    Source: the same, equations 2 and 3, and section 2.6.
+    Source: the same.
     """
     chance = ((w.detach() + 1) / 2).clamp(0, 1)
     draw = torch.rand(w.shape, generator=generator, dtype=w.dtype, device=w.device)
@@ -56,7 +57,7 @@ def binarize_stochastic(w: Tensor, generator: torch.Generator | None = None) -> 
 def binary_scale(w: Tensor) -> Tensor:
     """BWN: alpha = mean |w| of each filter, (filters, 1, ..., 1). It minimises sum (w - alpha * sign(w))^2.
 
-    Source: Rastegari, Ordonez, Redmon, Farhadi, XNOR-Net, ECCV 2016, equation 6.
+    Source: Rastegari, Ordonez, Redmon, Farhadi, XNOR-Net, ECCV 2016, section 3.1, equation 6.
     """
     return w.detach().abs().flatten(1).mean(1).view(-1, *[1] * (w.dim() - 1))
 
@@ -67,7 +68,7 @@ def binary_weight(w: Tensor) -> Tensor:
     The gradient is multiplied by 1/n + alpha * [|w| <= 1], with the n weights of a filter. That is the paper's: of the
     true derivative of alpha, which every weight of the filter has a part in, it keeps each weight's own.
 
-    Source: the same, sections 3.1 and "Training Binary-Weights-Networks".
+    Source: the same, section 3.1, "Training Binary-Weights-Networks".
     """
     alpha = binary_scale(w)
     slope = 1 / w[0].numel() + alpha * (w.detach().abs() <= 1)
@@ -75,26 +76,28 @@ def binary_weight(w: Tensor) -> Tensor:
 
 
 def ternary_threshold(w: Tensor, factor: float = 0.7) -> Tensor:
-    """TWN: ``factor`` * mean |w| of the whole layer, a tensor of shape ().
+    """TWN: ``factor`` * mean |w| of each filter, (filters, 1, ..., 1).
 
-    Derived for normal weights (0.75; the exact figure is 0.767) and for uniform ones (2/3), and fixed in between:
-    an approximation. `levels.optimal_ternary` finds the best.
+    The paper derives 0.75 for normal weights (the exact figure is 0.767) and 2/3 for uniform ones, and takes 0.7, in
+    its third version (2022) 0.75: an approximation. `levels.optimal_ternary` finds the best.
 
-    Source: Li, Zhang, Liu, Ternary Weight Networks, 2016, equation 6.
+    Source: Li, Zhang, Liu, Ternary Weight Networks, 2016, arXiv 1605.04711, "Threshold-based ternary function".
     """
-    return factor * w.detach().abs().mean()
+    return factor * binary_scale(w)
 
 
 def ternary_weight(w: Tensor, factor: float = 0.7) -> Tensor:
-    """TWN: alpha, 0 or -alpha. 0 is where |w| <= the threshold; alpha is the mean |w| of the others, the best for it.
+    """TWN: of each filter alpha, 0 or -alpha. 0 is where |w| <= its threshold; alpha is the mean |w| of its others.
 
-    The gradient goes through unchanged. Where no weight is above the threshold (all are 0), all stay 0.
+    That alpha is the best for its threshold. The gradient goes through unchanged. Where no weight of a filter is above
+    the threshold (all are 0), all stay 0.
 
-    Source: the same, equations 3 and 5, and section 2.3.
+    Source: the same, equations 3 and 5; algorithm 1 of the third version goes filter by filter.
     """
     size = w.detach().abs()
     kept = size > ternary_threshold(w, factor)
-    alpha = size[kept].mean() if kept.any() else size.new_zeros(())
+    rest = tuple(range(1, w.dim()))
+    alpha = (size * kept).sum(rest, keepdim=True) / kept.sum(rest, keepdim=True).clamp(min=1)
     return straight_through(w, alpha * kept * sign(w.detach()))
 
 
@@ -102,7 +105,7 @@ def trained_ternary(w: Tensor, positive: Tensor, negative: Tensor, threshold: fl
     """TTQ: ``positive`` where w > delta, ``-negative`` where w < -delta, else 0, with delta = threshold * max |w|.
 
     The scales get their true gradients: the sum of the weights' gradients over where each stands, for ``negative`` with
-    a minus (equation 7 leaves it out). The shadow weights get the gradient times ``positive``, 1 (where 0 stands) or
+    a minus (which the paper leaves out). The shadow weights get the gradient times ``positive``, 1 (where 0 stands) or
     ``negative``.
 
     Args:
@@ -110,7 +113,7 @@ def trained_ternary(w: Tensor, positive: Tensor, negative: Tensor, threshold: fl
         positive, negative: the layer's two scales, tensors of shape (), above 0.
         threshold: a share of the largest weight.
 
-    Source: Zhu, Han, Mao, Dally, Trained Ternary Quantization, ICLR 2017, equations 6 to 9.
+    Source: Zhu, Han, Mao, Dally, Trained Ternary Quantization, ICLR 2017, arXiv 1612.01064.
     """
     shadow = w.detach()
     delta = threshold * shadow.abs().max()
@@ -125,7 +128,7 @@ def dorefa_weight(w: Tensor, bits: int) -> Tensor:
 
     The gradient goes through the rounding (and the sign, mean included) unchanged, and through the rest as it is.
 
-    Source: Zhou, Wu, Ni, Zhou, Wen, Zou, DoReFa-Net, 2016, equations 8 and 9.
+    Source: Zhou, Wu, Ni, Zhou, Wen, Zou, DoReFa-Net, 2016, section 2.3, "Low bitwidth quantization of weights".
     """
     if bits == 1:
         return straight_through(w, w.detach().abs().mean() * sign(w.detach()))
@@ -138,7 +141,7 @@ def log_quantize(x: Tensor, bits: int, top: int, *, signed: bool, per_octave: in
     """LogNet: 0 or a power of 2^(1 / per_octave), the nearest in the logarithm, at most 2^(top / per_octave).
 
     Of the codes, one is 0 and one bit is for the sign if ``signed``; so there are 2^bits - 1 or 2^(bits - 1) - 1
-    exponents, from ``top`` down. What would need a lower one is 0. (Equation 4 writes 0 for the exponent there, which
+    exponents, from ``top`` down. What would need a lower one is 0. (The paper's Clip gives the exponent 0 there, which
     would make it 1.) The gradient goes through where |x| is not above the largest power, and where an unsigned x is
     not below 0.
 
@@ -149,8 +152,8 @@ def log_quantize(x: Tensor, bits: int, top: int, *, signed: bool, per_octave: in
         signed: weights are; activations behind a ReLU are not, and below 0 become 0.
         per_octave: 1 for the base 2, 2 for the square root of 2.
 
-    Source: Miyashita, Lee, Murmann, Convolutional Neural Networks using Logarithmic Data Representation, 2016,
-    equations 3 to 5; Lee and others, LogNet, ICASSP 2017, whose weights have the base root 2.
+    Source: LogQuant of Miyashita, Lee, Murmann, Convolutional Neural Networks using Logarithmic Data Representation,
+    2016, arXiv 1603.01025; Lee and others, LogNet, ICASSP 2017, whose weights have the base root 2.
     """
     count = 2 ** (bits - signed) - 1
     exponents = torch.arange(top - count + 1, top + 1, dtype=torch.float64)
@@ -173,7 +176,7 @@ def incremental_levels(largest: float, bits: int = 5) -> Tensor:
         largest: the largest |w| of the layer, above 0.
         bits: 2 or more; of a code.
 
-    Source: Zhou, Yao, Guo, Xu, Chen, Incremental Network Quantization, ICLR 2017, equations 2 and 3.
+    Source: Zhou, Yao, Guo, Xu, Chen, Incremental Network Quantization, ICLR 2017, section 2.1, equations 2 and 3.
     """
     n1 = math.frexp(4 * largest / 3)[1] - 1
     n2 = n1 + 1 - 2 ** (bits - 1) // 2

@@ -42,7 +42,8 @@ def test_each_method_replaces_the_layers_that_its_paper_does(network, name, ends
         bits = 4 if name == "LogNet" and isinstance(layer, nn.Linear) else METHODS[name].weight_bits
         if name != "INQ":  # whose weights are float until they are frozen
             values = layer.seen_weight().detach()
-            groups = values if name in ("BWN", "XNOR-Net", "HWGQ-Net") else [values]  # a scale for each filter
+            per_filter = name.split(",")[0] in ("BWN", "TWN", "XNOR-Net", "HWGQ-Net")
+            groups = values if per_filter else [values]  # a scale for each
             assert max(len(group.unique()) for group in groups) <= 2**bits
     assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
     assert type(network[3]) is nn.Conv2d

@@ -153,17 +153,18 @@ def test_how_far_the_ternary_threshold_is_from_the_best(g, kind, ratio, cost):
     threshold, alpha = levels.optimal_ternary(w)
     assert threshold / float(w.abs().mean()) == pytest.approx(ratio, abs=0.05)
     best = error(w, alpha * sign(w) * (w.abs() > threshold))
-    assert error(w, weights.ternary_weight(w)) / best == pytest.approx(cost, abs=5e-3)
+    assert error(w, weights.ternary_weight(w[None])[0]) / best == pytest.approx(cost, abs=5e-3)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ternary_weight(g, shape):
     w, upstream = normal(g, *shape), normal(g, *shape)
-    delta = 0.7 * float(w.abs().mean())
-    kept = [abs(v) for v in w.flatten().tolist() if abs(v) > delta]
-    alpha = sum(kept) / len(kept)
-    expected = [0.0 if abs(v) <= delta else math.copysign(alpha, v) for v in w.flatten().tolist()]
-    assert weights.ternary_weight(w).flatten().tolist() == pytest.approx(expected, rel=1e-14)
+    w[1] *= 10  # each filter has a threshold and a scale of its own
+    for filter, seen in zip(w.flatten(1).tolist(), weights.ternary_weight(w).flatten(1).tolist(), strict=True):
+        delta = 0.7 * sum(map(abs, filter)) / len(filter)
+        kept = [abs(v) for v in filter if abs(v) > delta]
+        alpha = sum(kept) / len(kept)
+        assert seen == pytest.approx([0.0 if abs(v) <= delta else math.copysign(alpha, v) for v in filter], rel=1e-14)
     assert torch.equal(gradient(weights.ternary_weight, w, upstream), upstream)
     assert torch.equal(weights.ternary_weight(torch.zeros(shape)), torch.zeros(shape))
 
