@@ -1,5 +1,6 @@
 """Pictures that answer to sliders: one file a demo, each with a view for paper. Stands on all the others."""
 
+from course_utils.demos.binary_point import PointTools, binary_point_demo, binary_point_still
 from course_utils.demos.bit_toggler import bit_toggler_demo, bit_toggler_still
 from course_utils.demos.bits_and_accuracy import BitsAndAccuracy, bits_and_accuracy_demo, bits_and_accuracy_still
 from course_utils.demos.clipping_slider import Tools, clipping_demo, clipping_still
@@ -14,7 +15,10 @@ from course_utils.demos.threshold_slider import threshold_demo, threshold_still
 __all__ = [
     "BitsAndAccuracy",
     "Measured",
+    "PointTools",
     "Tools",
+    "binary_point_demo",
+    "binary_point_still",
     "bit_toggler_demo",
     "bit_toggler_still",
     "bits_and_accuracy_demo",
