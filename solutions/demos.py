@@ -120,6 +120,39 @@ clipping_demo(tools, weights)
 clipping_still(tools, weights, [("layer3_conv", 4.0, 3), ("layer3_conv", 4.0, 8)])
 
 # %% [markdown]
+# ## Where to put the binary point
+#
+# The values of a tensor over the powers of two, and above them the bits of a fixed-point word. The slider moves the
+# point. *Show:* what lies beyond the highest bit is cut, what lies below the lowest becomes 0. *Look for* the place
+# with the least error: with 4 bits it cuts the largest values, with 8 it does not any more.
+
+# %%
+from course_utils.demos import PointTools, binary_point_demo, binary_point_still
+from course_utils.numerics import DynamicFixedPoint, FixedPoint
+
+
+def fixed_point(x, word_length, fraction_length):
+    return FixedPoint(word_length - fraction_length, fraction_length).quantize(x)
+
+
+def integer_length(x, word_length):
+    return DynamicFixedPoint(word_length).format_for(x).integer_bits
+
+
+def best_fraction_length(x, word_length, lengths):
+    return min(lengths, key=lambda f: float((fixed_point(x, word_length, f) - x).double().square().sum()))
+
+
+point_tools = PointTools(fixed_point, integer_length, best_fraction_length)
+spread = {f"weight of {name}": record.layer.weight.detach() for name, record in records.items()}
+spread |= {f"output of {name}": record.outputs for name, record in records.items()}
+spread = {name: values.flatten()[:: max(1, values.numel() // 20_000)] for name, values in spread.items()}
+binary_point_demo(point_tools, spread)
+
+# %%
+binary_point_still(point_tools, spread, [("weight of layer6_fc", 4, 4), ("output of layer3_conv", 4, 0)])
+
+# %% [markdown]
 # ## Where to cut the activations
 #
 # A histogram of the magnitudes that enter a layer, and two measures that choose a threshold: the divergence of entropy

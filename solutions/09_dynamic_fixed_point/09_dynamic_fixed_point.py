@@ -473,7 +473,9 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# ANSWER_ONE
+# Dynamic is as good as float from 7 bits on, static from 10. The largest output needs 6 bits before the point, the
+# weights one; the bits between cost static fixed point its resolution. With few bits its best format is a bad
+# bargain: it cuts the large outputs (Q1.3 at 4 bits) to keep something of the weights.
 #
 # </details>
 #
@@ -635,7 +637,13 @@ for bits in (4, 8):
 #
 # <details><summary>Answer</summary>
 #
-# ANSWER_TWO
+# With 4 bits, for all of them: one or two bits more of fraction cut up to 4 % of the values, and leave between a
+# tenth and nine tenths of the error. One bit more makes the error of all that is not cut four times as small, while a
+# value that is cut by a little loses little. With 8 bits the rounding is so fine already that only tensors with a few
+# lonely large values gain. Two bits are worth most where the largest value is far from the rest.
+#
+# Least error is not best accuracy: what a large output means to the layers behind is another question. A search that
+# measures accuracy answers it.
 #
 # </details>
 #
@@ -749,10 +757,10 @@ with check("power_of_two_parameters"):
         try_powers(value, torch.tensor([0.72, -0.76, 0.01, 5.0], dtype=dtype), -3, 0)
         try_powers(value, torch.tensor([0.71, 0.74, -1.42, 1.49, 1.51, 2.9, 0.36, 3.1, -0.13], dtype=dtype), -4, 3)
         try_powers(value, torch.tensor([1.0, 2.0, 0.5, -0.25, 4.0], dtype=dtype), -3, 3)
-        try_powers(larger, torch.tensor([0.75, -1.5, 3.0, 0.375, -0.09375], dtype=dtype), -4, 3)
-        try_powers(larger, torch.tensor([0.03125, -0.03125, 1.0], dtype=dtype), -4, 3)
         try_powers(zero, torch.tensor([0.0, -0.0, 1.0, 1e-30, -1e-30, 0.015, -0.015, 0.016], dtype=dtype), -5, 2)
         try_powers(zero, torch.tensor([0.0, 3.0, 1.9, -1.9, 2.1, 0.5], dtype=dtype), 2, 4)
+        try_powers(larger, torch.tensor([0.75, -1.5, 3.0, 0.375, -0.09375], dtype=dtype), -4, 3)
+        try_powers(larger, torch.tensor([0.03125, -0.03125, 1.0], dtype=dtype), -4, 3)
         try_powers(ends, torch.tensor([1e30, -1e30, 1e-30, 0.2, -9.0], dtype=dtype), -2, 1)
         try_powers(ends, torch.tensor([0.3, -7.0, 0.0], dtype=dtype), 0, 0)
         try_powers(ends, torch.tensor([0.3, -7.0, 0.0, 1.5], dtype=dtype) * 2.0**-57, -60, -57)
@@ -849,7 +857,11 @@ for name, w in weights.items():
 #
 # <details><summary>Answer</summary>
 #
-# ANSWER_THREE
+# Two signs times eight exponents use up all 16 patterns of 4 bits. 0 needs one, so an exponent has to go (seven are
+# left: 15 patterns), unless weights near 0 become the lowest power instead. In the accumulator a code has up to 7
+# bits without its sign, is shifted by up to 7, and 84 of them are added: less than $84 \cdot 2^{14} < 2^{21}$, so 21
+# bits and a sign always do; the largest one that occurred is far smaller. Rounding the logarithm loses about a tenth
+# more of the squares, for nothing.
 #
 # </details>
 #
@@ -966,7 +978,13 @@ with check("trim"):
         together = sum(table[part][n] for part, n in choice) + (len(choice) > 1)
         wanted.append((choice, in_float - together))
         firsts = [settings for settings, _ in wanted]
-        expect(all(len(a) < 2 for a in asked[: len(wanted) - 1]), alone, given=given, got=asked, hint=hints[alone])
+        expect(
+            all(len(a) < 2 for a in asked[: min(len(wanted), len(asked)) - 1]),
+            alone,
+            given=given,
+            got=asked,
+            hint=hints[alone],
+        )
         pairs = [[part, n] for part, n in got]
         expect_equal(sorted(pairs), sorted([p, n] for p, n in choice), rule, given=given, hint=hints[rule])
         expect_equal(pairs, [[p, n] for p, n in choice], order, given=given, hint=hints[order])
@@ -1083,7 +1101,14 @@ for system in SYSTEMS:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# ANSWER_FOUR
+# The outputs are the most sensitive: 8 bits in dynamic fixed point, where 5 are enough for weights. Minifloats do not
+# need fewer bits. With 4 bits the linear layers fall off a cliff, as their small weights become 0: a minifloat has no
+# point that could be moved, its exponents must reach down to the weights by themselves. Powers of two lose too much
+# with 8 bits already, and more bits would not help: between 1 and 2 a weight of 1.5 is off by a third, however many
+# exponents there are. So the search ends with the most bits, and together they lose 35 images.
+#
+# Each system together loses nearly all that is allowed, or more: the losses of the parts add up. Question 2 asks what
+# to do then.
 #
 # </details>
 #
@@ -1367,8 +1392,28 @@ for row in (
     print("{:20s}{:>8s}{:7d}  {:21s}{}".format(*row))
 
 # %% [markdown]
-# OURS
-#
+# The document's networks, if the data folder is here (`COURSE_DATA` points to it), else ours: the course's own search
+# on LeNet as Caffe trained it. It tries the same parts as yours, with the bits 16, 8, 4 and 2.
+
+# %% tags=["explore"]
+from course_utils import ristretto
+from course_utils.data import DataError
+from course_utils.data.mnist import mnist
+from course_utils.networks import WeightsError
+from course_utils.networks.caffe import caffe_network
+
+try:
+    lenet = caffe_network("lenet5_caffe")
+    digits, digit_labels = mnist(train=False)
+    live = "LeNet, 500 digits", lenet.model, lenet.prepare(digits[:500]), digit_labels[:500]
+except (DataError, WeightsError):
+    print("MNIST or LeNet is not here: set COURSE_DATA to the data folder. Our network instead.")
+    live = "our network, 500 shapes", network, search_images[:500], search_labels[:500]
+for system in ("fixed_point", "dynamic_fixed_point"):
+    print(f"\n{live[0]}, {system.replace('_', ' ')}")
+    print(ristretto.trim(*live[1:], system, progress=False))
+
+# %% [markdown]
 # ## Recap
 #
 # - A fixed-point number is an integer; the point is a convention, and may be another one for each tensor at no cost.
