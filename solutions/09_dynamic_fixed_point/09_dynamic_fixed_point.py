@@ -1371,7 +1371,7 @@ for title in ("no fine-tuning", "shadows, nearest", "shadows, stochastic", "near
 # ## What the field reports
 #
 # The document's three tables. They start from trained networks for Caffe; in brackets is the accuracy before
-# fine-tuning. (LeNet's "88.90" of the first table looks like a slip: the other brackets are within a point.)
+# fine-tuning.
 
 # %% tags=["explore"]
 print("static fixed point     float   bits  format    fixed point")
