@@ -110,6 +110,15 @@ class Less(nn.Module):
 # hundredth of the signal's power, and one bit more is worth 6 dB. The next cell lets the finished tool do it, for a
 # MobileNetV2 with its 35 convolutions that are not depthwise in 8 bits, node by node: above the SQNR, below by how much
 # it differs from that of the node's input. Where does it fall, and where does it *rise*?
+#
+# <details><summary>Answer</summary>
+#
+# It falls at the convolutions in 8 bits, most at the last one of a block, behind which no ReLU6 follows; and behind a
+# steep rise. It rises where numbers are added up in float32 (all additions of two branches, the mean over all
+# positions, most depthwise convolutions): the noises of the summands partly cancel, the signals do not. And it rises,
+# more than anywhere else, behind some batch norms. That is a puzzle, which the end of the lab comes back to.
+#
+# </details>
 
 # %% tags=["explore"]
 from course_utils import profiler
@@ -814,6 +823,13 @@ with check("quantized_average_pool"):
 # **Explore: what one rounding is worth.** Both functions on random codes, beside the same with a rounding more: each
 # summand rounded to the output's grid before the addition, the mean rounded before it goes to the output's grid. How
 # often is the code another one?
+#
+# <details><summary>Answer</summary>
+#
+# For a quarter of the sums and more than a third of the means, always by one code. The rounding before is as coarse as
+# the one at the end, and tips many numbers over to the next code.
+#
+# </details>
 
 # %% tags=["explore"]
 maker = torch.Generator().manual_seed(0)
@@ -879,7 +895,7 @@ def recreate(model, config, make):
 
     Raises:
         ValueError: if a table's kind is none of KINDS, or there is no layer of that kind with such an index (negative
-            ones included).
+            ones included); make may have been called for other layers by then.
     """
     ### BEGIN SOLUTION
     traced = fx.symbolic_trace(copy.deepcopy(model))
@@ -1161,6 +1177,14 @@ with check("harmonic_sqnr"):
 # The thesis compares each layer's SQNR with that of its input, and picks the five replaced layers where it *changes*
 # for the worst, and the five where it changes for the best. (Its list of experiments speaks of layers "with low SQNR";
 # its figure 5.1, from which they are taken, shows the difference.) Which five should get more bits, which five less?
+#
+# <details><summary>Answer</summary>
+#
+# The thesis would give the five *lowest* more (float32, in its experiment C) and save on the five highest. Whether the
+# change of the SQNR is a good guide is what the experiments below try out. It may mislead: where the ratio has risen for
+# another reason, it falls again at the next layer.
+#
+# </details>
 
 
 # %% nbgrader={"grade_id": "rank_layers", "solution": true}
@@ -1365,11 +1389,9 @@ def measure(settings):
     def make(layer, relu, options):
         return options["setting"].layer(layer, *ends[next(order)])
 
-    graph = recreate(classy, config, make)
-    names = {name: name for name in settings}
-    ratios = sqnr_per_layer([{name: originals[name].outputs for name in settings}], outputs(graph, names, [few]))
-    with torch.no_grad():
-        guess = graph(few).argmax(1)
+    noisy = list(outputs(recreate(classy, config, make), {name: name for name in settings}, [few]))
+    ratios = sqnr_per_layer([{name: originals[name].outputs for name in settings}], noisy)
+    guess = noisy[0]["layer8_fc"].argmax(1)
     return Measured(
         {name: mean for name, (mean, _, _) in ratios.items()},
         right=int((guess == their_labels).sum()),
@@ -1446,6 +1468,15 @@ for num_bits in (8, 6, 4):
 # And the two halves: only the first 18 convolutions in 8 bits, or only the last 17. **Before** you run the cell, write
 # down what you expect: C before B, D before E, F before G, the first half before the second (those are the thesis'
 # expectations). By how much must two settings differ on 200 images before you believe it?
+#
+# <details><summary>Answer</summary>
+#
+# Only images on which exactly one of the two is right can tell them apart, and if both are equally good, each of them
+# is a fair coin. There are few of those, for the settings are alike. If all speak for the same setting, chance does
+# that for five of them in 1 case of 16, for six in 1 of 32: six images, 3 points, is the least to be believed at 5 %;
+# where the images disagree, it takes more.
+#
+# </details>
 
 # %% tags=["explore"]
 changes = {node.layer: node.change for node in nodes if node.layer and node.change is not None}
@@ -1525,6 +1556,14 @@ for better, worse in (("C", "B"), ("D", "E"), ("F", "G"), ("first half", "second
 #   however long; in whole numbers that cannot be the reason.
 # - The SQNR is a *mean of ratios*, which the activations with the least noise rule. Your verdicts above go by the ratio
 #   of sums. Compare the two columns of your table: do they rank the settings alike?
+#
+# <details><summary>Answer</summary>
+#
+# Where settings are decibels apart, yes. A, C, D and E lie within half a decibel, and there the two columns may
+# disagree about the order: so that order says nothing. Behind the last layer there are only ten activations, all with
+# some noise; deep in the network, behind ReLU6, the two averages differ by far more.
+#
+# </details>
 #
 # <details><summary>For the curious: why our losses are smaller</summary>
 #
