@@ -20,6 +20,9 @@ from autograder.errors import CourseError
 
 if TYPE_CHECKING:
     from course_utils.profiler import Batch, Configuration, Experiment
+    from course_utils.profiler.subjects import Subject
+
+    Find = Callable[[str, str | None], Subject]
 
 
 @click.command()
@@ -60,7 +63,9 @@ def profile(
     from course_utils import profiler
     from course_utils.data import DataError
     from course_utils.networks import WeightsError
+    from course_utils.profiler.subjects import subject
 
+    find = functools.cache(subject)  # a network and its images are the same for many configurations
     if not configurations:
         raise CourseError("name a configuration: course profile CONFIG.toml (docs/profiler.md has one to begin with)")
     if output is not None and (compare or len(configurations) > 1):
@@ -83,16 +88,16 @@ def profile(
             folder = output or root / "build" / "profiles" / (f"{path.stem}-search" if searching else path.stem)
             try:
                 if searching:
-                    _search(path.name, configuration, folder, budget, drop)
+                    _search(path.name, configuration, folder, budget, drop, find)
                 else:
-                    _run(path.name, configuration, folder, images)
+                    _run(path.name, configuration, folder, images, find)
             except profiler.ProfilerError as error:
                 raise CourseError(f"{path}: {error}") from error
     except (WeightsError, DataError, profiler.ProfilerError) as error:
         raise CourseError(str(error)) from error
 
 
-def _run(name: str, configuration: Configuration, folder: Path, images: bool) -> None:
+def _run(name: str, configuration: Configuration, folder: Path, images: bool, find: Find) -> None:
     from course_utils import profiler
 
     (folder / "images.csv").unlink(missing_ok=True)  # of a run before
@@ -104,7 +109,7 @@ def _run(name: str, configuration: Configuration, folder: Path, images: bool) ->
             if line is not None:
                 line(batch)
 
-        made = profiler.run(configuration, progress=track, each=each)
+        made = profiler.run(configuration, find=find, progress=track, each=each)
     page = profiler.write_experiment(made, folder)
     _tell(name, made)
     outcomes = made.profile.outcomes
@@ -114,7 +119,9 @@ def _run(name: str, configuration: Configuration, folder: Path, images: bool) ->
     console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
-def _search(name: str, configuration: Configuration, folder: Path, budget: int | None, drop: float | None) -> None:
+def _search(
+    name: str, configuration: Configuration, folder: Path, budget: int | None, drop: float | None, find: Find
+) -> None:
     from course_utils import profiler
     from course_utils.profiler import frontier
 
@@ -125,7 +132,7 @@ def _search(name: str, configuration: Configuration, folder: Path, budget: int |
             progress.reset(task, description=escape(f"{name}: {what}"))
             return progress.track(batches, task_id=task)
 
-        found, made = profiler.search(configuration, budget=budget, drop=drop, progress=track)
+        found, made = profiler.search(configuration, budget=budget, drop=drop, find=find, progress=track)
     page = frontier.write_search(found, made, folder)
     _tell(name, made)
     table = Table(*frontier.HEADINGS)

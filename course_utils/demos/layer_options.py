@@ -2,8 +2,8 @@
 answers.
 
 `layer_options_demo` gets a function that measures a network with given settings, the student's profiler, and never
-brings one along. `draw_layer_options` shows the signal-to-noise ratio behind every layer and how many answers are
-right; `layer_options_still` does so without controls.
+brings one along. `draw_frame` and `draw_layer_options` show the signal-to-noise ratio behind every layer and how many
+answers are right; `layer_options_still` does so without controls.
 
 Stands on `profiler` (the layers in whole numbers), `demos.base` (the image in HTML), `plots`.
 """
@@ -16,10 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import canvas_tag
 from course_utils.pictures import plots
 from course_utils.profiler.layers import IntegerLayer, Range
 from course_utils.profiler.options import Options
@@ -128,38 +131,54 @@ def compute_layer_options(measure: Measure, settings: Mapping[str, Setting], cho
     return LayerOptions(dict(settings), measure(dict(settings)), chosen)
 
 
-def draw_layer_options(computed: LayerOptions, axes: Sequence[Any]) -> None:
-    """Draws on two axes: the ratio behind every layer; images that are right and those with another answer."""
+def draw_frame(computed: LayerOptions, axes: Sequence[Any]) -> None:
+    """What no setting changes, on two axes: the layers' names, the numbers of images, titles and limits."""
     left, right = axes
-    for ax in axes:
-        ax.clear()
-    names, measured = list(computed.settings), computed.measured
-    values = [measured.ratios[name] for name in names]
-    finite = [value if math.isfinite(value) else math.nan for value in values]
-    left.plot(range(len(names)), finite, "-", color=plots.COLOURS["blue"], linewidth=1)
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        here = name == computed.chosen
-        marker, colour = ("D", "vermillion") if here else ("o", "blue")
-        height = value if math.isfinite(value) else 0.0
-        left.plot(place, height, marker, color=plots.COLOURS[colour], markersize=10 if here else 7)
-        left.annotate(_told(value), (place, height), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
-    labels = [f"{name}\n{setting}" for name, setting in computed.settings.items()]
-    left.set_xticks(range(len(names)), labels, fontsize=8)
-    left.set_xlim(-0.5, len(names) - 0.5)
+    left.set_xticks(range(len(computed.settings)), list(computed.settings), fontsize=8)
+    left.set_xlim(-0.5, len(computed.settings) - 0.5)
     left.set_ylim(-5, 65)
     left.set_ylabel("SQNR behind the layer (dB)")
     left.set_title("noise, layer by layer")
-    counts = {
-        "right,\nfloat32": measured.reference_right,
-        "right,\nhere": measured.right,
-        "another\nanswer": measured.changed,
-    }
-    colours = [plots.COLOURS[name] for name in ("sky", "blue", "vermillion")]
-    bars = right.bar(list(counts), list(counts.values()), color=colours, hatch=["", "", "//"])
-    right.bar_label(bars)
-    right.set_ylim(0, 1.12 * measured.images)
-    right.set_ylabel(f"of {measured.images} images")
+    right.set_xticks(range(3), ["right,\nfloat32", "right,\nhere", "another\nanswer"])
+    right.set_xlim(-0.6, 2.6)
+    right.set_ylim(0, 1.12 * computed.measured.images)
+    right.set_ylabel(f"of {computed.measured.images} images")
     right.set_title("answers")
+
+
+def draw_layer_options(computed: LayerOptions, axes: Sequence[Any], *, animated: bool = False) -> list[Artist]:
+    """Draws on the two axes of `draw_frame`: the ratio behind every layer, with its setting; images that are right and
+    those with another answer.
+
+    Args:
+        animated: for a canvas that is drawn already: what is new is drawn by whoever calls.
+
+    Returns:
+        What is new.
+    """
+    left, right = axes
+    measured, parts = computed.measured, []
+    values = [measured.ratios[name] for name in computed.settings]
+    finite = [value if math.isfinite(value) else math.nan for value in values]
+    parts += left.plot(range(len(values)), finite, "-", color=plots.COLOURS["blue"], linewidth=1, animated=animated)
+    for place, ((name, setting), value) in enumerate(zip(computed.settings.items(), values, strict=True)):
+        here = name == computed.chosen
+        marker, colour = ("D", "vermillion") if here else ("o", "blue")
+        height = value if math.isfinite(value) else 0.0
+        size = 10 if here else 7
+        parts += left.plot(place, height, marker, color=plots.COLOURS[colour], markersize=size, animated=animated)
+        parts.append(left.text(place, height + 3, _told(value), ha="center", fontsize=9, animated=animated))
+        below = {"va": "top", "ha": "center", "fontsize": 8, "transform": left.get_xaxis_transform()}
+        parts.append(left.text(place, -0.11, str(setting), animated=animated, **below))
+    counts = (measured.reference_right, measured.right, measured.changed)
+    for place, (count, colour, hatch) in enumerate(
+        zip(counts, ("sky", "blue", "vermillion"), ("", "", "//"), strict=True)
+    ):
+        bar = Rectangle((place - 0.4, 0), 0.8, count, facecolor=plots.COLOURS[colour], edgecolor="white", hatch=hatch)
+        bar.set_animated(animated)
+        parts.append(right.add_patch(bar))
+        parts.append(right.text(place, count, f"{count}", ha="center", va="bottom", animated=animated))
+    return parts
 
 
 def layer_options_still(
@@ -174,10 +193,32 @@ def layer_options_still(
     for axes, entry in zip(rows, changes, strict=True):
         settings = {name: Setting(*entry.get(name, ())) for name in layers}
         computed = compute_layer_options(measure, settings)
+        draw_frame(computed, axes)
         draw_layer_options(computed, axes)
         told.append(computed.summary)
     figure.set_label(". ".join(told))  # the text alternative: see alt_text
     return figure
+
+
+class _Stage:
+    """The frame, drawn once, on which numbers change."""
+
+    def __init__(self, computed: LayerOptions):
+        figure = Figure(figsize=(10.5, 3.6), dpi=72, layout="none")
+        self.axes = figure.subplots(1, 2, width_ratios=[3, 1])
+        figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.16)
+        draw_frame(computed, self.axes)
+        self.canvas = FigureCanvasAgg(figure)
+        self.canvas.draw()
+        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
+
+    def image(self, computed: LayerOptions) -> str:
+        """The pictures with these numbers, as an HTML image with a text alternative."""
+        self.canvas.restore_region(self.drawn)
+        for part in draw_layer_options(computed, self.axes, animated=True):
+            part.axes.draw_artist(part)
+            part.remove()
+        return canvas_tag(self.canvas, computed.summary)
 
 
 def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
@@ -198,19 +239,25 @@ def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
     bits = widgets.IntSlider(value=8, min=2, max=12, description="num_bits", style=style, layout=wide)
     way = widgets.Dropdown(options=list(WAYS), description="way", style=style)
     picture = widgets.HTML()
-    figure = Figure(figsize=(10.5, 3.6), dpi=72, layout="none")
-    axes = figure.subplots(1, 2, width_ratios=[3, 1])
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.16)
+    stage: _Stage | None = None
+    known: dict[tuple[Setting, ...], Measured] = {}
     moving = False  # the controls go to another layer's settings: nothing is measured yet
 
+    def measured(asked: dict[str, Setting]) -> Measured:
+        """Once for each settings: who only looks at another layer, or goes back, does not wait."""
+        if (key := tuple(asked.values())) not in known:
+            known[key] = measure(asked)
+        return known[key]
+
     def update() -> None:
+        nonlocal stage
         try:
-            computed = compute_layer_options(measure, settings, choice.value)
+            computed = compute_layer_options(measured, settings, choice.value)
         except Exception as raised:  # the student's: shown, so that the controls stay alive
             picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
             return
-        draw_layer_options(computed, axes)
-        picture.value = f"<p>{html.escape(computed.summary)}</p>{image_tag(figure, computed.summary)}"
+        stage = stage or _Stage(computed)
+        picture.value = f"<p>{html.escape(computed.summary)}</p>{stage.image(computed)}"
 
     def choose(_: Any) -> None:
         nonlocal moving

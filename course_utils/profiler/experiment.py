@@ -97,16 +97,20 @@ class Experiment:
 def run(
     configuration: Configuration,
     *,
+    find: Callable[[str, str | None], Subject] = subject,
     progress: Callable[[Iterable], Iterable] = iter,
     each: Callable[[Batch], None] = lambda batch: None,
 ) -> Experiment:
     """Runs an experiment on a network and data that `subject` knows; ``progress`` and ``each`` as in `profile`.
 
+    Args:
+        find: `subject`, or what keeps its results for several runs.
+
     Raises:
         WeightsError, DataError: if the network or the data are not here.
         ProfilerError: if there is no such network, or there are too few images; and see `recreate`.
     """
-    on = subject(configuration.network, configuration.data)
+    on = find(configuration.network, configuration.data)
     drawn = draw(on, configuration)
     return run_on(
         *(on.model, drawn.images, drawn.labels, drawn.calibration, configuration),

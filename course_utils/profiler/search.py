@@ -28,7 +28,7 @@ from course_utils.profiler.experiment import Experiment, draw, run_on
 from course_utils.profiler.images import first_and_fifth
 from course_utils.profiler.options import Choice, Options
 from course_utils.profiler.recreation import Recreation, Watch, by_kind, chosen_layers, inputs_of, recreate
-from course_utils.profiler.subjects import subject
+from course_utils.profiler.subjects import Subject, subject
 
 __all__ = ["FEWEST_BITS", "Frontier", "Pair", "Point", "Search", "Tried", "search", "search_on"]
 
@@ -114,14 +114,15 @@ def search(
     *,
     budget: int | None = None,
     drop: float | None = None,
+    find: Callable[[str, str | None], Subject] = subject,
     progress: Progress = lambda batches, what: batches,
 ) -> tuple[Search, Experiment]:
-    """Searches on one of the course's networks and its data, and runs what was chosen.
+    """Searches on one of the course's networks and its data, and runs what was chosen; ``find`` as in `run`.
 
     Raises:
         WeightsError, DataError, ProfilerError: see `run` and `search_on`.
     """
-    on = subject(configuration.network, configuration.data)
+    on = find(configuration.network, configuration.data)
     drawn = draw(on, configuration, configuration.search_samples)
     tested = (on.model, drawn.images, drawn.labels, drawn.calibration)
     found = search_on(

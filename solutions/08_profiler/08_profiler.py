@@ -1181,8 +1181,8 @@ with check("harmonic_sqnr"):
 # <details><summary>Answer</summary>
 #
 # The thesis would give the five *lowest* more (float32, in its experiment C) and save on the five highest. Whether the
-# change of the SQNR is a good guide is what the experiments below try out. It may mislead: where the ratio has risen for
-# another reason, it falls again at the next layer.
+# change of the SQNR is a good guide is what the experiments below try out. It may mislead: where the ratio has risen
+# for another reason, it falls again at the next layer.
 #
 # </details>
 

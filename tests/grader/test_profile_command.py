@@ -51,6 +51,14 @@ def test_runs_are_written_and_compared(course, tmp_path):
     assert "layer8_fc" in table.output
 
 
+def test_several_configurations_share_their_network_and_images(course, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(subjects, "classification_data", lambda **which: read.append(which) or DATA(**which))
+    done = course(tmp_path / "a.toml", tmp_path / "b.toml")
+    assert done.exit_code == 0, done.output
+    assert len(read) == 2  # test and training images, once each
+
+
 def test_every_image_is_told_and_stands_in_a_table(course, tmp_path):
     done = course(tmp_path / "b.toml", "--images")
     assert done.exit_code == 0, done.output

@@ -74,9 +74,12 @@ def test_every_layer_keeps_its_settings_and_every_control_changes_the_picture():
         control.value = value
         seen.append(picture.value)
     assert len(set(seen)) == len(seen)
-    assert len(book.asked) == len(seen)  # moving to a layer measures once, not for each control that follows
+    assert len(book.asked) == len(seen) - 2  # moving to a layer measures nothing
+    bits.value, bits.value = 5, 4
+    assert picture.value == seen[-1]
+    assert len(book.asked) == len(seen) - 1  # back to what was measured
     assert bits.value == 4
-    assert book.asked[-1] == {"first": Setting(4, "per tensor"), "second": Setting(8, "float32"), "third": Setting()}
+    assert book.asked[-2] == {"first": Setting(4, "per tensor"), "second": Setting(8, "float32"), "third": Setting()}
 
 
 @pytest.mark.parametrize("error", [NotImplementedError("recreate"), ValueError("<no>")])
