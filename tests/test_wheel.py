@@ -46,7 +46,7 @@ def check_labs(python: Path, folder: Path, names: list[str]) -> None:
 
 def test_a_wheel_holds_nothing_that_an_earlier_build_left(tmp_path: Path) -> None:
     """`pip wheel .` builds in the checkout, and packs what lies in build/lib."""
-    weights = ("small.safetensors", "table.json")
+    weights = ("small.safetensors", "table.json", "compressed.deepc")
     stale = "build/lib/course_utils/room/gone.py"
     for name in ("course_utils/kept.py", stale, *(f"data/weights/{name}" for name in weights)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

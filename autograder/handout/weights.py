@@ -1,5 +1,5 @@
-"""A step of setuptools' build: a wheel holds the trained weights and the tables of trainings, which lie in
-``data/weights``, and nothing that an earlier build has left.
+"""A step of setuptools' build: a wheel holds the trained weights, compressed networks and the tables of trainings, which
+lie in ``data/weights``, and nothing that an earlier build has left.
 
 Run by setuptools alone (see pyproject.toml); nothing else of the kit is there then.
 """
@@ -22,7 +22,7 @@ class WithWeights(build_py):
         if self.editable_mode:
             return
         built = {Path(path) for path in self.get_outputs(include_bytecode=False)}
-        for path in sorted([*SOURCE.glob("*.safetensors"), *SOURCE.glob("*.json")]):
+        for path in sorted(path for kind in ("safetensors", "json", "deepc") for path in SOURCE.glob(f"*.{kind}")):
             target = Path(self.build_lib, TARGET, path.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

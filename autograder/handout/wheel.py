@@ -70,7 +70,7 @@ def payload(root: Path, weights: Path) -> dict[str, bytes]:
 
     Args:
         root: a checkout.
-        weights: folder of the trained weights and the tables of trainings.
+        weights: folder of the trained weights, compressed networks and the tables of trainings.
     """
     kit, helpers = root / "autograder", root / "course_utils"
     found = {p for pattern in STUDENTS_PART for p in kit.glob(pattern)}
@@ -79,7 +79,7 @@ def payload(root: Path, weights: Path) -> dict[str, bytes]:
     for name in PACKED:
         path = f"course_utils/{name}"
         files[path] = packed(files[path])
-    for path in sorted([*weights.glob("*.safetensors"), *weights.glob("*.json")]):
+    for path in sorted(path for kind in ("safetensors", "json", "deepc") for path in weights.glob(f"*.{kind}")):
         files[f"course_utils/weights/{path.name}"] = path.read_bytes()
     return files
 

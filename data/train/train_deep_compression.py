@@ -108,53 +108,71 @@ class Course:
         fit(network, *self.training, steps, learning_rate, order, BATCH, self.augmented)
         return network.eval()
 
-    def pruned(self, plan: Plan) -> nn.Module:
-        """The pruned and retrained network with plain weights; trained once, then kept."""
-        path = CHECKPOINTS / f"{self.name}.safetensors"
+    def kept(self, stage: str, make: Callable[[], nn.Module]) -> nn.Module:
+        """A trained network with plain weights; trained once, then read again."""
+        path = CHECKPOINTS / f"{self.name}-{stage}.safetensors"
         if not path.is_file():
-            network = copy.deepcopy(self.model)
-            prune(network, plan.shares)
-            self.train(network, plan.steps[0], plan.learning_rates[0])
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(settle(network).state_dict(), path)
+            save_file(settle(make()).state_dict(), path.with_suffix(".new"))
+            path.with_suffix(".new").replace(path)
         network = copy.deepcopy(self.model)
         network.load_state_dict(load_file(path))
         return network.eval()
 
+    def pruned(self, plan: Plan) -> nn.Module:
+        network = copy.deepcopy(self.model)
+        prune(network, plan.shares)
+        return network
 
-def stages(course: Course, plan: Plan, file: Path) -> Iterator[dict]:
-    """The pipeline, one line a stage; writes the file."""
+    def retrained(self, plan: Plan) -> nn.Module:
+        return self.kept("retrained", lambda: self.train(self.pruned(plan), plan.steps[0], plan.learning_rates[0]))
 
-    def line(stage: str, network: nn.Module, counted: str, measured: float | None = None) -> dict:
-        sizes = size(network)
-        bits, ratio = sizes.bits(counted), round(sizes.ratio(counted), 2)
-        measured = course.accuracy(network) if measured is None else measured
-        return {"stage": stage, "accuracy": measured, "bytes": -(-bits // 8), "ratio": ratio}
+    def shared(self, plan: Plan) -> nn.Module:
+        network = self.retrained(plan)
+        share(network, plan.bits)
+        return network
 
-    yield line("float", course.model, "float")
-    network = copy.deepcopy(course.model)
-    prune(network, plan.shares)
-    yield line("pruned", network, "pruned")
-    network = course.pruned(plan)
-    yield line("retrained", network, "pruned")
-    share(network, plan.bits)
-    yield line("shared", network, "shared")
-    course.train(network, plan.steps[1], plan.learning_rates[1])
-    trained = line("codebook trained", network, "shared")
-    yield trained
-    counted = compress(network, file)
-    loaded = load_compressed(file, copy.deepcopy(course.model))
-    settled = settle(network).state_dict()
-    if not all(torch.equal(value, settled[key]) for key, value in loaded.state_dict().items()):
+    def trained(self, plan: Plan) -> nn.Module:
+        return self.kept("trained", lambda: self.train(self.shared(plan), plan.steps[1], plan.learning_rates[1]))
+
+
+def stages(course: Course, plan: Plan, file: Path, done: list[dict]) -> Iterator[dict]:
+    """The pipeline, one line a stage; the last one writes the file."""
+    makers: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+        "float": ("float", lambda: course.model),
+        "pruned": ("pruned", lambda: course.pruned(plan)),
+        "retrained": ("pruned", lambda: course.retrained(plan)),
+        "shared": ("shared", lambda: course.shared(plan)),
+        "codebook trained": ("shared", lambda: course.trained(plan)),
+    }
+    lines = {run["stage"]: run for run in done}
+    for stage, (counted, make) in makers.items():
+        if stage not in lines:
+            network = make()
+            lines[stage] = _line(stage, network, counted, course.accuracy(network))
+            yield lines[stage]
+    if "huffman" in lines:
+        return
+    network = course.trained(plan)
+    sizes = compress(network, file)
+    file.chmod(0o644)
+    loaded = load_compressed(file, copy.deepcopy(course.model)).state_dict()
+    if not all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items()):
         raise RuntimeError(f"{file} does not load as it was written")
     on_disk = file.stat().st_size
     yield {
-        **line("huffman", loaded, "huffman", trained["accuracy"]),  # it is the same network
+        **_line("huffman", network, "huffman", lines["codebook trained"]["accuracy"]),  # it is the same network
         "file_bytes": on_disk,
-        "file_ratio": round(counted.bits("float") / (8 * on_disk), 2),
-        "parts": counted.parts(),
-        "tensors": [_tensor(tensor) for tensor in counted.tensors],
+        "file_ratio": round(sizes.bits("float") / (8 * on_disk), 2),
+        "parts": sizes.parts(),
+        "tensors": [_tensor(tensor) for tensor in sizes.tensors],
     }
+
+
+def _line(stage: str, network: nn.Module, counted: str, accuracy: float) -> dict:
+    sizes = size(network)
+    ratio = round(sizes.ratio(counted), 2)
+    return {"stage": stage, "accuracy": accuracy, "bytes": -(-sizes.bits(counted) // 8), "ratio": ratio}
 
 
 def _tensor(tensor: TensorSize) -> dict:
@@ -170,7 +188,7 @@ def clusters(course: Course, plan: Plan, done: list[dict]) -> Iterator[dict]:
                 for seed in RANDOM_SEEDS if init == "random" else (0,):
                     if (pruned, bits, init, seed) in made:
                         continue
-                    network = course.pruned(plan) if pruned else copy.deepcopy(course.model)
+                    network = course.retrained(plan) if pruned else copy.deepcopy(course.model)
                     share(network, bits, init, torch.Generator().manual_seed(seed))
                     run = {"pruned": pruned, "bits": bits, "init": init, "seed": seed}
                     run["before"] = course.accuracy(network, COMPARED)
@@ -234,26 +252,20 @@ def main() -> None:
         if table["facts"] != facts:
             parser.error(f"{path} is of another run: {table['facts']}; remove it and {CHECKPOINTS} to begin anew")
     makers = {
-        "stages": lambda: iter(()) if table["stages"] else stages(course, plan, path.with_suffix(".deepc")),
+        "stages": lambda: stages(course, plan, path.with_suffix(".deepc"), table["stages"]),
         "clusters": lambda: clusters(course, plan, table["clusters"]),
         "curve": lambda: curve(course, plan, table["curve"]),
     }
     for kind, runs in makers.items():
         if options.only not in (None, kind):
             continue
-        fresh = []
         started = time.process_time()
         for run in runs():
             run["core_seconds"] = round(time.process_time() - started, 1)
             print({k: v for k, v in run.items() if k not in ("parts", "tensors")}, flush=True)
-            fresh.append(run)
-            if kind != "stages":  # these stand for themselves, stages belong together
-                table[kind].append(run)
-                write(path, table)
-            started = time.process_time()
-        if kind == "stages" and fresh:
-            table[kind] = fresh
+            table[kind].append(run)
             write(path, table)
+            started = time.process_time()
 
 
 if __name__ == "__main__":
