@@ -1,5 +1,5 @@
-"""A step of setuptools' build: a wheel holds the trained weights, compressed networks and the tables of trainings, which
-lie in ``data/weights``, and nothing that an earlier build has left.
+"""A step of setuptools' build: a wheel holds the trained weights, compressed networks and the tables of trainings,
+which lie in ``data/weights``, and nothing that an earlier build has left.
 
 Run by setuptools alone (see pyproject.toml); nothing else of the kit is there then.
 """

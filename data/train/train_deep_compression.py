@@ -63,10 +63,10 @@ class Plan:
 
 
 _CLASSY = Plan(
-    {"layer1_conv": 0.3, "layer3_conv": 0.5, "layer6_fc": 0.75, "layer7_fc": 0.55, "layer8_fc": 0.3},
-    bits=4,
-    steps=(300, 200),
-    learning_rates=(1e-3, 3e-4),
+    {"layer1_conv": 0.1, "layer3_conv": 0.5, "layer6_fc": 0.79, "layer7_fc": 0.6, "layer8_fc": 0.3},
+    bits=5,
+    steps=(1500, 400),
+    learning_rates=(1e-3, 5e-4),
 )
 PLANS = {
     "classyclassifier-cifar10": _CLASSY,
