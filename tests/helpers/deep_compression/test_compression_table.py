@@ -10,9 +10,8 @@ import torch
 from course_utils.deep_compression import load, size
 from course_utils.deep_compression.accounting import PARTS
 from course_utils.deep_compression.table import TableError, read_table
-from course_utils.networks import architecture
 from course_utils.networks.caffe import LeNet5
-from course_utils.networks.models import WEIGHTS
+from course_utils.networks.models import WEIGHTS, architecture
 
 STORED = sorted(p.stem.removeprefix("deep_compression-") for p in WEIGHTS.glob("deep_compression-*.json"))
 
