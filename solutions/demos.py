@@ -309,3 +309,38 @@ shadow_weights_demo(histories)
 
 # %%
 shadow_weights_still(histories)
+
+# %% [markdown]
+# ## Clusters of weights
+#
+# The weights of a layer that are left after pruning, and the few values that they will share. *Show:* round by round
+# the centroids move to the means of their weights, and the sum of squares falls. *Look for* centroids that never get a
+# weight, and at whether all three beginnings end with the same sum.
+
+# %%
+from course_utils.demos import codebook_demo, codebook_still
+
+
+def first_centroids(weights, count, init):
+    if init == "linear":
+        return torch.linspace(weights.min(), weights.max(), count, dtype=weights.dtype)
+    if init == "density":
+        return weights.quantile((torch.arange(count, dtype=weights.dtype) + 0.5) / count)
+    return weights[torch.randperm(len(weights))[:count]].sort().values
+
+
+def one_round(weights, centroids):
+    codes = (weights[:, None] - centroids).abs().argmin(1)
+    counts = torch.bincount(codes, minlength=len(centroids))
+    sums = torch.bincount(codes, weights, minlength=len(centroids))
+    return codes, torch.where(counts > 0, sums / counts, centroids)
+
+
+left = {}
+for name in ("layer3_conv", "layer6_fc", "layer8_fc"):
+    weights = getattr(model, name).weight.detach().flatten()
+    left[name] = weights[weights.abs() > weights.abs().median()]
+codebook_demo(left, first_centroids, one_round)
+
+# %%
+codebook_still(left, [("layer3_conv", 3, init, 10) for init in ("linear", "density")], first_centroids, one_round)

@@ -4,6 +4,7 @@ from course_utils.demos.binary_point import PointTools, binary_point_demo, binar
 from course_utils.demos.bit_toggler import bit_toggler_demo, bit_toggler_still
 from course_utils.demos.bits_and_accuracy import BitsAndAccuracy, bits_and_accuracy_demo, bits_and_accuracy_still
 from course_utils.demos.clipping_slider import Tools, clipping_demo, clipping_still
+from course_utils.demos.codebook_clusters import codebook_demo, codebook_still
 from course_utils.demos.layer_error import layer_error_demo, layer_error_still, record_layers
 from course_utils.demos.layer_options import Measured, layer_options_demo, layer_options_still
 from course_utils.demos.number_line import number_line_demo, number_line_still
@@ -25,6 +26,8 @@ __all__ = [
     "bits_and_accuracy_still",
     "clipping_demo",
     "clipping_still",
+    "codebook_demo",
+    "codebook_still",
     "layer_error_demo",
     "layer_error_still",
     "layer_options_demo",
