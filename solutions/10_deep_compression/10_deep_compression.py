@@ -6,6 +6,7 @@
 #     minutes: 170
 #     check_seconds: 10
 #     withhold:
+#       - course_utils.deep_compression
 #       - torch.nn.utils.prune
 # ---
 
@@ -321,7 +322,9 @@ def right(network):
 
 
 float_percent = right(network)
-print(f"float: {float_percent:.2f} % of {len(test_images):,} test images")
+chance = 100 * math.sqrt(0.85 * 0.15 / len(test_images))
+print(f"float: {float_percent:.2f} % of {len(test_images):,} test images; ", end="")
+print(f"by chance a percentage near 85 is off by {chance:.1f} (standard deviation)")
 print("share pruned   without training   after 40 steps")
 shares_tried, before_training, after_training = (0.3, 0.5, 0.7, 0.8, 0.9), [], []
 for share in shares_tried:
@@ -680,6 +683,13 @@ with check("kmeans_codebook"):
         try_kmeans(
             torch.tensor([1.0, 2.0, 3.0, 10.0, 11.0, 30.0], dtype=dtype), torch.tensor([1.0, 2.0, 3.0], dtype=dtype)
         )
+    # near the middle of 0.1 and 0.7, closer than float32 can tell; -9.1 and 50.3 stay without weights
+    near = torch.tensor([0.4 - 1e-10, 0.4 + 1e-10, 0.4 - 1e-8, 0.4 + 1e-8], dtype=torch.float64)
+    book = torch.tensor([-9.1, 0.1, 0.7, 50.3], dtype=torch.float64)
+    try_step(
+        nearest, near, book, "float64, 0.4 - 1e-10, 0.4 + 1e-10, 0.4 - 1e-8, 0.4 + 1e-8, codebook -9.1, 0.1, 0.7, 50.3"
+    )
+    try_kmeans(near, book)
     # 2^24 and ones: float32 loses each one that it adds to the sum
     try_step(
         exact,
@@ -725,8 +735,8 @@ with check("kmeans_codebook"):
 
 # %% [markdown]
 # **Does the beginning matter?** Sums of squares before the first round and after the last one, for the layer from
-# above. Then a whole network with nine tenths of its weights pruned, all layers with the same number of clusters: how
-# much accuracy is left without any further training? And is it true that clusters gain from pruning?
+# above. Then a whole network with six of seven weights pruned, all layers with the same number of clusters: how much
+# accuracy is left without any further training? And is it true that clusters gain from pruning, as the document says?
 
 # %% tags=["explore"]
 SHARES = {"layer1_conv": 0.3, "layer3_conv": 0.6, "layer6_fc": 0.9, "layer7_fc": 0.8, "layer8_fc": 0.5}
@@ -781,7 +791,40 @@ for bits in (2, 3):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# TODO
+# The three begin at very different sums and end close together: Lloyd's rounds make up for most of the beginning. They
+# end in different local minima, though, and linear centroids do not end lower than the others. Yet with few bits the
+# network does best with them: a sum of squares counts a rare large weight like any other, the network does not. With 4
+# bits what is left of a difference is chance.
+#
+# To see whether clusters gain from pruning, compare each network with itself before clustering. With 3 bits both lose a
+# few points, with 2 nearly everything: here the gain does not show. (The pruned network has the advantage that no
+# cluster is spent on weights near 0; the float one has more weights whose errors cancel.)
+#
+# </details>
+#
+# **Look on as they move.** Choose how many bits and where the centroids begin, then turn up the rounds. Which beginning
+# leaves centroids without weights? Which way do centroids move that began linearly?
+
+# %% tags=["explore"]
+from course_utils.demos import codebook_demo, codebook_still
+
+left_in = {name: layer.weight.detach()[layer.weight != 0] for name, layer in layers_of(sparse).items()}
+codebook_demo(left_in, initial_codebook, lloyd_step)
+
+# %% tags=["explore"]
+codebook_still(
+    left_in,
+    [("layer6_fc", 4, "linear", 0), ("layer6_fc", 4, "linear", 20), ("layer6_fc", 4, "density", 20)],
+    initial_codebook,
+    lloyd_step,
+)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Linear ones can be empty: those in the gap around 0, and those far out, if the ends are outliers. Density-based and
+# random ones begin among weights. From round to round linear centroids move inwards, to where the weights are, and
+# density-based ones spread outwards.
 #
 # </details>
 
@@ -920,7 +963,9 @@ for bits, init in (*itertools.product((2, 3), ("linear", "density", "random")), 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# TODO
+# The beginning still shows at the end where bits are few: with 2 bits, three shared values a layer, linear is ahead
+# before the training and after it, as in the paper's figure. Training brings back a part of what 2 bits have lost. With
+# 4 bits there is nothing to bring back, and with 3 some go up and some down, hardly more than chance does.
 #
 # </details>
 #
@@ -1109,8 +1154,8 @@ with check("relative_positions"):
 
 # %% [markdown]
 # **How many bits for a gap?** Few bits make many fillers, many bits are paid by every weight. For each layer of the
-# trained network the cell counts: entries, share of fillers among them, and bits for gaps and codes (of 4 bits; a
-# filler has one, too). Guess the best width for the layer with nineteen of twenty weights pruned, then run it.
+# trained network the cell counts the share of fillers, and the bits of gaps and codes together (codes of 4 bits; a
+# filler has one, too). Guess the best width for the layer with nine of ten weights pruned, then run it.
 
 # %% tags=["explore"]
 GAP_BITS = {}
@@ -1129,7 +1174,9 @@ for name, (_, mask) in zip(layers_of(sparse), sparse_masks, strict=True):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# TODO
+# Where a tenth is left, there are nine zeros before a weight on average, and 5 bits are best; in denser layers 2 bits
+# will do. A bit too few costs more than one too many, because a filler pays for a code, too. So the width should be
+# chosen by counting, for each layer. The paper takes 8 bits for all convolutions and 5 for all fully connected layers.
 #
 # </details>
 #
@@ -1327,7 +1374,9 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# TODO
+# Both averages are within a twentieth of a bit of the entropy, which no code can beat. Gaps gain more: small ones are
+# far more frequent than large ones. Codes are less uneven: the clusters were made for small squares, and that leaves
+# few weights to the clusters far out and many to those near the gap around 0.
 #
 # </details>
 #
@@ -1547,9 +1596,34 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# TODO
+# Pruning and sharing bring most, and each multiplies what the other has brought; Huffman takes off another seventh. At
+# the end codes and gaps are most of the file, in nearly equal parts: to know *where* a weight stands costs as much as
+# its value. Codebooks and tables hardly count here; the biases, which nobody has compressed, are a twentieth.
 #
 # </details>
+#
+# **A real file.** So far you have counted. The course's own `compress` writes the network to disk, with the lengths of
+# code words for tables as you do, and `load` reads it back. It chooses its widths by itself, and has some bytes for the
+# names of the layers and a checksum. Is your count right?
+
+# %% tags=["explore"]
+import tempfile
+from pathlib import Path
+
+from course_utils.deep_compression import compress, load
+from course_utils.networks import ClassyClassifier
+
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "network.deepc"
+    compress(tuned[BITS, INIT][0], path)
+    on_disk, read_back = path.stat().st_size, load(path, ClassyClassifier())
+counted = sum(sizes["Huffman"].values()) / 8
+print(f"counted {counted:,.0f} bytes, on disk {on_disk:,} ({100 * (on_disk / counted - 1):+.1f} %)")
+same = all(
+    torch.equal(a, b)
+    for a, b in zip(read_back.state_dict().values(), tuned[BITS, INIT][0].state_dict().values(), strict=True)
+)
+print("read back, all weights equal:", same)
 #
 # ## What the field reports
 #
@@ -1570,3 +1644,134 @@ print(
     f"{'ClassyClassifier, here':22s}{100 - float_percent:10.2f} % -> {100 - percents['Huffman']:5.2f} %"
     f"{total['float'] / 8000:12,.0f} ->{total['Huffman'] / 8000:7.1f}{total['float'] / total['Huffman']:9.0f}"
 )
+
+# %% [markdown]
+# Why does ours stay behind, in rate and in accuracy?
+#
+# <details><summary>Answer</summary>
+#
+# The paper's networks are far larger than their tasks need, and nearly all of their weights are in fully connected
+# layers, which bear a share of 0.9 and more; ours has little to spare, as the accuracy against the share showed. They
+# were pruned and trained in turn until nothing was lost; ours had 220 steps. And the smaller the network, the more
+# codebooks, tables and biases weigh.
+#
+# </details>
+#
+# **A published file.** The paper's authors published SqueezeNet in a layout of their own: codes of 8 bits, gaps of 4.
+# If the course's data folder is here, the file is read and run, and your functions count it: first as it is, then with
+# widths by counting and code words. What has the layout left lying?
+
+# %% tags=["explore"]
+from course_utils.data import DataError
+from course_utils.data.imagenet import imagenet
+from course_utils.deep_compression import squeezenet
+from course_utils.deep_compression.published_layout import read_layers
+from course_utils.networks import WeightsError
+from course_utils.networks.published import SqueezeNet10, find_file
+
+PHOTOS = 100
+try:
+    file = find_file("squeezenet/compressed_SqueezeNet.net", "SqueezeNet as its authors compressed it")
+    photos, photo_labels = (some[:PHOTOS] for some in imagenet("imagenet_val", size=227))
+    stored = read_layers(file, SqueezeNet10())
+except (WeightsError, DataError) as missing:
+    print(missing)
+else:
+    as_published = with_words = fillers_stored = entries_stored = 0
+    for layer in stored.values():
+        layer_codes, biases = layer.codes.long(), len(layer.bias)
+        entries, gaps = stream(layer_codes, 4)
+        as_published += compressed_size(entries, gaps, 8, 4, biases)["total"]
+        fillers_stored, entries_stored = fillers_stored + int((entries == 0).sum()), entries_stored + len(entries)
+        tried = []
+        for width in range(2, 7):
+            entries, gaps = stream(layer_codes, width)
+            words = (
+                huffman_code(torch.bincount(symbols, minlength=2**bits).tolist())
+                for symbols, bits in ((entries, 8), (gaps, width))
+            )
+            tried.append(compressed_size(entries, gaps, 8, width, biases, *words)["total"])
+        with_words += min(tried)
+    weights_stored = sum(layer.codes.numel() for layer in stored.values())
+    floats = 4 * (weights_stored + sum(len(layer.bias) for layer in stored.values()))
+    print(
+        f"{weights_stored:,} weights, {entries_stored:,} entries, {100 * fillers_stored / entries_stored:.2f} % fillers"
+    )
+    print(f"float {floats:,} bytes; the file has {file.stat().st_size:,}, counted {as_published / 8:,.1f}")
+    print(f"with widths by counting and code words: {with_words / 8:,.0f} bytes, ", end="")
+    print(f"{8 * floats / with_words:.1f} times smaller than float (the file: {floats / file.stat().st_size:.1f})")
+    published = squeezenet()
+    with torch.no_grad():
+        ranks = published.model(published.prepare(photos)).argsort(1, descending=True)
+    hits = (ranks - published.first_class == photo_labels[:, None])[:, :5]
+    print(f"{PHOTOS} photos: top-1 {int(hits[:, 0].sum())}, top-5 {int(hits.sum())} right")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Without code words the count is the file, but for its header of 26 numbers and the half bytes that fill up an odd
+# number of gaps. Code words would have made it smaller: of 256 codes those near 0 are far more frequent than the ends.
+# And SqueezeNet is small for what it does, so that it could not be pruned as hard as the networks of the table; its
+# gaps are short. (Without the data folder there is nothing to see here.)
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+#
+# - Pruning leaves few weights; a mask keeps them few while the others train. What is left must say where it stands.
+# - Shared values are clusters, their gradient is a sum over the cluster. With enough bits the beginning of k-means does
+#   not matter; with few it does.
+# - The width of a gap is a choice between fillers and bits, made by counting. So is every rate: codebooks, tables and
+#   biases belong to the file.
+# - Huffman's code gains as much as counts are uneven, and stays within a bit of the entropy.
+#
+# Three questions to finish. A few sentences each, with numbers where you can.
+
+# %% [markdown]
+# ### Question 1 (2 points): the width of a gap
+#
+# In a layer exactly one weight of 64 is left, always with 63 zeros before it. Codes have 4 bits. How many bits does a
+# weight that is left cost, fillers included, with gaps of 3, 4, 5 and 6 bits? Which width is best? In the next layer
+# there are always 64 zeros before a weight. Which of the four is best there?
+
+# %% [markdown] nbgrader={"grade_id": "which_gap", "grade": true, "solution": true, "points": 2}
+# **Model answer.** A filler accounts for $2^b$ zeros. With 3 bits, $63 = 7 \cdot 8 + 7$: 7 fillers and the weight, 8
+# entries of $3 + 4$ bits, 56. With 4 bits, $63 = 3 \cdot 16 + 15$: 4 entries of 8 bits, 32. With 5 bits,
+# $63 = 32 + 31$: 2 entries of 9 bits, 18. With 6 bits a gap of 63 fits: 10 bits, the best. With 64 zeros 6 bits need
+# one filler, 2 entries of 10 bits: 20. 5 bits need two fillers ($64 = 2 \cdot 32 + 0$), 3 entries: 27; so 6 bits are
+# best again (4 bits: 5 entries, 40; 3 bits: 9 entries, 63).
+#
+# *Marking: 1 point for the four costs with 63 zeros. 1 point for 6 bits in both, with 20 against 27 in the second.*
+
+# %% [markdown]
+# ### Question 2 (2 points): codes that Huffman likes
+#
+# A layer has 4 codes. With one codebook they occur 8, 4, 2 and 2 times of 16, with another one 4 times each; the
+# accuracy is the same. What are the entropies, and the bits of all 16 codes by Huffman and by fixed width? A colleague
+# says: "Place the centroids by density, then all codes are equally frequent, and each carries the most information." Is
+# that good for the file?
+
+# %% [markdown] nbgrader={"grade_id": "which_codes", "grade": true, "solution": true, "points": 2}
+# **Model answer.** First: $H = \frac12 \cdot 1 + \frac14 \cdot 2 + 2 \cdot \frac18 \cdot 3 = 1.75$ bits, words of 1,
+# 2, 3, 3 bits, $8 + 8 + 6 + 6 = 28$ bits. Second: $H = 2$, all words have 2 bits, 32 bits. Fixed: 32 in both. The
+# colleague is right about the information, and that is the point: the file must hold it. Codes of equal frequency
+# cannot be compressed; if the accuracy is the same, uneven codes make the smaller file.
+#
+# *Marking: 1 point for 1.75 and 2 bits with 28 and 32. 1 point for "no", because equally frequent codes leave Huffman
+# nothing to gain.*
+
+# %% [markdown]
+# ### Question 3 (2 points): bits for a small layer
+#
+# A small layer has 1,000 entries, with gaps of 3 bits, and 10 biases; no Huffman. How large is it with codes of 8 bits,
+# and with codes of 4 bits? What share of it is the codebook in each case? From how many entries on is the codebook with
+# 8 bits less than a tenth of the layer's bits, biases left out?
+
+# %% [markdown] nbgrader={"grade_id": "small_layer", "grade": true, "solution": true, "points": 2}
+# **Model answer.** 8 bits: $256 \cdot 32 + 1000 \cdot (8 + 3) + 10 \cdot 32 = 8192 + 11000 + 320 = 19{,}512$ bits, of
+# which the codebook is 42 %. 4 bits: $512 + 7000 + 320 = 7832$ bits, the codebook 6.5 %. The codebook is less than a
+# tenth where $8192 < 0.1 \cdot (8192 + 11 n)$, so $n > 9 \cdot 8192 / 11 = 6702.5$: from 6,703 entries on.
+#
+# *Marking: 1 point for both sizes (19,512 and 7,832). 1 point for the shares and 6,703 (6,702 or 6,700 with the right
+# equation).*
