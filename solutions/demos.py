@@ -318,29 +318,22 @@ shadow_weights_still(histories)
 # weight, and at whether all three beginnings end with the same sum.
 
 # %%
+from course_utils.deep_compression import initial_centroids
 from course_utils.demos import codebook_demo, codebook_still
 
 
-def first_centroids(weights, count, init):
-    if init == "linear":
-        return torch.linspace(weights.min(), weights.max(), count, dtype=weights.dtype)
-    if init == "density":
-        return weights.quantile((torch.arange(count, dtype=weights.dtype) + 0.5) / count)
-    return weights[torch.randperm(len(weights))[:count]].sort().values
-
-
 def one_round(weights, centroids):
-    codes = (weights[:, None] - centroids).abs().argmin(1)
-    counts = torch.bincount(codes, minlength=len(centroids))
-    sums = torch.bincount(codes, weights, minlength=len(centroids))
-    return codes, torch.where(counts > 0, sums / counts, centroids)
+    nearest, means = (weights[:, None] - centroids).abs().argmin(1), centroids.clone()
+    for place in nearest.unique():
+        means[place] = weights[nearest == place].mean()
+    return nearest, means
 
 
 left = {}
 for name in ("layer3_conv", "layer6_fc", "layer8_fc"):
     weights = getattr(model, name).weight.detach().flatten()
     left[name] = weights[weights.abs() > weights.abs().median()]
-codebook_demo(left, first_centroids, one_round)
+codebook_demo(left, initial_centroids, one_round)
 
 # %%
-codebook_still(left, [("layer3_conv", 3, init, 10) for init in ("linear", "density")], first_centroids, one_round)
+codebook_still(left, [("layer3_conv", 3, init, 10) for init in ("linear", "density")], initial_centroids, one_round)

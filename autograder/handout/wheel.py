@@ -40,6 +40,11 @@ STUDENTS_PART = (
 """Of `autograder`: what `course lab`, `check`, `profile`, `data` and `doctor` need. Others say what is missing."""
 
 PACKED = (
+    "deep_compression/accounting.py",
+    "deep_compression/codebook.py",
+    "deep_compression/huffman.py",
+    "deep_compression/positions.py",
+    "deep_compression/pruning.py",
     "demos/bit_toggler.py",
     "low_bit/activations.py",
     "low_bit/layers.py",
