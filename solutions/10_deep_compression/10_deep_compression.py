@@ -1532,29 +1532,31 @@ with check("compressed_size"):
 
 
 # %% tags=["explore"]
-def sizes_of(books, codes, gap_bits, network):
-    """stage -> part -> bits, of the whole network."""
+def sizes_of(books, codes, network):
+    """stage -> part -> bits, of the whole network; each layer with the width of gaps that takes the fewest."""
     stages = {stage: dict.fromkeys(("codebook", "codes", "gaps", "tables", "biases"), 0) for stage in STAGES}
     for name, layer in layers_of(network).items():
-        bits, biases = len(books[name]).bit_length() - 1, len(layer.bias)
-        entries, gaps = stream(codes[name], gap_bits[name])
-        words = [
-            huffman_code(torch.bincount(symbols, minlength=2**width).tolist())
-            for symbols, width in ((entries, bits), (gaps, gap_bits[name]))
-        ]
-        fixed = compressed_size(entries, gaps, bits, gap_bits[name], biases)
-        ways = [
-            compressed_size(entries, gaps, bits, gap_bits[name], biases, *lists)
-            for lists in ((None, None), (words[0], None), (None, words[1]), words)
-        ]
-        for stage, parts in (
-            ("float", {"codes": 32 * codes[name].numel(), "biases": 32 * biases}),
-            ("pruned", {"codes": 32 * len(entries), "gaps": fixed["gaps"], "biases": 32 * biases}),
-            ("shared", fixed),
-            ("Huffman", min(ways, key=lambda size: size["total"])),
-        ):
-            for part in stages[stage]:
-                stages[stage][part] += parts.get(part, 0)
+        bits, floats = len(books[name]).bit_length() - 1, 32 * len(layer.bias)
+        tried = {stage: [] for stage in STAGES}
+        tried["float"].append({"codes": 32 * codes[name].numel(), "biases": floats})
+        for width in range(1, 9):
+            entries, gaps = stream(codes[name], width)
+            of_codes, of_gaps = (
+                huffman_code(torch.bincount(symbols, minlength=2**n).tolist())
+                for symbols, n in ((entries, bits), (gaps, width))
+            )
+            tried["pruned"].append({"codes": 32 * len(entries), "gaps": width * len(entries), "biases": floats})
+            for stage, lists in (
+                ("shared", [(None, None)]),
+                ("Huffman", [(None, None), (of_codes, None), (None, of_gaps), (of_codes, of_gaps)]),
+            ):
+                for words in lists:
+                    parts = compressed_size(entries, gaps, bits, width, len(layer.bias), *words)
+                    parts.pop("total")
+                    tried[stage].append(parts)
+        for stage in STAGES:
+            for part, count in min(tried[stage], key=lambda parts: sum(parts.values())).items():
+                stages[stage][part] += count
     return stages
 
 
@@ -1565,7 +1567,7 @@ percents = {
     "shared": tuned[BITS, INIT][-1],
     "Huffman": tuned[BITS, INIT][-1],
 }
-sizes = sizes_of(chosen_books, chosen_codes, GAP_BITS, sparse)
+sizes = sizes_of(chosen_books, chosen_codes, sparse)
 print("stage      accuracy      bytes   rate   codebooks    codes     gaps   tables   biases (bytes)")
 for stage, parts in sizes.items():
     total = sum(parts.values())
