@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Deep Compression
 #
-# **Goal.** You make the file of a network 20 times smaller: you leave out nine weights of ten, let the rest share a few
+# **Goal.** You make the file of a network 20 times smaller: you leave out most of its weights, let the rest share a few
 # values, store where they stand as gaps, and give frequent numbers short code words. Afterwards you can say which bit
 # of such a file is spent on what, and which stage earns its trouble. **Time:** about three hours. You need Python and a
 # little torch, and to know what gradient descent does.
@@ -346,7 +346,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Half of the weights can go unnoticed: they are small, and their products hardly move a sum. Beyond that the accuracy
+# Three weights of ten go unnoticed: they are small, and their products hardly move a sum. Beyond that the accuracy
 # falls, slowly and then fast. Training brings most of it back, because the weights that are left take over what the
 # others did. It has limits, too: the more is gone, the longer it takes, and the paper prunes in several rounds with
 # training between them.
@@ -797,7 +797,7 @@ for bits in (2, 3):
 # bits what is left of a difference is chance.
 #
 # To see whether clusters gain from pruning, compare each network with itself before clustering. With 3 bits both lose a
-# few points, with 2 nearly everything: here the gain does not show. (The pruned network has the advantage that no
+# few points, with 2 about half: here the gain does not show. (The pruned network has the advantage that no
 # cluster is spent on weights near 0; the float one has more weights whose errors cancel.)
 #
 # </details>
@@ -1174,9 +1174,10 @@ for name, (_, mask) in zip(layers_of(sparse), sparse_masks, strict=True):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Where a tenth is left, there are nine zeros before a weight on average, and 5 bits are best; in denser layers 2 bits
-# will do. A bit too few costs more than one too many, because a filler pays for a code, too. So the width should be
-# chosen by counting, for each layer. The paper takes 8 bits for all convolutions and 5 for all fully connected layers.
+# Where a tenth is left, there are nine zeros before a weight on average, and 5 bits are best; where four tenths or more
+# are left, 2 bits will do. A bit too few costs more than one too many, because a filler pays for a code, too. So the
+# width should be chosen by counting, for each layer. The paper takes 8 bits for all convolutions and 5 for all fully
+# connected layers.
 #
 # </details>
 #
