@@ -91,7 +91,8 @@ class Setting:
     """One row.
 
     Attributes:
-        system: ``"dynamic_fixed_point"``, ``"fixed_point"``, ``"minifloat"`` or ``"power_of_two"``.
+        system: ``"dynamic_fixed_point"``, ``"fixed_point"``, ``"minifloat"``, ``"power_of_two"``; or ``"float"``, for
+            what training alone brings.
         word_lengths: of convolution weights, fully connected weights, layer outputs.
         spared: integer bits taken from layer outputs; the published copies of Ristretto take one.
         weights: how the point of dynamic fixed point weights is chosen. ``"largest"``: by the largest magnitude, as
@@ -117,6 +118,8 @@ class Setting:
     @property
     def name(self) -> str:
         """As the stored rows are called, for instance ``"dynamic_fixed_point 4/4/4 spared 1"``."""
+        if self.system == "float":
+            return self.system
         words = "/".join(map(str, self.word_lengths))
         told = f" spared {self.spared}" if self.spared else ""
         if self.system == "fixed_point":
@@ -132,6 +135,8 @@ class Setting:
     def formats(self, network: nn.Module, ranges: Mapping[str, Ranges]) -> dict[str, LayerFormats]:
         """Of all layers; ``ranges`` are what `measure` returned."""
         words = dict(zip(PARTS, self.word_lengths, strict=True))
+        if self.system == "float":
+            return {}
         if self.system == "fixed_point":
             form = FixedPoint(self.integer_bits, self.word_lengths[0] - self.integer_bits)
             return {name: LayerFormats(form, form, form) for name in ranges}
@@ -160,6 +165,7 @@ def _settings(dynamic: list[Setting], static: Setting, floats: Setting) -> dict[
     bits = static.word_lengths[0]
     splits = range(1, 9) if bits == 8 else range(6, 11)
     every = [
+        Setting("float", (32, 32, 32), tuned=NEAREST),
         *dynamic,
         static,
         floats,

@@ -34,7 +34,7 @@ CALIBRATION, BATCH, SEED = 1000, 100, 0
 TRAINING = {  # steps, learning rate of the first one: of Caffe's networks what they were trained with at last
     "lenet5_caffe": (300, 0.01),
     "cifar10_full_65000": (100, 0.0001),
-    "classyclassifier-shapes": (300, 0.01),
+    "classyclassifier-shapes": (300, 0.001),
 }
 DATA = {"lenet5_caffe": mnist, "cifar10_full_65000": cifar10, "classyclassifier-shapes": shapes}
 
