@@ -154,8 +154,8 @@ def load_deep_compression(path: str | Path, architecture: nn.Module) -> nn.Modul
     stored = read_layers(path, architecture)
     for name, layer in weight_layers(settle(architecture)).items():
         layer.weight.copy_(stored[name].codebook[stored[name].codes.long()])
-        if layer.bias is not None:
-            layer.bias.copy_(stored[name].bias)
+        if (bias := layer.bias) is not None:
+            bias.copy_(stored[name].bias)
     return architecture.eval()
 
 

@@ -140,7 +140,7 @@ def least_error_format(x: Tensor, bits: int) -> FixedPoint:
     Raises:
         ValueError: if ``x`` is empty or not finite.
     """
-    if x.numel() == 0 or not x.isfinite().all():
+    if not (x.numel() and x.isfinite().all()):
         raise ValueError("the least error is that of finite numbers, at least one of them")
     x = x.detach().double()
     largest = float(x.abs().max())

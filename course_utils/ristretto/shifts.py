@@ -79,8 +79,8 @@ class ShiftLayer(nn.Module):
         self.shifts = exponents - weight.lowest
         unit = formats.input.fraction_bits - weight.lowest
         self.bias = torch.zeros(len(self.signs), dtype=torch.int64)
-        if layer.bias is not None:
-            self.bias = formats.bias.encode(layer.bias.detach()).long()
+        if (bias := layer.bias) is not None:
+            self.bias = formats.bias.encode(bias.detach()).long()
         terms = (self.signs.abs() << self.shifts).flatten(1).sum(1)
         reach = int(terms.max()) * 2 ** (formats.input.bits - 1) + int(self.bias.abs().max())
         if weight.highest - weight.lowest + formats.input.bits > SUM_BITS or reach.bit_length() > SUM_BITS:
