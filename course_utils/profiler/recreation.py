@@ -327,18 +327,14 @@ def chosen_layers(graph: fx.GraphModule, choices: Iterable[Choice]) -> dict[str,
             names = kinds[choice.which]
             indices = range(len(names)) if choice.indices is None else choice.indices
             if wrong := [index for index in indices if not 0 <= index < len(names)]:
-                raise ProfilerError(
-                    f"{where}.indices: there are {len(names)} layers of kind {choice.which!r}: no index {wrong[0]}"
-                )
+                allowed = f"indices are 0 to {len(names) - 1}" if names else "the network has none"
+                raise ProfilerError(f"{where}.indices: no layer {wrong[0]} of kind {choice.which!r}: {allowed}")
             options |= {names[index]: choice.options for index in indices}
             continue
-        if choice.which not in {node.name for node in graph.graph.nodes}:
+        if choice.which not in (layers := [name for names in kinds.values() for name in names]):
             raise ProfilerError(
-                f"{where}: {choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer of this network"
-            )
-        if choice.which not in {name for names in kinds.values() for name in names}:
-            raise ProfilerError(
-                f"{where}: {choice.which!r} is of none of the kinds that can be replaced ({', '.join(KINDS)})"
+                f"{where}: {choice.which!r} is neither a kind ({', '.join(KINDS)}) nor a layer that can be replaced "
+                f"({', '.join(layers)})"
             )
         options[choice.which] = choice.options
     return {node.name: options[node.name] for node in graph.graph.nodes if node.name in options}

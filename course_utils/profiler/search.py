@@ -172,6 +172,8 @@ def search_on(
     """
     if (budget is None) == (drop is None):
         raise ProfilerError("a search needs either a budget or a drop")
+    if drop is not None and not drop >= 0:  # NaN, too
+        raise ProfilerError(f"a drop is a number of points from 0 on, not {drop}")
     batch_size, observers = configuration.batch_size, {}
     batches = prepare(calibration).split(batch_size)
 

@@ -115,7 +115,7 @@ def test_each_mistake_is_one_line(course, tmp_path):
         ((tmp_path / "a.toml", tmp_path / "c.toml"), "num_bits is 2 to 16"),  # before anything has run
         ((tmp_path / "a.toml", tmp_path / "other" / "a.toml"), "two configurations are called 'a'"),
         ((tmp_path / "d.toml",), "d.toml: network: is one of classyclassifier, "),
-        ((tmp_path / "e.toml",), "e.toml: layers[0].indices: there are 3 layers of kind 'linear': no index 3"),
+        ((tmp_path / "e.toml",), "e.toml: layers[0].indices: no layer 3 of kind 'linear': indices are 0 to 2"),
         ((tmp_path / "a.toml", tmp_path / "b.toml", "--output", tmp_path / "x"), "--output is for one configuration"),
         (("--compare", "--images", tmp_path), "--images, --budget and --drop are for configurations"),
         ((tmp_path / "a.toml", "--budget", 9, "--drop", 1), "either --budget or --drop"),

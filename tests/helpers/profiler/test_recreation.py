@@ -280,10 +280,11 @@ def test_what_cannot_be_replaced_or_merged_is_named_with_the_reason():
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        (Choice("cnov"), "'cnov' is neither a kind (conv, depthwise, linear, add, pool) nor a layer"),
-        (Choice("stem_2"), "'stem_2' is of none of the kinds"),
-        (Choice("conv", [1]), "there are 1 layers of kind 'conv': no index 1"),
-        (Choice("conv", [-1]), "no index -1"),
+        (Choice("cnov"), "'cnov' is neither a kind (conv, depthwise, linear, add, pool) nor a layer that can be"),
+        (Choice("stem_2"), "'stem_2' is neither"),
+        (Choice("stem_2"), "can be replaced (stem_0, deep, head, add, pool)"),
+        (Choice("conv", [1]), "layers[0].indices: no layer 1 of kind 'conv': indices are 0 to 0"),
+        (Choice("conv", [-1]), "no layer -1 of"),
     ],
 )
 def test_choices_of_nothing_are_named(block, choice: Choice, told: str):

@@ -170,6 +170,7 @@ def test_a_drop_is_measured_on_what_is_chosen_on(given):
         ((Choice("linear", options=FLOATS),), {"drop": 1}, "no chosen layer has weights"),
         (CHOICES, {}, "either a budget or a drop"),
         (CHOICES, {"budget": 10, "drop": 1}, "either a budget or a drop"),
+        (CHOICES, {"drop": float("nan")}, "a drop is a number of points from 0 on, not nan"),
     ],
 )
 def test_what_cannot_be_met_is_one_line(given, choices, asked, told):
