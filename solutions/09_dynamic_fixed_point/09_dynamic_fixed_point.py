@@ -1453,9 +1453,9 @@ for stored in ("lenet5_caffe", "cifar10_full_65000", "classyclassifier-shapes"):
     )
     print(f"{'':64s}without   nearest  stochastic  document")
     for name, line in stored_table.lines.items():
-        tuned = [f"{line.tuned[way]:.2%}" if way in line.tuned else "" for way in ("nearest", "stochastic")]
+        trained = [f"{line.tuned[way]:.2%}" if way in line.tuned else "" for way in ("nearest", "stochastic")]
         document = "{:.2%} ({:.2%})".format(*line.setting.lecture) if line.setting.lecture else ""
-        print(f"    {name:58s}{line.accuracy:9.2%}{tuned[0]:>10s}{tuned[1]:>12s}  {document}")
+        print(f"    {name:58s}{line.accuracy:9.2%}{trained[0]:>10s}{trained[1]:>12s}  {document}")
 
 # %% [markdown]
 # Which of the document's figures come out, which do not, and on what does it depend?
