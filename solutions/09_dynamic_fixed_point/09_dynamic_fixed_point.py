@@ -617,9 +617,10 @@ with check("best_fraction_length"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# **The point as a slider.** Choose a tensor of the network. Its values are spread over the powers of two; the slider
-# moves the binary point. To the right of the highest bit values are cut, to the left of the lowest they become 0. Where
-# is the squared error least, and how far is that from "no overflow"? Try a word of 4 bits, then one of 8.
+# **The point as a slider.** Choose a tensor of the network. Its values are spread over the powers of two; above them lie
+# the bits of the word, without the sign, and a dot where the binary point is. To the right of the highest bit values are
+# cut, to the left of the lowest they become 0. Where is the squared error least, and how far is that from "no overflow"?
+# Try a word of 4 bits, then one of 8.
 
 # %% tags=["explore"]
 from course_utils.demos import PointTools, binary_point_demo, binary_point_still
@@ -1448,9 +1449,8 @@ for stored in ("lenet5_caffe", "cifar10_full_65000", "classyclassifier-shapes"):
         print(missing)
         continue
     told = f", the document's {LECTURE[stored]:.2%}" if stored in LECTURE else ""
-    print(
-        f"\n{stored}: float {stored_table.facts['float']:.2%}{told}; fine-tuned with {stored_table.facts['steps']} steps"
-    )
+    facts = stored_table.facts
+    print(f"\n{stored}: float {facts['float']:.2%}{told}; fine-tuned with {facts['steps']} steps")
     print(f"{'':64s}without   nearest  stochastic  document")
     for name, line in stored_table.lines.items():
         trained = [f"{line.tuned[way]:.2%}" if way in line.tuned else "" for way in ("nearest", "stochastic")]
