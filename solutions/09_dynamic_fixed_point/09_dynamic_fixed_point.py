@@ -617,10 +617,10 @@ with check("best_fraction_length"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# **The point as a slider.** Choose a tensor of the network. Its values are spread over the powers of two; above them lie
-# the bits of the word, without the sign, and a dot where the binary point is. To the right of the highest bit values are
-# cut, to the left of the lowest they become 0. Where is the squared error least, and how far is that from "no overflow"?
-# Try a word of 4 bits, then one of 8.
+# **The point as a slider.** Choose a tensor of the network. Its values are spread over the powers of two; above them
+# lie the bits of the word, without the sign, and a dot where the binary point is. To the right of the highest bit
+# values are cut, to the left of the lowest they become 0. Where is the squared error least, and how far is that from
+# "no overflow"? Try a word of 4 bits, then one of 8.
 
 # %% tags=["explore"]
 from course_utils.demos import PointTools, binary_point_demo, binary_point_still
