@@ -64,6 +64,10 @@ PACKED = (
     "quantization/power_of_two.py",
     "quantization/real_quantization.py",
     "quantization/tflite_kernels.py",
+    "ristretto/fine_tuning.py",
+    "ristretto/formats.py",
+    "ristretto/shifts.py",
+    "ristretto/trimming.py",
 )
 """Of `course_utils`: modules that earn points when pasted (benchmarks/pasted.py), or hold a line of an answer."""
 
