@@ -1,4 +1,5 @@
-"""Experiments A to G and the two halves of the Lund thesis (5.2), on the course's MobileNetV2.
+"""Experiments A to G and the two halves of the Lund thesis (5.2), on the course's MobileNetV2; tables of those and of a
+search for bits.
 
     python experiments/thesis.py choose shapes     # A on 1,000 images; writes the configurations beside this script
     python experiments/thesis.py run shapes        # all of them on all test images; writes results.json beside them
@@ -14,6 +15,7 @@ those that raise it most. Here they are those with the lowest and the highest ch
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 from pathlib import Path
@@ -202,15 +204,34 @@ def verdict(order: dict[str, float], noise: float) -> str:
     return f"top-1 {accuracy}" + ("" if math.isnan(noise) else f", SQNR {'yes' if noise > 0 else 'no'}")
 
 
+def search_table() -> list[str]:
+    """What `course profile experiments/mobilenetv2-cifar10/search.toml --budget 400000` found, in Markdown, from the
+    file frontier.csv that it wrote."""
+    with (HERE / f"{NETWORK}-cifar10" / "search" / "frontier.csv").open(encoding="utf-8", newline="") as file:
+        found = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    lines = ["| bits everywhere | bytes | top-1 | layer by layer: bytes | top-1 | gained (points) |", "|---" * 6 + "|"]
+    for row in found:
+        cells = [f"{row['bits']:.0f}"]
+        for way in ("uniform", "mixed"):
+            cells += [f"{row[f'{way}_bytes']:,.0f}", f"{100 * row[f'{way}_top1']:.2f}%"]
+        cells.append(f"{100 * row['gained']:+.2f} ± {100 * row['gained_standard_error']:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def write_tables() -> None:
-    begin, end = "<!-- experiments/thesis.py table: begin -->", "<!-- end -->"
+    results = [
+        line for data in DATA if (HERE / f"{NETWORK}-{data}" / "results.json").is_file() for line in tables(data)
+    ]
     text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise SystemExit(f"{DOCUMENT}: the line {begin!r} or, after it, {end!r} is missing")
-    lines = [line for data in DATA if (HERE / f"{NETWORK}-{data}" / "results.json").is_file() for line in tables(data)]
-    DOCUMENT.write_text("\n".join([before + begin, "", *lines, end]) + after, encoding="utf-8")
+    for name, lines in (("table", ["", *results]), ("search", ["", *search_table(), ""])):
+        begin, end = f"<!-- experiments/thesis.py {name}: begin -->", "<!-- end -->"
+        before, _, rest = text.partition(begin)
+        _, mark, after = rest.partition(end)
+        if not mark:
+            raise SystemExit(f"{DOCUMENT}: the line {begin!r} or, after it, {end!r} is missing")
+        text = "\n".join([before + begin, *lines, end]) + after
+    DOCUMENT.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

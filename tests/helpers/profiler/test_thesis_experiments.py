@@ -38,3 +38,4 @@ def test_the_document_shows_what_was_found(thesis):
     document = (ROOT / "docs" / "profiler.md").read_text(encoding="utf-8")
     for data in thesis.DATA:
         assert "\n".join(thesis.tables(data)) in document
+    assert "\n".join(thesis.search_table()) in document
