@@ -138,7 +138,6 @@ def _layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return weight_layers(network)
 
 
-@torch.no_grad()
 def load_deep_compression(path: str | Path, architecture: nn.Module) -> nn.Module:
     """A network from a file in the published layout. A file that is refused leaves the network as it is.
 
@@ -153,9 +152,9 @@ def load_deep_compression(path: str | Path, architecture: nn.Module) -> nn.Modul
     """
     stored = read_layers(path, architecture)
     for name, layer in weight_layers(settle(architecture)).items():
-        layer.weight.copy_(stored[name].codebook[stored[name].codes.long()])
-        if (bias := layer.bias) is not None:
-            bias.copy_(stored[name].bias)
+        found = stored[name]
+        numbers = {"weight": found.codebook[found.codes.long()], "bias": found.bias}
+        layer.load_state_dict({key: numbers[key] for key in layer.state_dict()})
     return architecture.eval()
 
 
