@@ -253,6 +253,8 @@ class IntegerLayer(nn.Module):
         half = (1 << self.right_shift) >> 1
         reach = min(self.reach, INT32_MAX) if self.scheme.accumulator != "exact" else self.reach
         bound = reach * int(self.multiplier.max()) * max(self.leak, 1 << -self.leak_shift) + int(half.max())
+        if bound >= 2**63 and self.leaky:
+            return self._adjust_by_sign(acc, reach)
         if bound >= 2**63:
             raise OverflowError(f"a sum times its adjustment may reach {bound}, past 64 bits")
         # a shift by more places than the type has gives what its largest shift gives
@@ -265,6 +267,24 @@ class IntegerLayer(nn.Module):
         acc += self._channels(half.to(dtype))
         acc >>= self._channels(self.right_shift.clamp(max=places).to(dtype))
         return acc.clamp_(self.lowest, self.output.highest).float()
+
+    def _adjust_by_sign(self, acc: Tensor, reach: int) -> Tensor:
+        """What `adjust` gives behind a leaky ReLU, where 64 bits do not hold sums above zero times the slope's 2^11.
+
+        They are shifted by that much less.
+        """
+        bound = reach * int(self.multiplier.max()) * self.leak + (1 << int(self.right_shift.max()))
+        places = self.right_shift + self.leak_shift  # for sums above zero
+        if bound >= 2**63 or int(self.right_shift.max()) > 62 or int(places.min()) < 1:
+            raise OverflowError(f"a sum times its adjustment may reach {bound}, past 64 bits")
+        codes = torch.zeros_like(acc, dtype=torch.int64)
+        for part, factor, shift in (
+            (acc.clamp(max=0), self.multiplier * self.leak, self.right_shift),
+            (acc.clamp(min=0), self.multiplier, places),
+        ):
+            half = (1 << shift) >> 1
+            codes += (part.long() * self._channels(factor) + self._channels(half)) >> self._channels(shift)
+        return codes.clamp_(self.lowest, self.output.highest).float()
 
     def correct(self, codes: Tensor, wanted: Tensor) -> None:
         """Moves the bias so that the mean of the sums over these codes is ``wanted``, (out,) real numbers."""

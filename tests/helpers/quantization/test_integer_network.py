@@ -231,6 +231,23 @@ def wide_layer() -> tuple[nn.Sequential, torch.Tensor]:
     return model, torch.ones(4, 100)
 
 
+def test_sums_behind_a_leaky_relu_that_would_pass_64_bits_are_exact():
+    """16 bits, many inputs: a sum times the scale times 2048 passes 2^63; times the slope's 205 it does not."""
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Linear(2000, 3), nn.LeakyReLU(0.1), nn.Linear(3, 2)).eval()
+    nn.init.uniform_(model[0].weight, 0.9, 1.0)
+    x = torch.rand(8, 2000) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]
+    scheme = Scheme(16, "scale_shift")
+    network = Calibrated(model, [x]).quantized(scheme)
+    layer = next(iter(network.layers.values()))
+    assert layer.reach * int(layer.multiplier.max()) * 2048 >= 2**63
+    codes = (x.double() * layer.input.q).round().long()
+    expected = layer_by_definition(codes, layer.input.q, model[0], 0.1, layer.output.q, scheme)
+    got = layer(codes.float())
+    assert torch.equal(got.long(), expected)
+    assert bool((expected < 0).any()) and bool((expected > 0).any())
+
+
 def test_accumulators_of_16_bits_pass_32_bits():
     model, x = wide_layer()
     calibrated = Calibrated(model, [x])
