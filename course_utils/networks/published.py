@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.data.places import places
+from course_utils.data.places import places, remedy
 from course_utils.networks.models import WeightsError, normalize
 
 __all__ = ["PUBLISHED", "Published", "SqueezeNet10", "bgr_minus_mean", "fill", "find_file", "published"]
@@ -73,10 +73,7 @@ def find_file(file: str, what: str, root: str | Path | None = None) -> Path:
     """
     path = next((place / file for place in places(root) if (place / file).is_file()), None)
     if path is None:
-        looked = ", ".join(str(place) for place in places(root))
-        raise WeightsError(
-            f"{what} is not here: looked for {file} in {looked}. Set COURSE_DATA to the folder that holds it."
-        )
+        raise WeightsError(f"{what} is not here: {remedy([file], root)}")
     return path
 
 

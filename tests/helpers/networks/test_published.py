@@ -118,7 +118,7 @@ def test_what_is_damaged_or_not_here_is_named(stored):
     with pytest.raises(WeightsError, match="damaged, not readable as npz"):
         published("mobilenet_v1_025")
     path.unlink()
-    with pytest.raises(WeightsError, match=r"looked for mobilenet_v1_025/.* in .*Set COURSE_DATA"):
+    with pytest.raises(WeightsError, match=r"set COURSE_DATA to .* mobilenet_v1_025/.*npz \(looked in "):
         published("mobilenet_v1_025")
     with pytest.raises(WeightsError, match="there are mobilenet_v2_float, mobilenet_v1_025, squeezenet1"):
         published("mobilenet_v3")
