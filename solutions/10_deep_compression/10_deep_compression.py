@@ -967,7 +967,8 @@ for bits, init in (*itertools.product((2, 3), ("linear", "density", "random")), 
 #
 # The beginning still shows at the end where bits are few: with 2 bits, three shared values a layer, linear is ahead
 # before the training and after it, as in the paper's figure. Training brings back a part of what 2 bits have lost. With
-# 4 bits there is nothing to bring back, and with 3 some go up and some down, hardly more than chance does.
+# 3 and 4 bits there is less to bring back, and so short a training rather does harm: the gradient of a shared value is
+# a sum over hundreds of weights, so at the same rate its steps are far longer. Divide `0.002` by 10 and look again.
 #
 # </details>
 #
