@@ -1445,8 +1445,8 @@ from course_utils.ristretto.table import LECTURE, TableError, read_table
 for stored in ("lenet5_caffe", "cifar10_full_65000", "classyclassifier-shapes"):
     try:
         stored_table = read_table(stored)
-    except TableError as missing:
-        print(missing)
+    except TableError:
+        print(f"\n{stored}: no stored table here; `data/measure/measure_ristretto.py` makes it")
         continue
     told = f", the document's {LECTURE[stored]:.2%}" if stored in LECTURE else ""
     facts = stored_table.facts
