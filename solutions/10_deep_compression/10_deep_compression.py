@@ -938,7 +938,7 @@ FINE_TUNING_STEPS = 30
 def train_codebooks(network, books, codes, steps):
     """Trains the shared values (and the biases); `books` follow."""
     layers = layers_of(network)
-    optimizer = torch.optim.SGD(list(books.values()), 0.002, momentum=0.9)
+    optimizer = torch.optim.SGD(list(books.values()), 0.0003, momentum=0.9)
 
     def step(of_biases):
         for name, layer in layers.items():
@@ -966,9 +966,9 @@ for bits, init in (*itertools.product((2, 3), ("linear", "density", "random")), 
 # <details><summary>Answer</summary>
 #
 # The beginning still shows at the end where bits are few: with 2 bits, three shared values a layer, linear is ahead
-# before the training and after it, as in the paper's figure. Training brings back a part of what 2 bits have lost. With
-# 3 and 4 bits there is less to bring back, and so short a training rather does harm: the gradient of a shared value is
-# a sum over hundreds of weights, so at the same rate its steps are far longer. Divide `0.002` by 10 and look again.
+# before the training and after it, as in the paper's figure. Training brings back a part of what 2 bits have lost, and
+# a little of what 3 bits have; with 4 bits there is nothing to bring back. (The rate is small, because the gradient of a
+# shared value is a sum over hundreds of weights: at the rate of single weights its steps would be far too long.)
 #
 # </details>
 #
