@@ -967,8 +967,8 @@ for bits, init in (*itertools.product((2, 3), ("linear", "density", "random")), 
 #
 # The beginning still shows at the end where bits are few: with 2 bits, three shared values a layer, linear is ahead
 # before the training and after it, as in the paper's figure. Training brings back a part of what 2 bits have lost, and
-# a little of what 3 bits have; with 4 bits there is nothing to bring back. (The rate is small, because the gradient of a
-# shared value is a sum over hundreds of weights: at the rate of single weights its steps would be far too long.)
+# a little of what 3 bits have; with 4 bits there is nothing to bring back. (The rate is small, because the gradient of
+# a shared value is a sum over hundreds of weights: at the rate of single weights its steps would be far too long.)
 #
 # </details>
 #
