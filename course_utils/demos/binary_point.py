@@ -156,7 +156,7 @@ def draw_spread(spread: Spread, axes: Sequence[Any]) -> None:
         right.set_ylim(spread.errors[spread.errors > 0].min() / 3, 10 * spread.errors.max())
     right.set_xlabel("fraction length")
     right.set_ylabel("mean squared error (log)")
-    right.legend(loc="upper center", ncols=2, fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+    right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2, fontsize=8, frameon=False)
 
 
 def _top(spread: Spread) -> float:
