@@ -13,10 +13,10 @@
 # %% [markdown]
 # # Deep Compression
 #
-# **Goal.** You make the file of a network 20 times smaller: you leave out most of its weights, let the rest share a few
-# values, store where they stand as gaps, and give frequent numbers short code words. Afterwards you can say which bit
-# of such a file is spent on what, and which stage earns its trouble. **Time:** about three hours. You need Python and a
-# little torch, and to know what gradient descent does.
+# **Goal.** You make the file of a network more than 20 times smaller: you leave out most of its weights, let the rest
+# share a few values, store where they stand as gaps, and give frequent numbers short code words. Afterwards you can say
+# which bit of such a file is spent on what, and which stage earns its trouble. **Time:** about three hours. You need
+# Python and a little torch, and to know what gradient descent does.
 #
 # include: how_to_work.md
 #
@@ -24,9 +24,9 @@
 #
 # <details><summary>Sources</summary>
 #
-# "The document" is a lecture on methods of quantization, whose last part presents *Deep Compression* (S. Han, H. Mao
-# and W. Dally, ICLR 2016), "the paper". Pruning is from S. Han and colleagues, *Learning both Weights and Connections
-# for Efficient Neural Networks* (2015).
+# "The document" is a lecture on methods of quantization; one of its last parts presents *Deep Compression* (S. Han, H.
+# Mao and W. Dally, ICLR 2016), "the paper". Pruning is from S. Han and colleagues, *Learning both Weights and
+# Connections for Efficient Neural Networks* (2015).
 #
 # </details>
 
@@ -62,8 +62,8 @@ torch.set_num_threads(1)  # most tensors here are small: a second thread would c
 #
 # $$ r = \frac{32\, n}{n \log_2 k + 32\, k} , $$
 #
-# and the whole lab is about what the other stages add to it, and what they cost. Every stage keeps the accuracy by
-# training a little.
+# and the whole lab is about what the other stages add to it, and what they cost. Pruning and sharing cost accuracy, and
+# a little training after each brings part of it back.
 #
 # The picture is what the codes of a layer look like: a weight, its code, its value from the codebook. **Code 0 stands
 # for "pruned", and entry 0 of every codebook is 0**: so of $2^b$ codes, $2^b - 1$ are for clusters.
@@ -347,8 +347,8 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # Three weights of ten go unnoticed: they are small, and their products hardly move a sum. Beyond that the accuracy
-# falls, slowly and then fast. Training brings most of it back, because the weights that are left take over what the
-# others did. It has limits, too: the more is gone, the longer it takes, and the paper prunes in several rounds with
+# falls, slowly and then fast. Training brings most of it back up to a share of 0.8, because the weights that are
+# left take over what the others did; at 0.9 these few steps bring back little. The paper prunes in several rounds with
 # training between them.
 #
 # </details>
@@ -373,16 +373,16 @@ def initial_codebook(weights, count, init):
     """First centroids for k-means.
 
     Args:
-        weights: tensor (N,), float32 or float64, finite. It is not changed.
+        weights: tensor (N,), float32 or float64, finite, magnitudes up to 1e30. It is not changed.
         count: how many centroids, a whole number from 2 to N.
         init: "linear", "density" or "random".
 
     Returns:
-        A new tensor (count,) of weights' dtype, in increasing order.
+        A new tensor (count,) of weights' dtype, none smaller than the one before it.
         "linear": min + i (max - min) / (count - 1) for i = 0 .. count - 1.
         "density": the quantiles (i + 1/2) / count of the weights, i = 0 .. count - 1, with linear interpolation between
         neighbours, as torch.quantile and numpy.quantile have them.
-        "random": the weights at count different places. In each call they are drawn anew; all places are equally
+        "random": the weights at count different places. In each call they are drawn anew; all choices are equally
         likely.
 
     Raises:
@@ -404,7 +404,7 @@ with check("initial_codebook"):
     linear = "linear: count centroids evenly from the smallest to the largest weight"
     density = "density: the quantiles (i + 1/2) / count"
     places = "random: the weights at count different places"
-    anew = "random: drawn anew in each call, all places equally likely"
+    anew = "random: drawn anew in each call, all choices equally likely"
     kind = "the result is a tensor (count,) of weights' dtype, in increasing order"
     others = "another init is refused with a ValueError"
     hints = {
@@ -545,8 +545,8 @@ def lloyd_step(weights, codebook):
 
     Returns:
         A tuple (codes, moved) of new tensors: codes, int64 (N,), the place in codebook of the centroid nearest to each
-        weight (exactly between two, either); moved, (k,) of weights' dtype, the mean of the weights of each centroid,
-        calculated in float64; a centroid without weights stays as it is.
+        weight, calculated in float64 (exactly between two, either); moved, (k,) of weights' dtype, the mean of the
+        weights of each centroid, calculated in float64; a centroid without weights stays as it is.
     """
     ### BEGIN SOLUTION
     middles = (codebook[:-1].double() + codebook[1:].double()) / 2
@@ -567,7 +567,8 @@ def kmeans_codebook(weights, codebook):
     Returns:
         A tuple (codebook, codes) of new tensors, (k,) of weights' dtype and int64 (N,): the last of the rounds, which
         follow one another as `lloyd_step` has them, until one gives the same codes as the round before it.
-        So each weight's centroid is a nearest one, and each centroid that has weights is their mean.
+        So each weight's centroid is a nearest one, and each centroid that has weights is their mean, up to rounding.
+        However many rounds it takes: there may be some hundreds.
     """
     ### BEGIN SOLUTION
     centroids, before = codebook.double(), None
@@ -795,18 +796,16 @@ for bits in (2, 3):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The three begin at very different sums and end close together: Lloyd's rounds make up for most of the beginning. They
-# end in different local minima, though, and linear centroids do not end lower than the others. Yet with few bits the
-# network does best with them: a sum of squares counts a rare large weight like any other, the network does not. With 4
-# bits what is left of a difference is chance.
+# The random beginning has by far the greatest sum, and the three end close together: Lloyd's rounds make up for most of
+# the beginning. They may end in different local minima, though, and which of them suits the network is luck here: a sum
+# of squares counts a rare large weight like any other, the network does not.
 #
-# To see whether clusters gain from pruning, compare each network with itself before clustering. With 3 bits both lose a
-# few points, with 2 about half: here the gain does not show. (The pruned network has the advantage that no
-# cluster is spent on weights near 0; the float one has more weights whose errors cancel.)
+# To see whether clusters gain from pruning, compare each network with itself before clustering. The pruned network
+# loses less with 2 bits: no cluster is spent on weights near 0. With 3 bits both lose a few points.
 #
 # </details>
 #
-# **Look on as they move.** Choose how many bits and where the centroids begin, then turn up the rounds. Which beginning
+# **Watch them move.** Choose how many bits and where the centroids begin, then turn up the rounds. Which beginning
 # leaves centroids without weights? Which way do centroids move that began linearly?
 
 # %% tags=["explore"]
@@ -827,8 +826,8 @@ codebook_still(
 # <details><summary>Answer</summary>
 #
 # Linear ones can be empty: those in the gap around 0, and those far out, if the ends are outliers. Density-based and
-# random ones begin among weights. From round to round linear centroids move inwards, to where the weights are, and
-# density-based ones spread outwards.
+# random ones begin among weights. From round to round linear centroids move towards the two humps, where the weights
+# are, and density-based ones spread outwards.
 #
 # </details>
 
@@ -974,7 +973,7 @@ for bits, init in (*itertools.product((2, 3), ("linear", "density", "random")), 
 #
 # ## Exercise 5: where the weights stand
 #
-# Only the weights that are left are stored, one after the other, in the order in which the tensor is stored. For each
+# Only the weights that are left are stored, one after the other, row by row. For each
 # the file says how many zeros it has skipped since the one before: the **gap**. With $b$ bits a gap is at most
 # $2^b - 1$. Where more zeros have to be skipped, there is a **filler**: an entry with the greatest gap and code 0, the
 # weight of value 0. A filler is an entry like any other: it skips $2^b - 1$ zeros and stands for one more, so it
@@ -991,7 +990,7 @@ def relative_positions(mask, bits):
     Args:
         mask: bool tensor of any shape, True for the weights that are left; the last index counts fastest. It is not
             changed.
-        bits: how many bits a gap has, a whole number >= 1.
+        bits: how many bits a gap has, a whole number from 1 to 32.
 
     Returns:
         A tuple (gaps, kept) of new tensors (E,), one element for each entry, in order: gaps, int64, how many zeros are
@@ -1014,7 +1013,7 @@ def mask_of_positions(gaps, kept, shape):
     """Back: which weights are left.
 
     Args:
-        gaps, kept: as above. Neither is changed.
+        gaps, kept: as above, but the last entry may be a filler, too. Neither is changed.
         shape: tuple of whole numbers, the shape of the mask.
 
     Returns:
@@ -1170,7 +1169,7 @@ for name, (_, mask) in zip(layers_of(sparse), sparse_masks, strict=True):
         costs[bits], fillers[bits] = len(gaps) * (bits + 4), float((~kept).double().mean())
     GAP_BITS[name] = min(costs, key=costs.get)
     line = f"{name:14s}{100 * float(mask.double().mean()):4.0f} %  "
-    for bits in range(2, 7):
+    for bits in range(1, 7):
         line += f" {bits}: ({100 * fillers[bits]:2.0f} %){costs[bits]:7,}{'*' if bits == GAP_BITS[name] else ' '}"
     print(line)
 
@@ -1178,8 +1177,8 @@ for name, (_, mask) in zip(layers_of(sparse), sparse_masks, strict=True):
 # <details><summary>Answer</summary>
 #
 # Where a tenth is left, there are nine zeros before a weight on average, and 5 bits are best; where four tenths or more
-# are left, 2 bits will do. A bit too few costs more than one too many, because a filler pays for a code, too. So the
-# width should be chosen by counting, for each layer. The paper takes 8 bits for all convolutions and 5 for all fully
+# are left, 1 or 2. Each bit is paid by every entry, and a filler pays for a code, too. So the width should be chosen by
+# counting, for each layer. The paper takes 8 bits for all convolutions and 5 for all fully
 # connected layers.
 #
 # </details>
@@ -1189,7 +1188,8 @@ for name, (_, mask) in zip(layers_of(sparse), sparse_masks, strict=True):
 # Huffman's algorithm joins the two rarest symbols into one, which is as frequent as both together, and goes on until a
 # single one is left. Read backwards this is a tree of pairs; its branches, 0 and 1, are the code words. No word is the
 # beginning of another, so a row of words can be read without separators, and no such code is shorter in total. With
-# $p_s$ the share of symbol $s$, the average length $\bar\ell$ lies between the entropy and one bit more:
+# $p_s$ the share of symbol $s$, the average length $\bar\ell$ lies between the entropy and one bit more, if at least
+# two symbols occur:
 #
 # $$ H = -\sum_s p_s \log_2 p_s \; \le \; \bar\ell \; < \; H + 1 . $$
 #
@@ -1205,8 +1205,7 @@ def huffman_code(counts):
     """Code words of least total length.
 
     Args:
-        counts: list of whole numbers >= 0, how often each symbol occurs; at least one is greater than 0. It is not
-            changed.
+        counts: list of up to 256 whole numbers, how often each symbol occurs. It is not changed.
 
     Returns:
         A list of texts of "0" and "1", one a symbol: "" for a symbol that does not occur; the others are prefix-free
@@ -1378,9 +1377,9 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Both averages are within a twentieth of a bit of the entropy, which no code can beat. Gaps gain more: small ones are
-# far more frequent than large ones. Codes are less uneven: the clusters were made for small squares, and that leaves
-# few weights to the clusters far out and many to those near the gap around 0.
+# Both averages are near the entropy, which no code with a word for each symbol can beat. Gaps gain more: small ones are
+# far more frequent than large ones, but for the greatest, which all fillers have. Codes are less uneven: few weights
+# are in the clusters far out and at the edges of the gap around 0.
 #
 # </details>
 #
@@ -1602,15 +1601,16 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Pruning and sharing bring most, and each multiplies what the other has brought; Huffman takes off nearly another
-# fifth. At the end codes and gaps are most of the file, in nearly equal parts: to know *where* a weight stands costs as
-# much as its value. Codebooks and tables hardly count here; the biases, which nobody has compressed, are 6 %.
+# Pruning and sharing bring most, and each multiplies what the other has brought; Huffman takes off nearly a fifth of
+# what is left. At the end codes and gaps are most of the file, in nearly equal parts: to know *where* a weight stands
+# costs as much as its value. Codebooks and tables hardly count here; the biases, which nobody has compressed, are 6 %
+# of it.
 #
 # </details>
 #
 # **A real file.** So far you have counted. The course's own `compress` writes the network to disk, with the lengths of
-# code words for tables as you do, and `load` reads it back. It chooses its widths by itself, and has some bytes for the
-# names of the layers and a checksum. Is your count right?
+# code words for tables as you do, and `load` reads it back. It chooses its widths by itself, and has some bytes more
+# for its beginning and for checksums. Is your count right? If the file is not larger, what does it save?
 
 # %% tags=["explore"]
 import tempfile
@@ -1624,12 +1624,20 @@ with tempfile.TemporaryDirectory() as folder:
     compress(tuned[BITS, INIT][0], path)
     on_disk, read_back = path.stat().st_size, load(path, ClassyClassifier())
 counted = sum(sizes["Huffman"].values()) / 8
-print(f"counted {counted:,.0f} bytes, on disk {on_disk:,} ({100 * (on_disk / counted - 1):+.1f} %)")
+print(f"counted {counted:,.0f} bytes, on disk {on_disk:,}: {on_disk - counted:+,.0f}")
 same = all(
     torch.equal(a, b)
     for a, b in zip(read_back.state_dict().values(), tuned[BITS, INIT][0].state_dict().values(), strict=True)
 )
 print("read back, all weights equal:", same)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The counts differ by a few bytes. The file has names and checksums to carry, but it writes the length of a word in 6
+# bits where you count 8, and it leaves out entry 0 of each codebook, which is 0 anyway.
+#
+# </details>
 #
 # ## What the field reports
 #
@@ -1672,17 +1680,15 @@ for file in sorted(WEIGHTS.glob("deep_compression-*.json")):
 #
 # <details><summary>Answer</summary>
 #
-# LeNet-5 comes near the paper's rate of 39 after some hundred steps: it is large for its task. The paper's networks are
-# all far larger than their tasks need, and nearly all of their weights are in fully connected layers, which bear a
-# share of 0.9 and more; ours has little to spare, as the accuracy against the share showed. They were pruned and
-# trained in turn until nothing was lost; ours had 220 steps. And the smaller the network, the more codebooks, tables
-# and biases weigh.
+# LeNet-5 comes near the paper's rate of 39 after some hundred steps: it is large for its task. The paper's networks
+# were pruned and trained in turn until nothing was lost; ours had 220 steps. And the smaller the network, the more
+# codebooks, tables and biases weigh.
 #
 # </details>
 #
 # **A published file.** The paper's authors published SqueezeNet in a layout of their own: codes of 8 bits, gaps of 4.
 # If the course's data folder is here, the file is read and run, and your functions count it: first as it is, then with
-# widths by counting and code words. What has the layout left lying?
+# widths by counting and code words. What has the layout left unused?
 
 # %% tags=["explore"]
 from course_utils.data import DataError
@@ -1732,10 +1738,10 @@ else:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Without code words the count is the file, but for its header of 26 numbers and the half bytes that fill up an odd
-# number of gaps. Code words would have made it smaller: of 256 codes those near 0 are far more frequent than the ends.
-# And SqueezeNet is small for what it does, so that it could not be pruned as hard as the networks of the table; its
-# gaps are short. (Without the data folder there is nothing to see here.)
+# Without code words the count is nearly the file, which has a header and whole bytes. Code words would have made it
+# smaller: of 256 codes those near 0 are far more frequent than the ends. And SqueezeNet is small for what it does, so
+# that it could not be pruned as hard as the networks of the table; its gaps are short. (Without the data folder there
+# is nothing to see here.)
 #
 # </details>
 
@@ -1744,10 +1750,10 @@ else:
 #
 # - Pruning leaves few weights; a mask keeps them few while the others train. What is left must say where it stands.
 # - Shared values are clusters, their gradient is a sum over the cluster. With enough bits the beginning of k-means does
-#   not matter; with few it does.
+#   not matter; with few it can.
 # - The width of a gap is a choice between fillers and bits, made by counting. So is every rate: codebooks, tables and
 #   biases belong to the file.
-# - Huffman's code gains as much as counts are uneven, and stays within a bit of the entropy.
+# - Huffman's code gains as much as counts are uneven, and stays within a bit of the entropy, if two symbols occur.
 #
 # Three questions to finish. A few sentences each, with numbers where you can.
 
