@@ -124,7 +124,9 @@ def draw_clusters(clusters: Clusters, axes: Sequence[Any]) -> None:
         label="where they began",
     )
     top.set(
-        title=f"{clusters.name}, {clusters.bits} bits, {clusters.init}", xlabel="value of a weight", ylabel="how many"
+        title=f"{clusters.name}, {clusters.bits} bits, {clusters.init}, {clusters.round} rounds",
+        xlabel="value of a weight",
+        ylabel="how many",
     )
     top.set_ylim(0, 1.3 * high)
     top.legend(fontsize=8, loc="upper center", ncols=3)
