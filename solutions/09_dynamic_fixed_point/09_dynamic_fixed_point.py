@@ -50,6 +50,11 @@ use_course_style()
 torch.set_num_threads(1)  # most tensors here are small: a second thread would cost more than it gains
 
 
+def written(x):
+    """A tensor's numbers for a message, each as short as its dtype allows."""
+    return "[" + ", ".join(str(number) for number in x.flatten().numpy()) + "]"
+
+
 def drawn_network(layers, program, seed):
     """A float64 network of given layers for the checks, with numbers drawn from the seed."""
     g, network = torch.Generator().manual_seed(seed), Wired(layers, program).double()
@@ -160,11 +165,12 @@ def fixed_point(x, word_length, fraction_length, u=None):
     Args:
         x: tensor of any shape, float32 or float64, without NaN. It is not changed.
         word_length: int from 2 to 24: bits of a number, sign included.
-        fraction_length: int from -60 to 60: the step is 2^-fraction_length.
-        u: None, or a tensor of x's shape and dtype with numbers in [0, 1). It is not changed.
+        fraction_length: int from -90 to 90: the step is 2^-fraction_length.
+        u: None, or a tensor of x's shape and dtype with numbers in [0, 1), none so near to the distance named below
+            that rounding errors decide. It is not changed.
 
     Returns:
-        A new tensor of x's shape and dtype, of whole multiples of the step.
+        A new tensor (never x itself) of x's shape and dtype, of whole multiples of the step.
         Without u: the nearest multiple, of two equally near ones the even one.
         With u: the largest multiple not above x, and one step more where u is less than x's distance from it in steps.
         Then what is beyond -2^(word_length - 1) or 2^(word_length - 1) - 1 steps becomes that end. So does what is
@@ -190,6 +196,7 @@ with check("fixed_point"):
     )
     ends = "beyond -2^(word_length - 1) or 2^(word_length - 1) - 1 steps it becomes that end"
     kind = "the result has x's shape and dtype"
+    fresh = "the result is a new tensor, never x itself"
     hints = {
         nearest: "is the step 2^-fraction_length everywhere, and where does 2.5 steps go?",
         chance: "which multiple lies below a negative number, and what happens where u is equal to the distance?",
@@ -199,7 +206,7 @@ with check("fixed_point"):
 
     def try_fixed(rule, x, word_length, fraction_length, expected, u=None, given=None):
         """One case against its codes, whole numbers of steps."""
-        given = given or f"x = {x.tolist()}" + ("" if u is None else f", u = {u.tolist()}")
+        given = given or f"x = {written(x)}" + ("" if u is None else f", u = {written(u)}")
         given = f"{given}, word length {word_length}, fraction length {fraction_length}"
         call = (x, word_length, fraction_length) if u is None else (x, word_length, fraction_length, u)
         before = state_of(x, u)
@@ -209,16 +216,21 @@ with check("fixed_point"):
         expect_type(got, x.dtype, kind, shape=x.shape, given=given, hint=hints[kind])
         expected = torch.as_tensor(expected, dtype=torch.float64) * 2.0**-fraction_length
         expect_equal(got, expected.reshape(x.shape), rule, given=given, hint=hints[rule])
+        mine = x.clone()
+        got.fill_(77)
+        expect_equal(x, mine, fresh, given=f"{given}, then the result is written over", hint="where nothing changes?")
 
     for dtype in (torch.float32, torch.float64):
         try_fixed(nearest, torch.tensor([0.4, -0.4, 1.0, 0.0], dtype=dtype), 8, 4, [6, -6, 16, 0])
+        try_fixed(nearest, torch.tensor([1.0, -2.0, 3.0], dtype=dtype), 8, 0, [1, -2, 3])
+        try_fixed(chance, torch.tensor([1.0, -2.0], dtype=dtype), 8, 0, [1, -2], torch.zeros(2, dtype=dtype))
         x = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.501, -2.501], dtype=dtype)
         try_fixed(nearest, x, 8, 0, [0, 2, 2, 0, -2, -2, 3, -3])
         try_fixed(nearest, x, 9, 1, [1, 3, 5, -1, -3, -5, 5, -5])
         try_fixed(nearest, torch.tensor([7.0, 12.0, 20.0, -70.0], dtype=dtype), 6, -3, [1, 2, 2, -9])
         try_fixed(nearest, torch.tensor([1e-9, -3e-9], dtype=dtype), 8, 30, [1, -3])
-        try_fixed(nearest, torch.tensor([3.3, -1.2], dtype=dtype) * 2.0**-60, 5, 60, [3, -1])
-        try_fixed(nearest, torch.tensor([3.3, -1.2], dtype=dtype) * 2.0**60, 5, -60, [3, -1])
+        try_fixed(nearest, torch.tensor([3.3, -1.2], dtype=dtype) * 2.0**-90, 5, 90, [3, -1])
+        try_fixed(nearest, torch.tensor([3.3, -1.2], dtype=dtype) * 2.0**90, 5, -90, [3, -1])
         x, u = [0.4, 0.4, -0.4, -0.4, 1.0, 1.0], [0.3, 0.5, 0.5, 0.7, 0.0, 0.99]
         x, u = torch.tensor(x, dtype=dtype), torch.tensor(u, dtype=dtype)
         try_fixed(chance, x, 8, 4, [7, 6, -6, -7, 16, 16], u)
@@ -347,7 +359,7 @@ with check("dynamic_fixed_point"):
 
     def try_dynamic(x, word_length, rule=fewest, given=None):
         """Length and values from the definition; float64 holds every product with a power of two exactly."""
-        given = f"{given or f'x = {x.tolist()}'}, word length {word_length}"
+        given = f"{given or f'x = {written(x)}'}, word length {word_length}"
         before, alone, hint = state_of(x), "x is not changed", "which line writes into it?"
         n = expect_returns(lambda: integer_length(x, word_length), rule, given=given, hint=hints[rule])
         expect_unchanged(before, state_of(x), alone, hint=hint)
@@ -504,9 +516,10 @@ def best_fraction_length(x, word_length, lengths):
     """The fraction length with the least squared error.
 
     Args:
-        x: tensor of any shape, float32 or float64, finite. It is not changed.
+        x: tensor of any shape, float32 or float64, magnitudes below 2^100. It is not changed.
         word_length: int from 2 to 24.
-        lengths: sequence of ints from -60 to 60, in any order: the fraction lengths to choose from.
+        lengths: list or tuple of ints from -60 to 60, in any order: the fraction lengths to choose from. Their sums
+            are exactly equal or so different that the order of the addition does not matter.
 
     Returns:
         Python int: that of `lengths` at which the sum of all squared differences between x and its fixed-point values
@@ -556,7 +569,7 @@ with check("best_fraction_length"):
 
     def try_best(rule, x, word_length, lengths, given=None):
         """One case by trying all; sums that are nearly equal, but not quite, would be a matter of their order."""
-        given = f"{given or f'x = {x.tolist()}'}, word length {word_length}, lengths {list(lengths)}"
+        given = f"{given or f'x = {written(x)}'}, word length {word_length}, lengths {list(lengths)}"
         lengths = list(lengths) if isinstance(lengths, range) else lengths
         before = state_of(x)
         got = expect_returns(lambda: best_fraction_length(x, word_length, lengths), rule, given=given, hint=hints[rule])
@@ -709,7 +722,7 @@ def shift_linear(codes, signs, exponents, lowest):
     Args:
         codes: int64 tensor (N, L), N inputs.
         signs, exponents: int64 tensors (M, L), as `power_of_two_parameters` gives them for M outputs.
-        lowest: int, the smallest exponent that there may be. No argument is changed.
+        lowest: int, the smallest exponent that there may be; none is more than 62 above it. No argument is changed.
 
     Returns:
         int64 tensor (N, M): for each input and output the sum over L of sign * code * 2^(exponent - lowest), exactly.
@@ -745,7 +758,7 @@ with check("power_of_two_parameters"):
 
     def try_powers(rule, w, lowest, highest, given=None):
         """Signs and exponents by trying all powers."""
-        given = f"{given or f'w = {w.tolist()}'}, exponents {lowest} to {highest}"
+        given = f"{given or f'w = {written(w)}'}, exponents {lowest} to {highest}"
         before = state_of(w)
         got = expect_returns(lambda: power_of_two_parameters(w, lowest, highest), rule, given=given, hint=hints[rule])
         expect_unchanged(before, state_of(w), "w is not changed", hint="which line writes into it?")
@@ -902,10 +915,11 @@ def trim(recognised, parts, bits, allowed):
 
     Args:
         recognised: function that takes a dict, name of a part -> bits, and returns how many images the network then
-            recognises, an int. Parts that are not in the dict are in float. A call takes long.
-        parts: list of one or more names of parts, str.
-        bits: list of one or more ints, from the most to the fewest.
-        allowed: int, 0 or more: so many images fewer than in float may be recognised.
+            recognises, an int. Parts that are not in the dict are in float. It does not change the dict. A call
+            takes long.
+        parts: list of one or more different names of parts, str.
+        bits: list of one or more different ints, from the most to the fewest.
+        allowed: int, 0 or more: how many images fewer than in float may be recognised.
 
     Returns:
         A tuple (chosen, tried).
@@ -1167,8 +1181,8 @@ def fine_tune(network, rules, batches, rate):
         dict, name -> tensor: the shadow weights of the parameters in rules, in its order, after the last step; new
         tensors of the parameter's dtype that require no gradient. In each step the gradient is that at the rounded
         shadow weights, and is taken from the shadow weights. Afterwards the network has the rounded last shadow
-        weights. Each rule is called once a step and once at the end. Apart from parameters and their gradients nothing
-        of the network is changed (no mode, no hook), nor are rules and batches.
+        weights. The network is called once a step; each rule once a step and once at the end, in any order. Apart from
+        parameters and their gradients you change nothing of the network (no mode, no hook), nor rules and batches.
     """
     ### BEGIN SOLUTION
     parameters = dict(network.named_parameters())
