@@ -33,7 +33,7 @@ from autograder.grading.spread import Examiners
 from autograder.labs.cell import Cell
 from autograder.labs.lab import Lab
 from autograder.labs.variants import Variant
-from course_utils.checks import expectations
+from course_utils.checks import cases, expectations
 
 EXCUSES, RECEIPT = "mutants.toml", "mutants.json"
 
@@ -165,8 +165,8 @@ def excuses(lab: Lab, exercise: Cell) -> dict[str, str]:
 
 
 def digest(lab: Lab, exercise: Cell) -> str:
-    """Changes with all that decides whether a mutant is caught: given code, answer, mutants, checks, excuses, and what
-    checks are made of.
+    """Changes with all that decides whether a mutant is caught: given code, answer, mutants, checks, excuses, and of
+    what checks are made of that which these use.
 
     The processes that run answer and checks are left out. They change often and are to change no result; whether they
     do, the tests find out, which grade mutants anew.
@@ -174,11 +174,29 @@ def digest(lab: Lab, exercise: Cell) -> str:
     given = [c.source for c in lab.cells if c.kind == "given" and c.is_code and not c.explore]
     checks = [c.source for c in checks_of(lab, exercise.id)]
     own = [exercise.source, *(m.source for m in mutants_of(exercise)), excuses(lab, exercise)]
-    return _hash([given, own, checks, lab.withheld, lab.check_seconds, _code(Path(expectations.__file__))])
+    return _hash([given, own, checks, lab.withheld, lab.check_seconds, _reached(checks)])
 
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _reached(checks: list[str]) -> list[str]:
+    """The definitions in `expectations` and `cases` that checks use, and those that these use."""
+    defined: dict[str, ast.stmt] = {}
+    for module in (expectations, cases):
+        for node in _without_docstrings(Path(module.__file__).read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            named = [target.id for target in targets if isinstance(target, ast.Name)]
+            defined.update(dict.fromkeys([*named, getattr(node, "name", "")], node))
+    found: dict[str, str] = {}
+    waiting: list[ast.AST] = [ast.parse(source) for source in checks]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Name) and node.id in defined and node.id not in found:
+                found[node.id] = ast.unparse(defined[node.id])
+                waiting.append(defined[node.id])
+    return [found[name] for name in sorted(found)]
 
 
 def _code(path: Path) -> str:

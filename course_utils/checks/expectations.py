@@ -11,6 +11,7 @@ Stands on `check_panel` and torch.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import sys
 import time
@@ -31,14 +32,13 @@ __all__ = [
     "expect_close",
     "expect_domain",
     "expect_equal",
+    "expect_no_loop",
     "expect_raises",
     "expect_returns",
     "expect_type",
     "expect_unchanged",
     "generator",
     "probe",
-    "python_objects",
-    "python_steps",
 ]
 
 _seed = 0  # the grader sets another one for every submission, so that inputs cannot be learnt by heart
@@ -387,45 +387,40 @@ def probe(function: Callable) -> Callable:
     return _run_probe(function)
 
 
-def python_steps(call: Callable[[], Any]) -> int:
-    """How many lines Python runs during ``call()``: for a `probe` that tells a loop over elements from tensor code."""
-    count = 0
+def expect_no_loop(call: Callable[[torch.Tensor], Any], data: Callable[[int], torch.Tensor]) -> None:
+    """Expect that ``call(data(n))`` computes with whole tensors: for up to a million elements it takes less than half
+    the time of a loop that takes each number apart and does nothing with it. (Tensor code, also a lookup in a table,
+    takes up to a quarter, whatever a loop calculates at least as much again.) Each n is five times the last, so that a
+    slow loop is found early; and there are three tries, for another program may have the processor.
 
-    def trace(*_: Any) -> Callable:
-        nonlocal count
-        count += 1
-        return trace
+    Args:
+        call: does the work on a tensor of n elements.
+        data: makes the tensor.
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-def python_objects(call: Callable[[], Any]) -> int:
-    """The most memory blocks of Python objects that exist at once on behalf of ``call()``, as seen at each line and at
-    each call of a function: for a `probe` that tells ``map`` over a list of n numbers, which is one line and n objects,
-    from tensor code. The data of tensors and arrays are no such blocks.
+    Raises:
+        CheckFailed: if it takes too long.
     """
-    start = most = sys.getallocatedblocks()
+    rule = "there is no Python loop over the elements"
+    for n in (2000, 10_000, 50_000, 250_000, 1_000_000):
+        x, plain = data(n), torch.linspace(-20, 20, n)
+        for _ in range(3):
+            loop = _seconds(lambda plain=plain: list(map(math.frexp, plain.tolist())))
+            took = _seconds(lambda x=x: call(x))
+            if took < 0.03 + loop / 2:
+                break
+        expect(
+            took < 0.03 + loop / 2,
+            rule,
+            given=f"{n} elements; to take each of so many numbers apart takes a loop {1000 * loop:.0f} ms",
+            got=f"{1000 * took:.0f} ms",
+            hint="map, tolist and comprehensions loop as well: let torch work on the whole tensor at once",
+        )
 
-    def look(*_: Any) -> Callable:
-        nonlocal most
-        most = max(most, sys.getallocatedblocks())
-        return look
 
-    before = sys.gettrace(), sys.getprofile()
-    sys.settrace(look)
-    sys.setprofile(look)
-    try:
-        call()
-    finally:
-        sys.settrace(before[0])
-        sys.setprofile(before[1])
-    return most - start
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def set_seed(seed: int) -> None:

@@ -1296,27 +1296,10 @@ with check("round_to_minifloat"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# The second check tries unusual inputs, and counts the steps that Python takes: they must not become more when the
-# tensor grows.
+# The second check tries unusual inputs, and takes the time of large ones.
 
 
 # %% nbgrader={"grade_id": "check_round_to_minifloat_edges", "grade": true, "points": 2}
-@probe
-def steps(n, e):
-    """How many lines Python runs to round n elements."""
-    x = torch.linspace(-20, 20, n).reshape(n, 1)  # n rows
-    x[::3], x[1::5] = math.nan, math.inf
-    return python_steps(lambda: round_to_minifloat(x, e, 4))
-
-
-@probe
-def objects(n, e):
-    """How many objects of Python's own it takes to round n elements: a list of floats takes n."""
-    x = torch.linspace(-20, 20, n).reshape(n, 1)  # n rows
-    x[::3], x[1::5] = math.nan, math.inf
-    return python_objects(lambda: round_to_minifloat(x, e, 4))
-
-
 @probe
 def rounded_with_default(dtype, x, e, m):
     """What becomes of x when torch's default dtype is another one."""
@@ -1348,16 +1331,8 @@ with check("round_to_minifloat"):
     places = torch.arange(300_007)
     values = (4.25 + 0.25 * (places % 14)) * (1 - 2 * (places % 2))  # values of e3m4, a step of 0.25 apart
     x = values + 0.12 * torch.sin(places)
-    loops = "there is no Python loop over the elements"
-    hint = "map, tolist and comprehensions loop as well: let torch work on the whole tensor"
-    for e in (3, 1, 7):
-        given, (few, many) = f"10 elements, then 5000, e{e}m4", (steps(10, e), steps(5000, e))
-        got = f"{few} steps of Python, then {many}"
-        holds = 1 <= few < 100_000 and 1 <= many < 2 * few + 2000  # it takes a step at least to call it
-        expect(holds, loops, given=given, got=got, hint="the whole tensor at once")
-        few, many = objects(10, e), objects(5000, e)
-        got = f"{few} Python objects, then {many}"
-        expect(1 <= few < 100_000 and many < few + 2000, loops, given=given, got=got, hint=hint)
+    for e in (3, 1, 7):  # a row for each element
+        expect_no_loop(lambda x, e=e: round_to_minifloat(x, e, 4), lambda n: torch.linspace(-20, 20, n).reshape(n, 1))
     every = "every element goes to the nearest value of the format"
     expect_minifloat(x, 3, 4, values, every, "of 300,007 elements the last one, too")
     shapes = "x may have any shape, an empty one too, and lie in memory in any order"

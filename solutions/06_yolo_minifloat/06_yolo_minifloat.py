@@ -689,8 +689,6 @@ with check("symbolic_convert"):
 # The second check asks for the unusual inputs, and takes the time for many elements.
 
 # %% nbgrader={"grade_id": "check_symbolic_convert_edges", "grade": true, "points": 2}
-import time
-
 with check("symbolic_convert"):
     x = torch.tensor([[math.inf, -math.inf], [math.nan, 1.0]])
     y = symbolic_convert(x, 8, 3)
@@ -701,25 +699,7 @@ with check("symbolic_convert"):
     y = symbolic_convert(x.view(torch.float32), 8, 3)
     expect_equal(y, [math.nan] * 5, rule, given="NaNs of all kinds: other bits of the mantissa, either sign")
 
-    def seconds(work):
-        """The shorter of two tries: another program may have had the processor meanwhile."""
-        ends = [time.perf_counter()]
-        for _ in range(2):
-            work()
-            ends.append(time.perf_counter())
-        return min(ends[1] - ends[0], ends[2] - ends[1])
-
-    for count in (40_000, 1_000_000):  # the first for loops that are slow
-        x = torch.randn(count, generator=generator())
-        whole = seconds(lambda x=x: torch.ldexp((x / 3).round(), torch.frexp(x.abs())[1]).clamp(-9, 9).double().float())
-        took = seconds(lambda x=x: symbolic_convert(x, 8, 3))
-        expect(
-            took < 0.3 + 12 * whole,  # tensor code, tables too, takes up to four times as long, a loop forty times
-            "there is no Python loop over the elements",
-            given=f"{count} elements, for which torch's own operations take {1000 * whole:.2g} ms",
-            got=f"{1000 * took:.0f} ms",
-            hint="let torch work on the whole tensor at once",
-        )
+    expect_no_loop(lambda x: symbolic_convert(x, 8, 3), lambda n: torch.randn(n, generator=generator()))
     x = torch.tensor([0.3, -0.51, 1.99, 2.5])
     only = "with one exponent bit there are only subnormal values, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
     expect_equal(
@@ -920,7 +900,7 @@ with check("difference"):
     look(torch.tensor([0.5, 0, 3, -1]), torch.tensor([0.0, 0, 2, 0]), "zeros among the originals")
     look(torch.zeros(5), torch.zeros(5), "zeros")
     long = torch.rand(1_200_007, generator=g)
-    rest = torch.zeros(1_200_007).index_fill(0, torch.tensor([7, 65_537, 131_071, 200_001, 1_200_006]), 3.3)
+    rest = torch.zeros(1_200_007).index_fill(0, torch.tensor([7, 65_537, 131_071, 200_001, 1_200_006]), 3.3e4)
     look(long + rest, long, "1,200,007 elements, nearly all of the error in five of them")
     look(long[:200_003], long[:200_003] * 0.999, "200,003 elements")
     for error, dtype in ((math.inf, single), (-math.inf, half), (math.inf, double)):
