@@ -9,6 +9,8 @@
 #       - course_utils.quantization.integer_layers
 #       - course_utils.quantization.power_of_two
 #       - course_utils.demos.clipping_slider
+#       - course_utils.numerics.fixed_point
+#       - course_utils.ristretto
 #       - torch.quantize_per_tensor
 # ---
 
@@ -22,7 +24,8 @@
 #
 # include: how_to_work.md
 #
-# Refused here: `course_utils.quantization.power_of_two` and `integer_layers`, and `torch.quantize_per_tensor`.
+# Refused here: `course_utils.quantization.power_of_two` and `integer_layers`, what stands near them in other labs'
+# packages, and `torch.quantize_per_tensor`.
 #
 # <details><summary>Sources</summary>
 #

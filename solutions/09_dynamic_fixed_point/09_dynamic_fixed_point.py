@@ -8,6 +8,10 @@
 #     withhold:
 #       - course_utils.numerics.fixed_point
 #       - course_utils.ristretto
+#       - course_utils.low_bit
+#       - course_utils.numerics.compiled
+#       - course_utils.quantization.power_of_two
+#       - torch.ops.quantized_decomposed.quantize_per_tensor
 #       - "@torch_fake_quantizers"
 #       - "@torch_quantizers"
 # ---

@@ -7,6 +7,8 @@
 #     check_seconds: 10
 #     withhold:
 #       - course_utils.low_bit
+#       - course_utils.numerics.compiled
+#       - course_utils.ristretto
 #       - "@torch_fake_quantizers"
 # ---
 
@@ -20,7 +22,8 @@
 #
 # include: how_to_work.md
 #
-# Refused here: `course_utils.low_bit`, where the course has its own, and torch's fake quantization.
+# Refused here: `course_utils.low_bit`, where the course has its own, what stands near it in other labs' packages, and
+# torch's fake quantization.
 #
 # <details><summary>Sources</summary>
 #
