@@ -44,6 +44,7 @@ def test_what_is_not_here_is_named(nowhere):
         (gzip.compress(bytes(20_000))[:25], "missing or damaged"),
         (gzip.compress(bytes(16)), "the MD5 of its content is 4ae71336e44bf9bf79d2752e234818a5, not 2646ac"),
     ],
+    ids=["missing", "no archive", "cut", "of other content"],  # an archive holds the time at which it was made
 )
 def test_what_is_damaged_is_named(nowhere, content, told):
     folder = nowhere / "MNIST/raw"
