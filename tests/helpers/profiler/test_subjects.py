@@ -55,7 +55,7 @@ def test_a_published_network_is_profiled_on_imagenet(course_data, monkeypatch, n
     configuration = Configuration(network, choices, data="imagenet", images=4, batch_size=4, samples=4)
     monkeypatch.setattr("course_utils.profiler.subjects.imagenet", few(course_data))
     made = run(configuration)
-    assert made.recreation.left == {}
+    assert set(made.recreation.left.values()) <= {"the network has no layer of this kind"}
     kinds = {"mobilenet_v2_float": 35 + 17 + 10 + 1 + 1, "mobilenet_v1_025": 14 + 13 + 1 + 1, "squeezenet1.1_onnx": 27}
     assert len(made.recreation.replaced) == kinds[network]
     last = made.layers()[-1]
