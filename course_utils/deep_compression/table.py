@@ -1,22 +1,18 @@
 """The stored runs of ``data/train/train_deep_compression.py``, to read and to show.
 
-Stands on the standard library and `course_utils.networks` for the place where they lie.
+Stands on `course_utils.networks`.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_utils.networks.models import WEIGHTS
+from course_utils.networks.stored_table import TableError, read_stored, stored_path
 
 __all__ = ["ClusterRun", "CurvePoint", "Stage", "Table", "TableError", "read_table"]
-
-
-class TableError(ValueError):
-    """A table that is missing or damaged; the message says which file, and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,8 @@ def read_table(network: str, folder: Path = WEIGHTS) -> Table:
     Raises:
         TableError: if there is none, or the file is damaged.
     """
-    path = folder / f"deep_compression-{network}.json"
-    if not path.is_file():
-        there = sorted(p.stem.removeprefix("deep_compression-") for p in folder.glob("deep_compression-*.json"))
-        raise TableError(f"{path}: no such table; there are: {', '.join(there) or 'none'}")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+
+    def table(stored: dict[str, Any]) -> Table:
         last = stored["stages"][-1]
         return Table(
             facts=dict(stored["facts"]),
@@ -107,7 +99,6 @@ def read_table(network: str, folder: Path = WEIGHTS) -> Table:
             ),
             curve=tuple(CurvePoint(run["share"], run["before"], run["after"]) for run in stored["curve"]),
         )
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise TableError(
-            f"{path}: damaged: {error!r}. Make it anew with data/train/train_deep_compression.py."
-        ) from error
+
+    path = stored_path("deep_compression", network, folder)
+    return read_stored(path, table, "data/train/train_deep_compression.py")

@@ -1,11 +1,10 @@
 """The stored tables of the methods, trained by ``data/train/train_low_bit.py``, to read and to show.
 
-Stands on the standard library and `course_utils.networks` for the place where they lie.
+Stands on `methods` and `course_utils.networks`.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,9 @@ from typing import Any
 
 from course_utils.low_bit.methods import METHODS
 from course_utils.networks.models import WEIGHTS
+from course_utils.networks.stored_table import TableError, read_stored, stored_path
 
 __all__ = ["Line", "Table", "TableError", "read_table"]
-
-
-class TableError(ValueError):
-    """A table that is missing or damaged; the message says which file, and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +73,8 @@ def read_table(dataset: str, folder: Path = WEIGHTS) -> Table:
     Raises:
         TableError: if there is none, or the file is damaged.
     """
-    path = folder / f"low_bit-{dataset}.json"
-    if not path.is_file():
-        there = sorted(p.stem.removeprefix("low_bit-") for p in folder.glob("low_bit-*.json"))
-        raise TableError(f"{path}: no such table; there are: {', '.join(there) or 'none'}")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+
+    def table(stored: dict[str, Any]) -> Table:
         runs: dict[tuple[str, bool], dict[int, float]] = {}
         for run in stored["runs"]:
             runs.setdefault((run["method"], run["ends"]), {})[run["seed"]] = float(run["accuracy"])
@@ -94,8 +86,8 @@ def read_table(dataset: str, folder: Path = WEIGHTS) -> Table:
             if (name, ends) in runs
         ]
         return Table(stored["facts"], tuple(lines))
-    except (KeyError, ValueError, TypeError) as error:
-        raise TableError(f"{path}: damaged: {error!r}. Make it anew with data/train/train_low_bit.py.") from error
+
+    return read_stored(stored_path("low_bit", dataset, folder), table, "data/train/train_low_bit.py")
 
 
 def _line(name: str, ends: bool, runs: dict[int, float], floats: dict[int, float]) -> Line:

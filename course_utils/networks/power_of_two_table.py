@@ -5,17 +5,17 @@ the weights, ``power_of_two-<network>.json``; `read_table` reads it. The first s
 report's tables 4.1 to 4.3 and 4.5 to 4.7, the next are its open question (section 5.1); each of the others changes one
 definition on which the report is silent or does not agree with itself.
 
-Stands on `integer_network` and `models`.
+Stands on `integer_network` and `stored_table`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_utils.networks.models import WEIGHTS
+from course_utils.networks.stored_table import TableError, read_stored, stored_path
 from course_utils.quantization.integer_network import Scheme
 from course_utils.quantization.power_of_two import document_outliers, document_shift_scale, remove_outliers
 
@@ -24,10 +24,6 @@ __all__ = ["BITS", "VARIANTS", "Table", "TableError", "Variant", "cells", "read_
 BITS = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 FEW, WIDE = (2, 3, 4, 8), (10, 12, 16)
 OUTLIERS = 4  # m of the report's tables
-
-
-class TableError(ValueError):
-    """A stored table that is missing or damaged, or a cell that it does not have; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ class Table:
 
 
 def table_path(network: str, folder: Path = WEIGHTS) -> Path:
-    return folder / f"power_of_two-{network}.json"
+    return stored_path("power_of_two", network, folder)
 
 
 def read_table(network: str, folder: Path = WEIGHTS) -> Table:
@@ -178,16 +174,10 @@ def read_table(network: str, folder: Path = WEIGHTS) -> Table:
     Raises:
         TableError: if it is not there, or is not what the script writes.
     """
-    path = table_path(network, folder)
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        figures = {
-            (name, int(bits)): float(figure)
-            for name, column in told["figures"].items()
-            for bits, figure in column.items()
-        }
+
+    def table(told: dict) -> Table:
+        columns = told["figures"].items()
+        figures = {(name, int(bits)): float(figure) for name, column in columns for bits, figure in column.items()}
         return Table(dict(told["facts"]), figures)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{path}: is not what data/measure/measure_power_of_two.py writes ({error!r})") from error
+
+    return read_stored(table_path(network, folder), table, "data/measure/measure_power_of_two.py")

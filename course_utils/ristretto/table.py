@@ -9,7 +9,6 @@ Stands on `formats`, `layers`, `trimming` and `course_utils.networks`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.networks.models import WEIGHTS
+from course_utils.networks.stored_table import TableError, read_stored, stored_path
 from course_utils.numerics import FixedPoint, FloatFormat
 from course_utils.numerics.rounding import Rounding
 from course_utils.ristretto.formats import LayerFormats, fixed_point_for, least_error_format
@@ -39,10 +39,6 @@ __all__ = [
 
 LECTURE = {"lenet5_caffe": 0.9915, "cifar10_full_65000": 0.8169}
 """Float accuracies of the networks of the lecture's tables; they are of its own runs of the same recipes."""
-
-
-class TableError(ValueError):
-    """A stored table that is missing or damaged; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +252,7 @@ class Table:
 
 
 def table_path(network: str, folder: Path = WEIGHTS) -> Path:
-    return folder / f"ristretto-{network}.json"
+    return stored_path("ristretto", network, folder)
 
 
 def read_table(network: str, folder: Path = WEIGHTS) -> Table:
@@ -265,18 +261,14 @@ def read_table(network: str, folder: Path = WEIGHTS) -> Table:
     Raises:
         TableError: if it is not there, or is not what the script writes.
     """
-    path = table_path(network, folder)
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        lines = {
-            name: Line(setting, float(told["rows"][name]["accuracy"]), dict(told["rows"][name]["tuned"]))
-            for name, setting in SETTINGS[network].items()
-            if name in told["rows"]
-        }
-        if unknown := told["rows"].keys() - lines.keys():
+
+    def table(told: dict) -> Table:
+        rows, lines = told["rows"], {}
+        for name, setting in SETTINGS[network].items():
+            if name in rows:
+                lines[name] = Line(setting, float(rows[name]["accuracy"]), dict(rows[name]["tuned"]))
+        if unknown := rows.keys() - lines.keys():
             raise ValueError(f"no setting is called {sorted(unknown)[0]!r}")
         return Table(dict(told["facts"]), lines)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{path}: is not what data/measure/measure_ristretto.py writes ({error!r})") from error
+
+    return read_stored(table_path(network, folder), table, "data/measure/measure_ristretto.py")

@@ -26,6 +26,7 @@ from course_utils.data import cifar10, detection_data, shapes
 from course_utils.networks.detection import detect, mean_average_precision, stretch
 from course_utils.networks.models import WEIGHTS, accuracy, detector, load_trained, normalize
 from course_utils.networks.power_of_two_table import BITS, VARIANTS, cells, table_path
+from course_utils.networks.stored_table import write_stored
 from course_utils.quantization.integer_network import Calibrated
 from course_utils.quantization.power_of_two import document_fold
 
@@ -88,16 +89,6 @@ def detector_of(name: str) -> Subject:
     return Subject(net.graph(), {"training": batches(training.images), "test": batches(test.images)}, measure, facts)
 
 
-def write(path: Path, facts: dict, figures: dict[str, dict[str, float]]) -> None:
-    """The whole file anew, one variant a line; a killed process leaves the old one."""
-    known = [name for name in VARIANTS if name in figures]
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(figures[name])}" for name in known)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f'{{"facts": {json.dumps(facts)},\n"figures": {{\n{lines}\n}}}}\n', encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", choices=NETWORKS)
@@ -133,7 +124,7 @@ def main() -> None:
             calibrated[kind] = Calibrated(subject.model, subject.batches[variant.calibration], fuse)
         figure = round(subject.measure(calibrated[kind].quantized(variant.scheme(bits))), 4)
         figures.setdefault(name, {})[str(bits)] = figure
-        write(path, facts, figures)
+        write_stored(path, facts, figures={name: figures[name] for name in VARIANTS if name in figures})
         print(f"{name:36s}{bits:3d} bits {figure:.4f}   {time.process_time() - started:5.1f} s", flush=True)
 
 

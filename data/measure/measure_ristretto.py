@@ -27,6 +27,7 @@ from course_utils.data import cifar10, shapes
 from course_utils.data.mnist import mnist
 from course_utils.networks.caffe import caffe_network
 from course_utils.networks.models import WEIGHTS, accuracy, load_trained, normalize
+from course_utils.networks.stored_table import write_stored
 from course_utils.ristretto import fine_tune, measure, quantized
 from course_utils.ristretto.table import SETTINGS, table_path
 
@@ -65,16 +66,6 @@ def digest(network: nn.Module) -> str:
     return whole.hexdigest()[:16]
 
 
-def write(path: Path, facts: dict, rows: dict[str, dict]) -> None:
-    """The whole file anew, one row a line; a killed process leaves the old one."""
-    known = [name for name in SETTINGS[facts["network"]] if name in rows]
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(rows[name])}" for name in known)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f'{{"facts": {json.dumps(facts)},\n"rows": {{\n{lines}\n}}}}\n', encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("network", choices=SETTINGS)
@@ -107,7 +98,7 @@ def main() -> None:
     ranges = measure(own.model, own.prepare(own.training[0][:CALIBRATION]))
 
     def keep(row: str, started: float, what: str, figure: float) -> None:
-        write(path, facts, rows)
+        write_stored(path, facts, rows={name: rows[name] for name in SETTINGS[options.network] if name in rows})
         print(f"{row:50s} {what:12s} {figure:.4f}   {time.process_time() - started:5.1f} s", flush=True)
 
     # what is trained comes first: the lecture's rows are among it

@@ -30,6 +30,7 @@ from course_utils.deep_compression.accounting import TensorSize
 from course_utils.low_bit import fit
 from course_utils.networks.caffe import CAFFE, caffe_network
 from course_utils.networks.models import WEIGHTS, accuracy, load_trained, normalize
+from course_utils.networks.stored_table import stored_path, write_stored
 
 BATCH = 64
 SEED = 0
@@ -211,18 +212,6 @@ def curve(course: Course, plan: Plan, done: list[dict]) -> Iterator[dict]:
         yield run
 
 
-def write(path: Path, table: dict) -> None:
-    """The whole file anew, one run a line; a killed process leaves the old one."""
-    parts = [f'"facts": {json.dumps(table["facts"])}']
-    for kind in ("stages", "clusters", "curve"):
-        lines = ",\n".join(f"  {json.dumps(run)}" for run in table[kind])
-        parts.append(f'"{kind}": [\n{lines}\n]')
-    fresh = path.with_suffix(".new")
-    fresh.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", choices=PLANS)
@@ -246,7 +235,7 @@ def main() -> None:
         "python": platform.python_version(),
         "script": SCRIPT,
     }
-    path = options.output / f"deep_compression-{options.network}.json"
+    path = stored_path("deep_compression", options.network, options.output)
     table = {"facts": facts, "stages": [], "clusters": [], "curve": []}
     if path.is_file():
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -265,7 +254,7 @@ def main() -> None:
             run["core_seconds"] = round(time.process_time() - started, 1)
             print({k: v for k, v in run.items() if k not in ("parts", "tensors")}, flush=True)
             table[kind].append(run)
-            write(path, table)
+            write_stored(path, **table)
             started = time.process_time()
 
 

@@ -22,6 +22,7 @@ from course_utils.low_bit import METHODS, low_bit_layers, refresh_norms, train_m
 from course_utils.low_bit.table import read_table
 from course_utils.low_bit.training import BATCH
 from course_utils.networks.models import WEIGHTS, accuracy, normalize
+from course_utils.networks.stored_table import stored_path, write_stored
 
 STEPS = 500  # one epoch
 SEEDS = (0, 1, 2)
@@ -40,15 +41,6 @@ def plan() -> list[tuple[str, bool, int]]:
     ways = [(name, not method.keeps_ends) for name, method in METHODS.items()]
     ways += [(name, True) for name, method in METHODS.items() if method.keeps_ends and method.weight_rule]
     return [(name, ends, seed) for seed in SEEDS for name, ends in ways]
-
-
-def write(path: Path, facts: dict, runs: list[dict]) -> None:
-    """The whole file anew, one run a line; a killed process leaves the old one."""
-    lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f'{{"facts": {json.dumps(facts)},\n"runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    fresh.chmod(0o644)
-    fresh.replace(path)
 
 
 def main() -> None:
@@ -72,7 +64,7 @@ def main() -> None:
         "python": platform.python_version(),
         "script": "data/train/train_low_bit.py",
     }
-    path = options.output / f"low_bit-{options.dataset}.json"
+    path = stored_path("low_bit", options.dataset, options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     runs = []
     if path.is_file():
@@ -95,7 +87,7 @@ def main() -> None:
             run["accuracy_as_signs"] = round(accuracy(network, test_images, test_labels), 4)
         run["core_seconds"] = round(time.process_time() - started, 1)
         runs = sorted([*runs, run], key=lambda run: plan().index((run["method"], run["ends"], run["seed"])))
-        write(path, facts, runs)
+        write_stored(path, facts, runs=runs)
         print(run, flush=True)
     for line in read_table(options.dataset, options.output).lines:
         print(f"{line.method:32s} {line.ends!s:5s} {line.mean:.4f} +- {line.spread:.4f}, loss {line.loss:.1f}")

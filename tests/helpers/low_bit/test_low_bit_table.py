@@ -12,6 +12,7 @@ import pytest
 from course_utils.low_bit import METHODS
 from course_utils.low_bit.table import TableError, read_table
 from course_utils.networks.models import WEIGHTS
+from course_utils.networks.stored_table import write_stored
 
 SCRIPT = Path(__file__).parents[3] / "data" / "train" / "train_low_bit.py"
 SPEC = importlib.util.spec_from_file_location("train_low_bit", SCRIPT)
@@ -26,7 +27,7 @@ def run(method, ends, seed, accuracy):
 def test_lines_are_worked_out_from_runs(tmp_path):
     runs = [run("BWN", False, 0, 0.5), run("float", False, 0, 0.6), run("float", False, 1, 0.62)]
     runs += [run("BWN", True, 0, 0.4), run("BWN", False, 1, 0.54), run("float", False, 2, 0.9)]
-    script.write(tmp_path / "low_bit-x.json", {"dataset": "x"}, runs)
+    write_stored(tmp_path / "low_bit-x.json", {"dataset": "x"}, runs=runs)
     table = read_table("x", tmp_path)
     assert table.facts == {"dataset": "x"}
     assert [(line.method, line.ends) for line in table.lines] == [("float", False), ("BWN", False), ("BWN", True)]

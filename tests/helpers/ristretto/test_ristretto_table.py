@@ -117,8 +117,8 @@ def test_names_tell_rows_apart():
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "cannot be read"),
-        ("{", "is not what data/measure/measure_ristretto.py writes"),
+        (None, "no such table; there are: none"),
+        ("{", "Make it anew with data/measure/measure_ristretto.py"),
         ('{"facts": {}, "rows": {"posit": {"accuracy": 1, "tuned": {}}}}', "no setting is called 'posit'"),
         ('{"facts": {}, "rows": {"minifloat e4m3": {}}}', "KeyError('accuracy')"),
     ],
