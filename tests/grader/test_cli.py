@@ -14,6 +14,7 @@ from mini_course import DOUBLE
 from nbgrader.api import Gradebook
 
 from autograder.cli import main
+from autograder.commands import shown
 from autograder.labs.build import answered, release
 from autograder.labs.lab import Lab
 from autograder.records.gradebook import nbgrader_id
@@ -170,7 +171,7 @@ def test_help_teaches(mini):
 
 def test_data_lists_what_is_found_and_what_to_do(mini, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "500")  # no cell is broken
+    monkeypatch.setattr(shown.console, "width", 500)  # no cell is broken, however long the course's own path is
     text = course(mini, "data").output
     for name in ("shapes", "cifar10", "imagenet_val", "imagenet/imagenet_250.zip"):
         assert name in text
