@@ -2,10 +2,10 @@
 
 A check cell wraps its expectations in ``with check("quantize_tensor"):`` and states each one as a *rule* of the
 exercise. When a rule is broken the student reads which rule, for which (smallest) input, what was expected, what
-came, and one hint; never a bare ``AssertionError``. In a notebook this is a panel (`check_panel`), elsewhere text. The
+came, and one hint; never a bare ``AssertionError``. In a notebook this is a panel (`panel`), elsewhere text. The
 grader runs the very same code, so that a notebook and the gradebook cannot disagree.
 
-Stands on `check_panel` and torch.
+Stands on `panel` and torch.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from course_utils.checks.notebook import Unreadable, read_notebook
 __all__ = ["PLACEHOLDER", "VERDICT", "Progress", "overview", "progress_of", "read_all"]
 
 VERDICT = "application/vnd.quantization-course.check+json"
-"""The MIME type of a verdict of `check_panel`: a dict with ``exercise``, ``passed`` and ``hints``."""
+"""The MIME type of a verdict of `panel`: a dict with ``exercise``, ``passed`` and ``hints``."""
 
 PLACEHOLDER = "YOUR ANSWER HERE"
 """What nbgrader puts in a written answer's place."""

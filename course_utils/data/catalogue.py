@@ -1,6 +1,6 @@
 """Which data there is here, and the data of a lab that should run anywhere.
 
-Stands on `cifar`, `imagenet`, `photos`, `generated`, `generated_scenes` and `places`.
+Stands on `cifar`, `imagenet`, `mnist`, `photos`, `generated`, `generated_scenes` and `places`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from course_utils import COMMAND
-from course_utils.data import cifar, generated, generated_scenes, imagenet, photos
+from course_utils.data import cifar, generated, generated_scenes, imagenet, mnist, photos
 from course_utils.data.places import DataError, places, remedy
 
 __all__ = ["DataSet", "DetectionSet", "ImageSet", "classification_data", "describe", "detection_data"]
@@ -23,6 +23,7 @@ _PHOTOS = {
     "coco-train": "88 photos of COCO's 2017 training set with boxes, 80 classes",
     "retail": "229 shelf photos with boxes, 60 classes",
 }
+_MNIST = "MNIST, 60,000 training and 10,000 test images of digits, 28 x 28 grey"
 _IMAGENET = {
     "imagenet": "250 crops of ImageNet, 224 x 224 RGB, every fourth of 1,000 classes",
     "imagenet_val": "942 photos of ImageNet's validation set, 227 x 227 RGB, 609 of 1,000 classes",
@@ -155,6 +156,7 @@ def describe(root: str | Path | None = None) -> list[DataSet]:
         DataSet("shapes", "shapes, drawn from a seed, 32 x 32 RGB, ten classes", _GENERATED, ""),
         *(_local(name, about, photos.find(name, root), photos.SETS[name], root) for name, about in _PHOTOS.items()),
         DataSet("scenes", "scenes with boxes, drawn from a seed, 128 x 128 RGB, six classes", _GENERATED, ""),
+        _local("mnist", _MNIST, mnist.find(root), [f"{mnist.FOLDERS[0]}/"], root),
         *(
             _local(name, about, imagenet.find(name, root), [imagenet.SETS[name]], root)
             for name, about in _IMAGENET.items()

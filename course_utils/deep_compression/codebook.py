@@ -71,9 +71,7 @@ def initial_centroids(values: Tensor, count: int, init: str, generator: torch.Ge
     return ordered[torch.randint(n, (count,), generator=generator)].sort().values
 
 
-def kmeans(
-    values: Tensor, count: int, init: str = "linear", generator: torch.Generator | None = None, steps: int | None = None
-) -> Clusters:
+def kmeans(values: Tensor, count: int, init: str = "linear", generator: torch.Generator | None = None) -> Clusters:
     """Lloyd's algorithm on numbers, until no value changes its cluster.
 
     A value half way between two centroids goes to the lower one. The centroid of an empty cluster stays where it is.
@@ -81,7 +79,6 @@ def kmeans(
     Args:
         values: float, any shape.
         count, init, generator: as `initial_centroids` takes them.
-        steps: at most so many; by default to the end.
 
     Raises:
         ValueError: as `initial_centroids`.
@@ -99,7 +96,7 @@ def kmeans(
 
     sizes, error = assign()
     errors = [error]
-    while steps is None or len(errors) <= steps:
+    while True:
         begins = (np.cumsum(sizes) - sizes)[sizes > 0]  # where the clusters begin that are not empty
         centroids[sizes > 0] = np.add.reduceat(ordered, begins) / sizes[sizes > 0]
         before, (sizes, error) = sizes, assign()

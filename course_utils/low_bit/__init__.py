@@ -31,7 +31,7 @@ from course_utils.low_bit.weights import (
     ternary_weight,
     trained_ternary,
 )
-from course_utils.low_bit.xnor import pack_signs, unpack_signs, xnor_dot, xnor_matvec
+from course_utils.low_bit.xnor import pack_signs, xnor_dot, xnor_matvec
 
 __all__ = [
     "METHODS",
@@ -70,7 +70,6 @@ __all__ = [
     "ternary_weight",
     "train_method",
     "trained_ternary",
-    "unpack_signs",
     "xnor_dot",
     "xnor_matvec",
 ]

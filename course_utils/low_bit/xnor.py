@@ -18,7 +18,7 @@ from torch import Tensor
 
 from course_utils.numerics.chunks import compiled_loops
 
-__all__ = ["pack_signs", "unpack_signs", "xnor_dot", "xnor_matvec"]
+__all__ = ["pack_signs", "xnor_dot", "xnor_matvec"]
 
 WORD = 64
 _WORTH_COMPILING = 2**14  # words
@@ -46,21 +46,6 @@ def pack_signs(x: Tensor) -> Tensor:
     padded[..., : bits.shape[-1]] = bits
     packed = np.packbits(padded, axis=-1, bitorder="little").view("<u8")
     return torch.from_numpy(packed.astype(np.uint64).view(np.int64))
-
-
-def unpack_signs(words: Tensor, length: int) -> Tensor:
-    """The reverse: float32 +1 and -1 (..., length).
-
-    Args:
-        words: int64 (..., ceil(length / 64)), as `pack_signs` makes them.
-
-    Raises:
-        ValueError: if the words are not as many as the length needs.
-    """
-    _require_words(words, length)
-    given = words.numpy().view(np.uint64).astype("<u8")
-    bits = np.unpackbits(np.ascontiguousarray(given).view(np.uint8), axis=-1, bitorder="little")[..., :length]
-    return torch.from_numpy(bits.astype(np.float32) * 2 - 1)
 
 
 def xnor_dot(a: Tensor, b: Tensor, length: int) -> int:

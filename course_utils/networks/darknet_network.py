@@ -228,9 +228,7 @@ class Darknet(nn.Module):
                 outputs[number] = x
         classifies = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.Softmax) for layer in self.layers)
         if not heads and classifies and x.shape[2:] == (1, 1):
-            x = x.flatten(
-                1
-            )  # a classifier; convolutions may stand between [avgpool] and [softmax], as in darknet53.cfg
+            x = x.flatten(1)  # convolutions may stand between [avgpool] and [softmax], as in darknet53.cfg
         return heads or [x]
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | torch.Tensor:

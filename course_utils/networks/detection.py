@@ -30,7 +30,6 @@ __all__ = [
     "Placement",
     "average_precision",
     "decode",
-    "describe_boxes",
     "detect",
     "draw_boxes",
     "letterbox",
@@ -59,20 +58,8 @@ class Placement:
 
     def to_image(self, boxes: torch.Tensor) -> torch.Tensor:
         """Boxes (n, 4) in pixels of the input to pixels of the image, cut at its edges."""
-        boxes = (boxes - boxes.new_tensor(self._offset)) / boxes.new_tensor(self._scale)
-        return boxes.clamp(min=0).minimum(boxes.new_tensor([self.width, self.height] * 2))
-
-    def to_input(self, boxes: torch.Tensor) -> torch.Tensor:
-        """Boxes (n, 4) in pixels of the image to pixels of the input."""
-        return boxes * boxes.new_tensor(self._scale) + boxes.new_tensor(self._offset)
-
-    @property
-    def _scale(self) -> list[float]:
-        return [self.scale_x, self.scale_y] * 2
-
-    @property
-    def _offset(self) -> list[float]:
-        return [self.left, self.top] * 2
+        corner, scale = (boxes.new_tensor(pair * 2) for pair in ([self.left, self.top], [self.scale_x, self.scale_y]))
+        return ((boxes - corner) / scale).clamp(min=0).minimum(boxes.new_tensor([self.width, self.height] * 2))
 
 
 def letterbox(image: torch.Tensor, size: int, fill: float = 0.0) -> tuple[torch.Tensor, Placement]:
@@ -300,18 +287,6 @@ def mean_average_precision(
 ) -> float:
     """The mean of `average_precision` over the classes of which there is a box; ``mAP@0.5`` unless told otherwise."""
     return average_precision(detections, boxes, labels, classes, iou_threshold, recall_points).nanmean().item()
-
-
-def describe_boxes(labels: torch.Tensor, classes: Sequence[str], scores: torch.Tensor | None = None) -> str:
-    """What `draw_boxes` shows, in words, as the picture's text alternative: ``"2 boxes: disc 97%, ring 80%"``.
-
-    Args:
-        labels: int64 (n,).
-        classes: names.
-        scores: (n,), in [0, 1].
-    """
-    names = _captions(labels, classes, scores)
-    return f"{len(names)} box{'' if len(names) == 1 else 'es'}" + (": " + ", ".join(names) if names else "")
 
 
 def draw_boxes(

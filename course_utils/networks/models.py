@@ -104,16 +104,12 @@ class SimpleNet(nn.Module):
         return self.layer8_fc(x)
 
 
-def mobilenet_v2(classes: int = 10, width: float = 0.5) -> nn.Module:
-    """torchvision's MobileNetV2 for images of 32 x 32: float (B, 3, 32, 32) to logits (B, classes).
+def mobilenet_v2() -> nn.Module:
+    """torchvision's MobileNetV2 for images of 32 x 32: float (B, 3, 32, 32) to ten logits (B, 10).
 
-    It has the 35 convolutions, 17 depthwise ones and one linear layer of the network for ImageNet, with ReLU6 and batch
-    normalization apart from the convolutions; only the second stage keeps its height and width, so that the map
-    before the pooling is 2 x 2 and not 1 x 1. With the defaults it has 700,490 parameters.
-
-    Args:
-        classes: how many logits.
-        width: the channels of every layer but the last convolution's 1280 are multiplied by it.
+    It has the 35 convolutions, 17 depthwise ones and one linear layer of the network for ImageNet, half of the channels
+    (but for the last convolution's 1280), ReLU6, and batch normalization apart from the convolutions; only the second
+    stage keeps its height and width, so that the map before the pooling is 2 x 2 and not 1 x 1. 700,490 parameters.
     """
     # expansion, channels, blocks and stride of every stage, as in table 2 of Sandler et al., arXiv:1801.04381
     stages = [
@@ -125,7 +121,7 @@ def mobilenet_v2(classes: int = 10, width: float = 0.5) -> nn.Module:
         [6, 160, 3, 2],
         [6, 320, 1, 1],
     ]
-    return MobileNetV2(num_classes=classes, width_mult=width, inverted_residual_setting=stages)
+    return MobileNetV2(num_classes=10, width_mult=0.5, inverted_residual_setting=stages)
 
 
 Anchors = tuple[tuple[float, float], ...]

@@ -1,4 +1,7 @@
-"""Number formats, scale and zero point: every way in which a real number becomes a few bits. Stands on torch alone."""
+"""Number formats, scale and zero point: every way in which a real number becomes a few bits.
+
+Stands on torch and NumPy; numba makes it faster where it is installed.
+"""
 
 from course_utils.numerics import affine, format_search
 from course_utils.numerics.block_formats import BLOCK_FORMATS, BlockFormat

@@ -15,7 +15,7 @@ that axis (per channel). ``block_size``: one for each run of that many neighbour
 Neither: one for all (per tensor).
 
 Large float32 tensors on the CPU go through one compiled loop, all others through torch; the results are the same.
-Stands on `rounding`, `carriers` and `blocks`.
+Stands on `rounding`, `carriers` and `chunks`.
 """
 
 from __future__ import annotations

@@ -83,11 +83,6 @@ class BlockFormat:
     def __str__(self) -> str:
         return f"{self.element} in blocks of {self.block_size}"
 
-    @property
-    def bits_per_value(self) -> float:
-        """Bits of an element and its share of the scale."""
-        return self.element.bits + self.scale_format.bits / self.block_size
-
     def scales(self, x: Tensor) -> Tensor:
         """The scale of each block.
 

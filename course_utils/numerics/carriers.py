@@ -1,4 +1,4 @@
-"""What carries numbers and codes: which torch dtypes hold a format's values, and refusals of those that cannot.
+"""What carries numbers and codes: how torch's floats lie in memory, which dtypes hold a format's values, and refusals.
 
 Stands on torch only.
 """
@@ -10,7 +10,18 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["holds", "integer_dtype", "power_of_two", "require_floating", "require_integers", "require_range"]
+__all__ = [
+    "LAYOUT",
+    "holds",
+    "integer_dtype",
+    "power_of_two",
+    "require_floating",
+    "require_integers",
+    "require_range",
+]
+
+LAYOUT = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
+"""Of a float: the integer type of the same width, the bits of its mantissa, the bias of its exponent."""
 
 
 def power_of_two(exponent: int) -> float:
@@ -18,16 +29,16 @@ def power_of_two(exponent: int) -> float:
     return math.ldexp(1.0, exponent)
 
 
-def require_floating(x: Tensor, what: str = "x") -> None:
+def require_floating(x: Tensor) -> None:
     """Refuses everything but float16, bfloat16, float32 and float64.
 
     Raises:
         TypeError: naming the dtype found and what to do.
     """
     if not isinstance(x, Tensor):
-        raise TypeError(f"{what} must be a torch.Tensor, not {type(x).__name__}: call torch.as_tensor({what}) first")
+        raise TypeError(f"x must be a torch.Tensor, not {type(x).__name__}: call torch.as_tensor(x) first")
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise TypeError(f"{what} must be a floating-point tensor, not {x.dtype}: call {what}.float() first")
+        raise TypeError(f"x must be a floating-point tensor, not {x.dtype}: call x.float() first")
 
 
 def holds(dtype: torch.dtype, format) -> bool:

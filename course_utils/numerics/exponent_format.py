@@ -13,14 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from course_utils.numerics.carriers import power_of_two, require_floating
+from course_utils.numerics.carriers import LAYOUT, power_of_two, require_floating
 from course_utils.numerics.chunks import decoded, encoded, quantized
 from course_utils.numerics.rounding import Overflow, Rounding, require_overflow, require_rounding
 
 __all__ = ["ExponentFormat"]
-
-# (integer type of the same width, bits of the mantissa, bias of the exponent)
-LAYOUT = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Fixed point: whole numbers times one power of two; `formats` hands these names on.
 
-Stands on `rounding`, `carriers`, `blocks`. Sources: the Q format of digital signal processors; dynamic fixed
+Stands on `rounding`, `carriers`, `chunks`. Sources: the Q format of digital signal processors; dynamic fixed
 point as in Ristretto (Gysel 2016).
 """
 

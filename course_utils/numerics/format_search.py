@@ -32,7 +32,7 @@ Why the choice is the loop's
 Sums of float64 numbers depend on their order, in the last digits. So where the sum above cancels, and where two splits
 are so close that those digits could decide, the errors are computed again as the definition has it.
 
-Stands on `formats`, `affine` (the error), `blocks`, and on `compiled` where numba is installed. Source of the search:
+Stands on `formats`, `affine` (the error), `chunks`, and on `compiled` where numba is installed. Source of the search:
 ECE209 report on minifloat quantization of YOLOv3.
 """
 

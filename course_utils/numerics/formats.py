@@ -72,7 +72,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from course_utils.numerics.carriers import holds, power_of_two, require_floating
+from course_utils.numerics.carriers import LAYOUT, holds, power_of_two, require_floating
 from course_utils.numerics.chunks import decoded, encoded, may_have_nan, quantized, require_no_nan
 from course_utils.numerics.exponent_format import ExponentFormat
 from course_utils.numerics.fixed_point import DynamicFixedPoint, FixedPoint
@@ -81,12 +81,6 @@ from course_utils.numerics.rounding import Overflow, Rounding, require_overflow,
 __all__ = ["FORMATS", "DynamicFixedPoint", "ExponentFormat", "FixedPoint", "FloatFormat", "Overflow", "Rounding"]
 
 Specials = Literal["ieee", "fn", "none"]
-
-# (integer type of the same width, bits of the mantissa, bias of the exponent, the exponent's bits)
-_LAYOUT = {
-    torch.float32: (torch.int32, 23, 127, 0x7F800000),
-    torch.float64: (torch.int64, 52, 1023, 0x7FF0000000000000),
-}
 
 
 @dataclass(frozen=True)
@@ -320,7 +314,7 @@ class FloatFormat:
         q.div_(step)
         if self.mantissa_bits == 0 and rounding == "nearest-even":
             # 1.5 must go to 1 where the code of that power of two is even: then a trifle is taken off all numbers.
-            integer, mantissa_bits, bias, _ = _LAYOUT[q.dtype]
+            integer, mantissa_bits, bias = LAYOUT[q.dtype]
             even = (step.view(integer) >> mantissa_bits).sub_(self.min_exponent + bias).bitwise_and_(1)
             q.mul_(((bias << mantissa_bits) - even).view(q.dtype))  # 1.0, or the number below it
         round_(q, rounding, generator).mul_(step)
@@ -342,7 +336,7 @@ class FloatFormat:
         """
         if self.bits > 24:
             block, room = block.double(), None  # float32's mantissa has no room for the code
-        integer, mantissa_bits, bias, _ = _LAYOUT[block.dtype]
+        integer, mantissa_bits, bias = LAYOUT[block.dtype]
         drop = mantissa_bits - self.mantissa_bits
         limit = min(2.0 ** (self.max_exponent + 1), torch.finfo(block.dtype).max)  # rounds to what overflows
         limit = self.largest if overflow == "saturate" else limit
@@ -369,7 +363,8 @@ class FloatFormat:
 
     def _binade(self, x: Tensor) -> Tensor:
         """For each element the power of two that begins its binade, within the format's normal binades."""
-        integer, _, _, exponent = _LAYOUT[x.dtype]
+        integer, mantissa_bits, bias = LAYOUT[x.dtype]
+        exponent = (2 * bias + 1) << mantissa_bits  # all of its bits
         binade = (x.view(integer) & exponent).view(x.dtype)
         return binade.clamp_(power_of_two(self.min_exponent), power_of_two(self.max_exponent))
 

@@ -112,7 +112,7 @@ def code_line(
         side.set_visible(False)
 
 
-def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float, *, unit: str = "") -> None:
+def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float) -> None:
     """The rounding error along x, with the band of half a step that theory allows.
 
     Args:
@@ -122,8 +122,8 @@ def error_band(axes: Axes, x: np.ndarray, error: np.ndarray, scalefactor: float,
     half = scalefactor / 2
     axes.axhspan(-half, half, color=COLOURS["sky"], alpha=0.25, label="± half a step")
     axes.plot(x, error, color=COLOURS["vermillion"], linewidth=1.2, label="error")
-    axes.set_xlabel("x" + unit)
-    axes.set_ylabel("dequantized - x" + unit)
+    axes.set_xlabel("x")
+    axes.set_ylabel("dequantized - x")
 
 
 def grid_histogram(axes: Axes, values: np.ndarray, dequantized: np.ndarray, bins: np.ndarray, *, step: float) -> None:

@@ -222,7 +222,7 @@ class Observer:
 
 
 def observe_inputs(
-    model: nn.Module, batches: Iterable[torch.Tensor], layers: Iterable[str] | None = None, *, bins: int = BINS
+    model: nn.Module, batches: Iterable[torch.Tensor], layers: Iterable[str] | None = None
 ) -> dict[str, Observer]:
     """Runs batches through a network and observes the input of its layers.
 
@@ -230,7 +230,6 @@ def observe_inputs(
         model: left as it is, in the mode it is in.
         batches: tensors that ``model`` takes.
         layers: names as in ``model.named_modules()``; by default every layer that has no layers inside.
-        bins: of each observer.
 
     Returns:
         An observer for each layer, in the order of ``layers``. A layer called twice for a batch is observed twice.
@@ -240,7 +239,7 @@ def observe_inputs(
     """
     modules = dict(model.named_modules())
     names = [n for n, m in modules.items() if n and not any(m.children())] if layers is None else list(layers)
-    observers = {name: Observer(bins) for name in names}
+    observers = {name: Observer() for name in names}
 
     def watch(name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple) -> None:

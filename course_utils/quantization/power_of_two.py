@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -31,7 +30,6 @@ __all__ = [
     "find_shift_scale",
     "integer_scale",
     "largest_code",
-    "layer_ranges",
     "power_of_two_weights",
     "remove_outliers",
     "to_integers",
@@ -81,44 +79,6 @@ def to_integers(x: Tensor, q: Tensor | float, num_bits: int) -> Tensor:
     """
     highest = largest_code(num_bits)
     return (x.detach().double() * q).round_().clamp_(-highest - 1, highest).long()
-
-
-def layer_ranges(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[float, float]]:
-    """Max |input| and max |output| of every convolution and fully connected layer.
-
-    Args:
-        model: it is not changed; its batch norms are best folded first.
-        batches: what the model takes; the report uses "the first 25" batches and its program 24.
-
-    Returns:
-        layer -> (input, output), in the order of ``model.named_modules()``.
-
-    Raises:
-        ValueError: if there is no batch.
-    """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
-    ranges = dict.fromkeys(layers, (0.0, 0.0))
-
-    def watch(name: str):
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen = (float(value.detach().abs().max()) for value in (inputs[0], output))
-            ranges[name] = tuple(max(pair) for pair in zip(ranges[name], seen, strict=True))
-
-        return hook
-
-    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
-    count = 0
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                model(batch)
-                count += 1
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not count:
-        raise ValueError("calibration needs at least one batch")
-    return ranges
 
 
 def find_shift_scale(adjustment: float, num_bits: int) -> tuple[int, int]:

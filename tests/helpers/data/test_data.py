@@ -209,8 +209,12 @@ def test_describe(packed, nowhere):
     assert away["cifar10"].found is None
     assert str(nowhere) in away["cifar10"].hint
     assert away["shapes"].found is not None
-    assert {"coco", "coco-train", "retail", "imagenet", "imagenet_val"} <= away.keys()
-    for name, file in (("retail", "darknet/retail.names"), ("imagenet", "imagenet/imagenet_250.zip")):
+    assert {"coco", "coco-train", "retail", "mnist", "imagenet", "imagenet_val"} <= away.keys()
+    for name, file in (
+        ("retail", "darknet/retail.names"),
+        ("mnist", "mnist/"),
+        ("imagenet", "imagenet/imagenet_250.zip"),
+    ):
         assert away[name].found is None
         assert file in away[name].hint
         assert str(nowhere) in away[name].hint

@@ -95,25 +95,6 @@ def test_scale_and_integers():
             p2.integer_scale(1.0, bits)
 
 
-def test_layer_ranges_are_the_largest_magnitudes():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4))
-    batches = [torch.randn(5, 2, 4, 4) for _ in range(3)]
-    x = torch.cat(batches)
-    with torch.no_grad():
-        features = model[0](x)
-        logits = model(x)
-    expected = {
-        "0": (x.abs().max().item(), features.abs().max().item()),
-        "3": (features.max().item(), logits.abs().max().item()),
-    }
-    # a batch of five may add up in another order than all fifteen at once
-    assert p2.layer_ranges(model, batches) == {name: pytest.approx(pair) for name, pair in expected.items()}
-    assert not any(layer._forward_hooks for layer in model.modules())
-    with pytest.raises(ValueError, match="at least one batch"):
-        p2.layer_ranges(model, [])
-
-
 @pytest.mark.parametrize("axis", [None, 0])
 @pytest.mark.parametrize("num_bits", [2, 4, 8, 16])
 def test_widened_weights_make_the_adjustment_a_power_of_two(axis, num_bits):
