@@ -391,8 +391,8 @@ def expect_no_loop(call: Callable[[torch.Tensor], Any], data: Callable[[int], to
     """Expect that ``call(data(n))`` computes with whole tensors: for up to a million elements it takes less than half
     the time of a loop that takes each number apart and does nothing with it. (Tensor code, also a lookup in a table,
     takes up to a quarter, whatever a loop calculates at least as much again.) Each n is five times the last, so that a
-    slow loop is found early. Only the quickest of up to eight tries counts, with one thread, for other programs may have
-    the processors, and torch's threads wait for each other.
+    slow loop is found early. Only the quickest of up to eight tries counts, with one thread, for other programs may
+    have the processors, and torch's threads wait for each other.
 
     Args:
         call: does the work on a tensor of n elements.
