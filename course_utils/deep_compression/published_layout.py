@@ -54,7 +54,7 @@ def read_layers(path: str | Path, architecture: nn.Module) -> dict[str, StoredLa
             message names the file, the layer and the byte.
         ValueError: if the network has numbers that the layout has no place for.
     """
-    path, layers = Path(path), _layers(architecture)
+    path, layers = Path(path), _fitting_layers(architecture)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -129,7 +129,7 @@ def _read_layer(reader: _Reader, layer: nn.Conv2d | nn.Linear, count: int) -> St
     )
 
 
-def _layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+def _fitting_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     tensors, weights = plain_tensors(network)
     for name in tensors:
         owner, _, kind = name.rpartition(".")
@@ -165,7 +165,7 @@ def save_deep_compression(network: nn.Module, path: str | Path) -> None:
         ValueError: if a layer has more than 255 different weights that are not zero, or the layout has no place for
             a number of the network.
     """
-    layers = _layers(network)
+    layers = _fitting_layers(network)
     tensors, _ = plain_tensors(network)
     counts, content = [], []
     for name in layers:

@@ -109,9 +109,8 @@ def train_method(
     seed: int,
     *,
     ends: bool | None = None,
-    network: Callable[[], nn.Sequential] = small_network,
 ) -> nn.Sequential:
-    """A network trained by a method, in eval mode, with normalizations refreshed over the first 5,000 images.
+    """`small_network`, trained by a method, in eval mode, with normalizations refreshed over the first 5,000 images.
 
     All methods have the same number of steps. Those whose papers start from a trained network spend their
     ``float_share`` of them on that; INQ divides the rest between its shares, after each of which more weights freeze.
@@ -122,22 +121,20 @@ def train_method(
         steps: of the optimizer, with 100 images each.
         seed: of the first weights, of the order of the images and of what methods draw.
         ends: whether the first and the last layer are quantized, too; by default as the paper has it.
-        network: makes the float network.
     """
     method = METHODS[method] if isinstance(method, str) else method
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    model = network()
+    model = small_network()
     first = round(method.float_share * steps)
     if first:
         fit(model, images, labels, first, METHODS["float"].learning_rate, order)
     model = low_bit(model, method, ends=ends)
-    stages = method.shares or (0.0,)
-    last = steps - first
-    for i, share in enumerate(stages[:-1] if method.shares else stages):
+    *stages, end = method.shares or (0.0, 0.0)
+    rest, count = steps - first, len(stages)
+    for i, share in enumerate(stages):
         advance(model, share)
-        count = len(stages) - bool(method.shares)
-        fit(model, images, labels, last * (i + 1) // count - last * i // count, method.learning_rate, order)
-    advance(model, stages[-1])
+        fit(model, images, labels, rest * (i + 1) // count - rest * i // count, method.learning_rate, order)
+    advance(model, end)
     refresh_norms(model, images[:5000])
     return model

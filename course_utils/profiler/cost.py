@@ -4,7 +4,9 @@ Estimates from sizes and numbers of bits; nothing is timed.
 
 What is counted, for one sample:
 
-- weights: ``bits / 8`` bytes each, and 4 for each bias; without quantization 4 for each.
+- weights: ``bits / 8`` bytes each, and 4 for each bias; without quantization 4 for each. A layer that is called several
+  times is stored once, and counted with its first call; but each call that is replaced has grids of its own, and so
+  weights of its own.
 - scales: for each grid of the weights a multiplier (4 bytes) and a shift (1), and a zero point (``bits / 8``) where
   weights are asymmetric; for the output's grid a zero point. The scales of real numbers are not needed in between.
 - output: ``bits / 8`` bytes for each activation; without quantization 4.
@@ -14,12 +16,12 @@ What is counted, for one sample:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx, nn
 
-from course_utils.profiler.options import KINDS, Options
+from course_utils.profiler.options import Options
 from course_utils.profiler.recreation import Recreation, Watch, by_kind
 
 __all__ = ["Cost", "costs"]
@@ -52,13 +54,15 @@ def costs(recreation: Recreation, sample: Tensor) -> dict[str, Cost]:
 
     with torch.no_grad():
         Watch(reference, see).run(sample[:1])
-    kinds = by_kind(reference)
-    return {
-        node.name: _cost(reference, kind, node, recreation.replaced.get(node.name), numbers)
-        for node in reference.graph.nodes
-        for kind in KINDS
-        if node in kinds[kind]
-    }
+    kinds = {node: kind for kind, nodes in by_kind(reference).items() for node in nodes}
+    found, stored = {}, set()
+    for node in filter(kinds.get, reference.graph.nodes):
+        options = recreation.replaced.get(node.name)
+        found[node.name] = _cost(reference, kinds[node], node, options, numbers)
+        if options is None and node.target in stored:
+            found[node.name] = replace(found[node.name], weights=0.0)
+        stored |= {node.target} if options is None else set()
+    return found
 
 
 def _cost(graph: fx.GraphModule, kind: str, node: fx.Node, options: Options | None, numbers: dict[str, int]) -> Cost:

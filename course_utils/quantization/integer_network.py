@@ -46,7 +46,7 @@ from course_utils.quantization.power_of_two import (
     to_integers,
 )
 
-__all__ = ["ADJUSTMENTS", "Calibrated", "IntegerLayer", "IntegerNetwork", "Scheme", "fold_batch_norms"]
+__all__ = ["ADJUSTMENTS", "Calibrated", "CodeLayer", "IntegerNetwork", "Scheme", "fold_batch_norms"]
 
 ADJUSTMENTS = ("float", "scale_shift", "power_of_two", "nearest_shift")
 CORRECTIONS = (None, "layer", "channel")
@@ -122,7 +122,7 @@ class Codes:
         return max(-self.lowest, self.highest)
 
 
-class IntegerLayer(nn.Module):
+class CodeLayer(nn.Module):
     """A convolution or fully connected layer: codes in, codes out (or real numbers, if ``output`` is None).
 
     Args:
@@ -342,11 +342,11 @@ class IntegerNetwork(nn.Module):
 
     Attributes:
         graph: the traced network in which codes go from node to node.
-        layers: node -> `IntegerLayer`, in the network's order.
+        layers: node -> `CodeLayer`, in the network's order.
         codes: node -> the codes of its output; nodes that give real numbers are not in it.
     """
 
-    def __init__(self, graph: fx.GraphModule, layers: dict[str, IntegerLayer], codes: dict[str, Codes]) -> None:
+    def __init__(self, graph: fx.GraphModule, layers: dict[str, CodeLayer], codes: dict[str, Codes]) -> None:
         super().__init__()
         self.graph, self.layers, self.codes = graph, layers, codes
 
@@ -521,7 +521,7 @@ class Calibrated:
                 real = last and activation is None and not scheme.adjust_last
                 output = None if real else codes[node.name]
                 slope = 1.0 if activation is None else self._slope(activation)
-                layers[node.name] = IntegerLayer(module, source, output, slope, scheme)
+                layers[node.name] = CodeLayer(module, source, output, slope, scheme)
                 graph.set_submodule(node.target, layers[node.name])
                 if output is None:
                     plain.add(node.name)
@@ -587,12 +587,12 @@ class _Watch(fx.Interpreter):
 class _Corrector(fx.Interpreter):
     """Runs the integer network and corrects each layer's bias before its output is handed on."""
 
-    def __init__(self, graph: fx.GraphModule, wanted: dict[IntegerLayer, Tensor]) -> None:
+    def __init__(self, graph: fx.GraphModule, wanted: dict[CodeLayer, Tensor]) -> None:
         super().__init__(graph)
         self.wanted = wanted
 
     def call_module(self, target: str, args: tuple, kwargs: dict) -> object:
         module = self.fetch_attr(target)
-        if isinstance(module, IntegerLayer):
+        if isinstance(module, CodeLayer):
             module.correct(args[0], self.wanted[module])
         return super().call_module(target, args, kwargs)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from course_utils.ristretto.formats import LayerFormats
-from course_utils.ristretto.layers import quantized, quantized_layers
+from course_utils.ristretto.layers import quantized, rounding_layers
 from course_utils.ristretto.trimming import progress_bar
 
 __all__ = ["fine_tune"]
@@ -70,7 +70,7 @@ def fine_tune(
         raise ValueError(f"a training takes steps of at most all images, and one label an image, not {counts}")
     network = quantized(network, formats)
     generator = torch.Generator().manual_seed(seed)
-    layers = quantized_layers(network).values()
+    layers = rounding_layers(network).values()
     for layer in layers:
         layer.rounding, layer.generator = rounding, generator
     parameters = [p.requires_grad_() for p in network.parameters()]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from course_utils.low_bit.straight_through import straight_through
 from course_utils.ristretto.formats import Format, LayerFormats
 
-__all__ = ["QuantizedLayer", "Ranges", "layers_of", "measure", "quantized", "quantized_layers", "replaced"]
+__all__ = ["Ranges", "RoundingLayer", "measure", "quantized", "replaceable_layers", "replaced", "rounding_layers"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Ranges:
     output: float
 
 
-def layers_of(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+def replaceable_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     """Path -> layer, of all convolutions in two dimensions and fully connected layers; one that is called at several
     paths is there once.
 
@@ -64,7 +64,7 @@ def replaced(
         ValueError: if there is no such layer at a path, or ``make`` refuses one; the message names it.
     """
     network = copy.deepcopy(network)
-    layers = layers_of(network)
+    layers = replaceable_layers(network)
     if unknown := formats.keys() - layers.keys():
         raise ValueError(f"no convolution or fully connected layer is at {sorted(unknown)[0]!r}")
     new = {}
@@ -95,7 +95,7 @@ def measure(network: nn.Module, images: Tensor, batch_size: int = 500) -> dict[s
         ValueError: if there is no image or no layer, or a weight or an activation is not finite; the message names the
             layer.
     """
-    layers = layers_of(network)
+    layers = replaceable_layers(network)
     if len(images) == 0:
         raise ValueError("calibration needs at least one image")
     seen = {name: [0.0, 0.0] for name in layers}
@@ -127,7 +127,7 @@ def _largest(x: Tensor, name: str, what: str) -> float:
     return largest
 
 
-class QuantizedLayer(nn.Module):
+class RoundingLayer(nn.Module):
     """A convolution or fully connected layer that rounds what goes in, its weights, and what comes out.
 
     Gradients pass through the rounding as if it were not there (straight through); of activations only within the
@@ -184,9 +184,9 @@ def quantized(network: nn.Module, formats: Mapping[str, LayerFormats]) -> nn.Mod
     Raises:
         ValueError: if there is no layer at a path.
     """
-    return replaced(network, formats, QuantizedLayer)
+    return replaced(network, formats, RoundingLayer)
 
 
-def quantized_layers(network: nn.Module) -> dict[str, QuantizedLayer]:
+def rounding_layers(network: nn.Module) -> dict[str, RoundingLayer]:
     """Path -> layer, of a network that `quantized` made."""
-    return {name: layer for name, layer in network.named_modules() if isinstance(layer, QuantizedLayer)}
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, RoundingLayer)}

@@ -2,7 +2,7 @@
 
 A weight +-2^e times an input x 2^-f is +-(x << (e - lowest)) in units of 2^(lowest - f). Sums of these are whole
 numbers, biases are in the same unit, and an output is the sum shifted right, rounded to nearest, ties to even. So all
-is exact: it equals, bit for bit, what `layers.QuantizedLayer` gives in float64.
+is exact: it equals, bit for bit, what `layers.RoundingLayer` gives in float64.
 
 Stands on torch, `formats` and `layers`.
 """

@@ -26,7 +26,7 @@ from course_utils.ristretto.formats import (
     minifloat,
     powers_of_two_for,
 )
-from course_utils.ristretto.layers import Ranges, layers_of, measure, quantized
+from course_utils.ristretto.layers import Ranges, measure, quantized, replaceable_layers
 
 __all__ = ["PARTS", "TOGETHER", "Trial", "Trimmed", "formats_of", "progress_bar", "trim"]
 
@@ -134,7 +134,7 @@ def trim(
     _require(system, allowed_drop, word_lengths, exponent_bits)
     if spared and system not in ("dynamic_fixed_point", "power_of_two"):
         raise ValueError(f"only words of dynamic fixed point can be spared bits, not those of {system}")
-    layers_of(network)
+    replaceable_layers(network)
     before = accuracy(network, images, labels)
     ranges = measure(network, images[:1000] if calibration is None else calibration)
     parts = (TOGETHER,) if system == "fixed_point" else _parts_of(ranges)

@@ -83,6 +83,9 @@ def test_where_it_begins():
     values = torch.tensor([0.0, 1, 2, 3, 10])
     assert initial_centroids(values, 3, "linear").tolist() == [0, 5, 10]
     assert initial_centroids(values, 3, "density").tolist() == [0, 2, 10]
+    n, count = 2**24 + 3, 255  # ranks that float32 does not tell apart
+    ranks = [-(-(2 * i + 1) * n // (2 * count)) for i in range(count)]
+    assert initial_centroids(torch.arange(1, n + 1), count, "density").tolist() == ranks
     drawn = initial_centroids(values, 3, "random", torch.Generator().manual_seed(0))
     assert len(set(drawn.tolist())) == 3 and set(drawn.tolist()) <= set(values.tolist())
     many = initial_centroids(values, 9, "random", torch.Generator().manual_seed(0))

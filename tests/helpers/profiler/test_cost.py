@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from test_recreation import Block, filled, images
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.numerics import FloatFormat
@@ -33,6 +34,25 @@ def test_products_are_those_that_torch_counts(make):
     made = recreate(model, [], [x])
     weighted = [name for kind in KINDS[:3] for name in layers_of(model)[kind]]
     assert 2 * sum(costs(made, x)[name].operations for name in weighted) == counter.get_total_flops()
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.conv(self.conv(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("calls", "weights"),
+    [([], (48, 0)), ([0], (9 + 12, 48)), ([1], (48, 9 + 12)), ([0, 1], (9 + 12, 9 + 12))],
+)
+def test_a_layer_that_is_called_twice_is_stored_once_unless_its_calls_are_replaced(calls, weights):
+    found = costs(recreate(Twice().eval(), [Choice("conv", calls)], [images(4)]), images(1))
+    assert (found["conv"].weights, found["conv_1"].weights) == weights  # nine weights and three biases
+    assert found["conv"].operations == found["conv_1"].operations > 0
 
 
 def test_bits_of_formats_count():

@@ -13,7 +13,7 @@ from torch.nn import functional
 from course_utils.networks import accuracy
 from course_utils.numerics import FixedPoint
 from course_utils.ristretto import PARTS, LayerFormats, fine_tune, formats_of, measure, quantized
-from course_utils.ristretto.layers import quantized_layers
+from course_utils.ristretto.layers import rounding_layers
 
 
 def task(seed: int, count: int = 400) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
@@ -45,7 +45,7 @@ def test_it_wins_back_what_rounding_lost(rounding):
 
     again = fine_tune(network, formats, images, labels, **settings)
     assert torch.equal(again(images), tuned(images))
-    for name, layer in quantized_layers(tuned).items():
+    for name, layer in rounding_layers(tuned).items():
         shadow, form = layer.layer.weight.detach(), formats[name].weight
         assert not torch.equal(form.quantize(shadow), shadow)  # float, between the values
         assert torch.equal(layer._parameter(shadow, form), form.quantize(shadow))  # and rounded to nearest at the end
