@@ -261,7 +261,7 @@ for label, cut, published in (
 # %% [markdown]
 # <details><summary>For the curious: why some measured points lie above the curve</summary>
 #
-# # With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
+# With 3 bits the measured points lie above the curve, for two reasons. Far out the cells are wide, and the values no
 # longer spread evenly within a cell, which $\Delta^2/12$ takes for granted. And a value beyond the threshold is not
 # sent to the threshold, as the formula has it, but to the middle of the last cell, half a cell further in. With 5 bits
 # the cells are narrow, and neither matters.

@@ -1662,13 +1662,12 @@ plt.show()
 # each step so that this cannot happen.
 
 # %% [markdown] nbgrader={"grade_id": "why_shadow_weights", "grade": true, "solution": true, "points": 2}
-# **Model answer.** Each step moves it by $0.01 \cdot 2 = 0.02$ downwards. After 20 steps it is at 0, and 0 counts as
-# $+1$; so the network sees $-1$ after 21 steps. At 1.2 the straight-through gradient is 0, because $|w| > 1$: it never
-# moves, and never flips. BinaryConnect cuts shadow weights to $[-1, 1]$ after each step, so none ever stands where its
-# gradient is 0 for good.
+# **Model answer.** Each step moves it by $0.01 \cdot 2 = 0.02$ downwards. After 20 steps it is at $0.01$, after 21 at
+# $-0.01$: so the network sees $-1$ after 21 steps. At 1.2 the straight-through gradient is 0, because $|w| > 1$: it
+# never moves, and never flips. BinaryConnect cuts shadow weights to $[-1, 1]$ after each step, so none ever stands
+# where its gradient is 0 for good.
 #
-# *Marking: 1 point for 21 (20 with the reason that it has reached 0) steps. 1 point for "never" with the cutting as
-# the cure.*
+# *Marking: 1 point for 21 steps. 1 point for "never" with the cutting as the cure.*
 
 # %% [markdown]
 # ### Question 2 (2 points): what the padding costs
