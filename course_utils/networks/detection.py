@@ -222,41 +222,48 @@ def average_precision(
         *(("boxes", *true) for true in zip(boxes, labels, strict=True)),
     ):
         _check_boxes(what, some_boxes, some_labels, classes)
-    images = range(1, len(boxes) + 1)
-    truth = COCO(
-        {
-            "images": [{"id": image} for image in images],
-            "categories": [{"id": label} for label in range(classes)],
-            "annotations": [
-                {"image_id": image, "iscrowd": 0, "area": box[2] * box[3], **row, "id": number}
-                for number, (image, row) in enumerate(_rows(boxes, labels), start=1)
-                for box in [row["bbox"]]
-            ],
-        }
-    )
-    found = [
-        {"image_id": image, "score": score, **row}
-        for (image, row), score in zip(
-            _rows([d.boxes for d in detections], [d.labels for d in detections]),
-            [score for d in detections for score in d.scores.tolist()],
+    result = torch.full((classes,), torch.nan, dtype=torch.float64)
+    for label in torch.cat([*labels, torch.empty(0, dtype=torch.int64)]).unique().tolist():
+        # one class at a time: COCO's tools want a dict a box, and a network of 2 bits may find millions of boxes
+        found = [(some.boxes[own], some.scores[own]) for some in detections for own in [some.labels == label]]
+        there = [some_boxes[some_labels == label] for some_boxes, some_labels in zip(boxes, labels, strict=True)]
+        result[label] = _average_precision(found, there, iou_threshold, recall_points)
+    return result
+
+
+def _average_precision(
+    found: list[tuple[torch.Tensor, torch.Tensor]], there: list[torch.Tensor], iou_threshold: float, recall_points: int
+) -> float:
+    """Of one class: boxes (n, 4) and scores (n,) that were found in each image, and the boxes there."""
+    results = [
+        {**row, "score": score}
+        for row, score in zip(
+            _rows([boxes for boxes, _ in found]),
+            [score for _, scores in found for score in scores.tolist()],
             strict=True,
         )
     ]
-    present = torch.cat([*labels, torch.empty(0, dtype=torch.int64)]).unique()
-    result = torch.full((classes,), torch.nan, dtype=torch.float64)
-    if not found or not len(present):
-        result[present] = 0.0
-        return result
-    evaluation = COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=lambda *_: None)
+    if not results:
+        return 0.0
+    truth = COCO(
+        {
+            "images": [{"id": image} for image in range(1, len(there) + 1)],
+            "categories": [{"id": 0}],
+            "annotations": [
+                {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3], **row, "id": number}
+                for number, row in enumerate(_rows(there), start=1)
+            ],
+        }
+    )
+    evaluation = COCOeval_faster(truth, truth.loadRes(results), "bbox", print_function=lambda *_: None)
     evaluation.params.iouThrs = np.array([iou_threshold])
     evaluation.params.recThrs = np.linspace(0, 1, recall_points)
-    evaluation.params.maxDets = [max(len(d) for d in detections)]
+    evaluation.params.maxDets = [max(len(boxes) for boxes, _ in found)]
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]  # COCO stops at a side of 100,000
     evaluation.evaluate()
     evaluation.accumulate()
-    precision = evaluation.eval["precision"]  # (thresholds, recalls, classes, areas, numbers of detections)
-    result[present] = torch.from_numpy(np.asarray(precision)[0, :, :, 0, 0].mean(axis=0))[present]
-    return result
+    # (thresholds, recalls, classes, areas, numbers of detections)
+    return np.asarray(evaluation.eval["precision"])[0, :, 0, 0, 0].mean()
 
 
 def _check_boxes(what: str, boxes: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
@@ -268,12 +275,12 @@ def _check_boxes(what: str, boxes: torch.Tensor, labels: torch.Tensor, classes: 
         raise ValueError(f"labels of {what} are 0 to {classes - 1}, got {sorted(set(labels.tolist()))}")
 
 
-def _rows(boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> list[tuple[int, dict]]:
-    """Image number from 1, and COCO's description of one box in it."""
+def _rows(boxes: Sequence[torch.Tensor]) -> list[dict]:
+    """COCO's description of each box of one class, with the number of its image from 1."""
     return [
-        (image, {"category_id": label, "bbox": [left, top, right - left, bottom - top]})
-        for image, (some_boxes, some_labels) in enumerate(zip(boxes, labels, strict=True), start=1)
-        for (left, top, right, bottom), label in zip(some_boxes.tolist(), some_labels.tolist(), strict=True)
+        {"image_id": image, "category_id": 0, "bbox": [left, top, right - left, bottom - top]}
+        for image, some_boxes in enumerate(boxes, start=1)
+        for left, top, right, bottom in some_boxes.tolist()
     ]
 
 
