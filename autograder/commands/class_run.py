@@ -110,12 +110,18 @@ def dates_of(
 
 
 def tell_late(lab: Lab, records: Records | None) -> None:
-    """Who was late, by how much, and what it costs."""
+    """Who was late, by how much, and what it costs; and of whom nobody knows, where there is a due date."""
     from autograder.records.rows import lateness
 
-    for (student, name), about in sorted(records.submissions.items()) if records else ():
-        if name == lab.name and (about.late or about.penalty):
+    everybody = sorted(records.submissions.items()) if records else ()
+    own = {student: about for (student, name), about in everybody if name == lab.name}
+    for student, about in own.items():
+        if about.late or about.penalty:
             console.print(f"late: {student}, {lateness(about)}", markup=False, highlight=False, soft_wrap=True)
+    if undated := [student for student, about in own.items() if about.due and about.handed_in is None]:
+        who = f"all {len(own)} submissions" if len(undated) == len(own) else ", ".join(undated)
+        told = f"{lab.name}: not known when it was handed in, so not late: {who} (--timestamps FILE says it)"
+        console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def tell_other_names(records: Records | None, roster: Roster | None) -> None:

@@ -122,13 +122,15 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
     for told, students in (
         ("NOT in the roster", done.strangers),
         ("late, says the system", done.late),
-        ("replaced an older notebook", done.renewed),
+        ("another notebook lay there, and is replaced", done.renewed),
+        (f"who of them? (refused; lay the file into {to}/<student>/)", done.doubtful),
         ("not handed in", done.absent),
     ):
         if students:
             tell(f"{told}: {', '.join(students)}")
     counts = ", ".join(f"{len(done.ended(how))} {how}" for how in ("taken", "passed over", "refused"))
-    tell(f"{to}: {len(done.taken)} submissions for {lab}; {len(done.ends)} files: {counts}")
+    before = f"; of {len(done.before)} more a notebook lies there from before" if done.before else ""
+    tell(f"{to}: {len(done.taken)} submissions for {lab}; {len(done.ends)} files: {counts}{before}")
     if not done.complete:
         raise SystemExit(1)
 

@@ -18,7 +18,7 @@ import nbformat
 import yaml
 
 from autograder.errors import CourseError
-from autograder.grading.submission import other_lab
+from autograder.grading.submission import holds, other_lab
 from autograder.labs.lab import Lab, lab_names
 from autograder.processes.limited import Limited, Stopped
 from autograder.records.archives import BROKEN, Source, files_in, is_litter
@@ -50,7 +50,9 @@ class Collected:
         ends: every file, whether it was "taken", "passed over" or "refused", and why.
         without: whoever handed in something, but no notebook that can be read; and what is wrong with it.
         strangers: who is not in the roster.
-        absent: who is in the roster, and in the archive there is nothing of.
+        absent: who is in the roster, and of whom nothing is in the archive, nor a notebook from before.
+        doubtful: who is in the roster, has no notebook, and may be meant by a name that means several.
+        before: who has a notebook from before, and of whom none was taken.
         renewed: of whom a different notebook was replaced.
         late: whose notebook the system calls late.
     """
@@ -60,6 +62,8 @@ class Collected:
     without: dict[str, str] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
     renewed: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
 
@@ -138,7 +142,7 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
     for student, files in sorted(by_student.items()):
         if (best := _best(student, files, look, done)) is None:
             continue
-        file, content = best
+        file, content, problem = best
         folder = to / student
         target = folder / f"{lab.name}.ipynb"
         if folder.is_symlink() or target.is_symlink():
@@ -146,18 +150,38 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
             done.without[student] = f"{folder} is a link to elsewhere"
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        if target.exists() and target.read_bytes() != content:
+        if target.exists() and (before := target.read_bytes()) != content:
+            if problem and not look(before, target.name)[0]:
+                done.end(file.source, "refused", problem)
+                done.without[student] = problem
+                continue
             done.renewed.append(student)
+        if problem:
+            done.without[student] = f"taken all the same: {problem}"
         target.write_bytes(content)
         done.taken[student] = file.source.name
         done.end(file.source, "taken")
         done.late += [student] if file.late else []
         time = file.time.isoformat(sep=" ") if file.time else ""
         rows.append([student, lab.name, time, "late" if file.late else "", file.source.name, source.name])
+    done.before = [student for student in _there(to, lab, roster) if student not in done.taken]
+    for student in done.before:
+        if student in done.without:
+            done.without[student] += "; the notebook from before stays"
     if roster is not None:
-        done.absent = [s for s in roster.students if s not in by_student]
+        known = {*by_student, *done.before}
+        done.doubtful = [student for student in dict.fromkeys(done.doubtful) if student not in known]
+        done.absent = [student for student in roster.students if student not in known | {*done.doubtful}]
     remember(to, rows)
     return done
+
+
+def _there(to: Path, lab: Lab, roster: Roster | None) -> list[str]:
+    """Who has a notebook of the lab in the folder, however it came there; everybody whom the folder's name may mean."""
+    if not to.is_dir():
+        return []
+    folders = [folder_name(path.name) for path in sorted(to.iterdir()) if path.is_dir() and holds(path, lab)]
+    return list(dict.fromkeys(s for name in folders for s in (roster.may_be(name) if roster else []) or [name]))
 
 
 # --- whose
@@ -346,6 +370,7 @@ def _students(
                 student = roster and ((roster.with_id(file.reading.number) if canvas else None) or roster.student(name))
             except CourseError as error:
                 done.end(file.source, "refused", str(error))
+                done.doubtful += roster.may_be(name) if roster else []
                 break
             if student is None:
                 student = folder_name(name)
@@ -389,8 +414,9 @@ def _gradescope(sources: list[Source], done: Collected) -> dict[str, tuple[list[
 # --- which file
 
 
-def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> tuple[_Found, bytes] | None:
-    """The notebook that counts, with its content. All other files are passed over or refused."""
+def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> tuple[_Found, bytes, str] | None:
+    """The notebook that counts, its content, and what is wrong with it, if anything. All other files are passed over
+    or refused."""
     candidates, aside, lab = [], [], look.lab
     end = time.monotonic() + PATIENCE
     for file in files:
@@ -399,7 +425,7 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
         elif file.source.trouble:
             aside.append((file, file.source.trouble))
         elif not _may_be_notebook(file.source):
-            aside.append((file, "it is no notebook"))
+            aside.append((file, _what_else(file.source)))
         elif time.monotonic() > end:
             aside.append((file, f"not looked at: the files of {student} take more than {PATIENCE:g} s"))
         else:
@@ -431,9 +457,16 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
         done.end(file.source, "passed over", why)
     for _, file, _, wrong in others:
         done.end(file.source, "passed over", f"for {best.source.name}" + (f": {wrong}" if wrong else ""))
-    if problem:
-        done.without[student] = f"taken all the same: {problem}"
-    return best, content
+    return best, content, problem
+
+
+def _what_else(source: Source) -> str:
+    """What a file is that is no notebook."""
+    kind = re.search(r"\.(rar|7z|tar|tgz|gz|bz2|xz|zip)$", source.parts[-1], re.IGNORECASE)
+    if kind is None:
+        return "it is no notebook"
+    within = "a zip archive within another" if kind[1].lower() == "zip" else f"a {kind[1].lower()} archive"
+    return f"{within} is not opened: unpack it, and put the notebook into the student's folder"
 
 
 def _rank(file: _Found, whole: bool, fits: bool, lab: Lab) -> tuple:

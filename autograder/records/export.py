@@ -49,6 +49,8 @@ class Export:
     unknown: list[str] = field(default_factory=list)  # graded, but not in the list of people
     ungraded: list[str] = field(default_factory=list)  # in the list, but nothing graded
     notes: list[str] = field(default_factory=list)
+    separator: str = ","
+    encoding: str = "utf-8"
 
 
 class Points:
@@ -157,7 +159,9 @@ def fill(
             if student is None:
                 absent.append(next(p.student for p in theirs.people if p.line == line))
         rows.append([cells[number] for number in kept])
-    return Export([table.header[n] for n in kept], rows, len(theirs.people), unknown, absent, notes)
+    header = [table.header[n] for n in kept]
+    encoding = table.encoding if table.encoding.startswith("utf") else "utf-8"
+    return Export(header, rows, len(theirs.people), unknown, absent, notes, table.separator, encoding)
 
 
 def waiting(records: Records) -> str:
@@ -172,8 +176,8 @@ def waiting(records: Records) -> str:
 
 def write_export(made: Export, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([made.header, *made.rows])
+    with path.open("w", newline="", encoding=made.encoding) as file:
+        csv.writer(file, delimiter=made.separator).writerows([made.header, *made.rows])
 
 
 def _graded(points: Points, roster: Roster) -> tuple[dict[Person, str], list[str]]:
@@ -195,8 +199,7 @@ def _their_students(points: Points, theirs: Roster, roster: Roster | None) -> tu
     graded, unknown = _graded(points, roster)
     known: dict[Person, str] = {}
     for person, student in graded.items():
-        names = (person.id, person.sis, person.login, person.email, person.participant, person.name)
-        found = next((name for text in names if text and (name := theirs.student(text)) is not None), None)
+        found = theirs.same(person)
         if found is None:
             unknown.append(student)
         for them in theirs.students.get(found, ()) if found is not None else ():

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from autograder.errors import CourseError
 from autograder.records.tables import Table, read_table
@@ -29,22 +30,27 @@ COLUMNS = {
     "student": ["student", "folder"],
     "name": ["name", "full name", "vollständiger name"],
     "first": ["first name", "firstname", "first", "vorname"],
-    "last": ["last name", "lastname", "last", "surname", "nachname"],
+    "last": ["last name", "lastname", "last", "surname", "nachname", "familienname"],
     "email": ["email", "email address", "e-mail", "e-mail-adresse", "e-mail address"],
-    "id": ["id", "id number", "student id", "canvas id", "matrikelnummer"],
+    "id": ["id", "id number", "student id", "canvas id", "id-nummer", "matrikelnummer"],
     "sis": ["sis", "sid", "sis user id", "orgdefinedid"],
-    "login": ["login", "sis login id", "username", "user name", "anmeldename"],
+    "login": ["login", "sis login id", "username", "user name", "anmeldename", "benutzername"],
     "participant": ["identifier", "participant", "id of the participant"],
     "section": ["section", "sections", "class section"],
-    "group": ["group", "groups"],
+    "group": ["group", "groups", "gruppe", "gruppen"],
 }
 """What is known of a person, and what systems and people call the column (in any case of letters)."""
 
 IDS = ("email", "id", "sis", "login", "participant")
 """What only one person has."""
 
+PARTICIPANT = ("participant", "teilnehmer/in", "teilnehmerin")
+"""What Moodle writes before a participant's number, in lists and (without the stroke) in names of files."""
+
 FOLDER = ("student", "login", "email", "sis", "id", "name")
 """The first of these that everybody has gives the folders their names."""
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,7 @@ class Roster:
         Raises:
             CourseError: if it may mean several people.
         """
-        found = self._people(text)
-        students = list(dict.fromkeys(person.student for person in found))
+        students = self.may_be(text)
         if len(students) > 1:
             raise CourseError(f"{text!r} may be any of {', '.join(students)} in {self.path}")
         return students[0] if students else None
@@ -118,6 +123,33 @@ class Roster:
             with contextlib.suppress(CourseError):  # whoever it is, it is told where it matters
                 there.add(self.student(name))
         return [student for student in self.students if student not in there]
+
+    def may_be(self, text: str) -> list[str]:
+        """The folders' names of everybody whom ``text`` may mean; `student` says what is understood."""
+        return list(dict.fromkeys(person.student for person in self._people(text)))
+
+    def same(self, other: Person) -> str | None:
+        """The folder's name here of somebody of another list; None if there is nobody of these ids and this name.
+
+        Ids in columns of the same kind count before ids anywhere, for Canvas's id and the university's have the same
+        form, and before names, which several people may have.
+
+        Raises:
+            CourseError: if the ids, or without them the name, are those of several people.
+        """
+        ids = {field: _plain(getattr(other, field)) for field in IDS}
+        found = [p for field, value in ids.items() if value for p in self._by_field.get((field, value), ())]
+        if not found:
+            of_person = {value for field, value in ids.items() if value and field != "participant"}
+            places = [(field, value) for field in IDS if field != "participant" for value in of_person]
+            found = [person for place in places for person in self._by_field.get(place, ())]
+        students = list(dict.fromkeys(person.student for person in found))
+        if len(students) > 1:
+            raise CourseError(f"{other.student} has ids of several people in {self.path}: {', '.join(students)}")
+        if students:
+            return students[0]
+        names = (name for name in (other.student, other.name) if name)
+        return next((student for name in names if (student := self.student(name)) is not None), None)
 
     def with_id(self, number: str) -> str | None:
         """The folder's name of whom the system of this roster gives this id; None if it is nobody's."""
@@ -133,7 +165,7 @@ class Roster:
         ):
             return found
         if match := re.fullmatch(r"(?P<name>.+)[_ ](?P<number>\d+)", text):
-            if match["name"] == "participant":  # Moodle's, where grading is anonymous
+            if match["name"] in PARTICIPANT:  # where grading is anonymous
                 return tuple(p for p in self.people if p.participant == match["number"])
             named, letters = self._called(match["name"]), _run_together(match["name"])
             numbered = self._by_id.get(match["number"], ())
@@ -160,6 +192,11 @@ class Roster:
     @functools.cached_property
     def _by_id(self) -> dict[str, tuple[Person, ...]]:
         return _grouped((_plain(getattr(person, field)), person) for person in self.people for field in IDS)
+
+    @functools.cached_property
+    def _by_field(self) -> dict[tuple[str, str], tuple[Person, ...]]:
+        named = [((field, _plain(getattr(person, field))), person) for person in self.people for field in IDS]
+        return _grouped(named)
 
     @functools.cached_property
     def _by_name(self) -> dict[str, tuple[Person, ...]]:
@@ -239,6 +276,10 @@ def folder_name(text: str) -> str:
 def _columns(table: Table) -> dict[str, int]:
     """What is known -> number of the column."""
     names = [" ".join(name.casefold().lstrip("\ufeff").split()) for name in table.header]
+    if (
+        "bewertung kann geändert werden" in names
+    ):  # the grading worksheet of a German Moodle: its ID is of one assignment
+        names = ["identifier" if name == "id" else name for name in names]
     place: dict[str, int] = {}
     for field, aliases in COLUMNS.items():
         for alias in aliases:
@@ -323,8 +364,8 @@ def _words(name: str) -> list[str]:
     return [word for word in map(_run_together, re.split(r"[\s,.-]+", name)) if len(word) > 2]
 
 
-def _grouped(pairs: Iterable[tuple[str, Person]]) -> dict[str, tuple[Person, ...]]:
-    found: dict[str, dict[Person, None]] = {}
+def _grouped(pairs: Iterable[tuple[Key, Person]]) -> dict[Key, tuple[Person, ...]]:
+    found: dict[Key, dict[Person, None]] = {}
     for key, person in pairs:
         if key:
             found.setdefault(key, {})[person] = None

@@ -77,8 +77,7 @@ def _by_anything(
     lines = {student: people[0].line for student, people in theirs.students.items()}
     for student in students:
         people = roster.students.get(student, ()) if roster else ()
-        names = [student, *(v for p in people for v in (p.email, p.id, p.sis, p.login, p.name) if v)]
-        who = next(filter(None, map(theirs.student, names)), None)
+        who = next(filter(None, map(theirs.same, people)), None) or (None if people else theirs.student(student))
         if who is not None and lines[who] in times:
             found[student] = times[lines[who]]
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,12 +81,17 @@ def parse_notebook(content: bytes, name: str) -> Notebook:
     Raises:
         Unreadable: see `read_notebook`.
     """
+    if not content.strip(b"\0 \t\r\n"):
+        raise Unreadable(f"{name} is empty")
     try:
         raw = json.loads(_decode(content))
     except UnicodeDecodeError as error:
         raise Unreadable(f"{name} is not UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError) as error:  # a ValueError: no JSON, or a number of thousands of digits
         where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
+        if marks := re.search(rb"^(<<<<<<< |>>>>>>> )", content, re.MULTILINE):
+            line = content.count(b"\n", 0, marks.start()) + 1
+            where = f": git left a merge undone in it (line {line})"
         raise Unreadable(f"{name} is not a notebook: it is not JSON{where}") from None
     if not isinstance(raw, dict):
         raise Unreadable(f"{name} is not a notebook: it is JSON, but no object")

@@ -346,7 +346,7 @@ def test_archives(name, take, tmp_path):
             ["ada/lab.html", "ada/lab.pdf"],
             ["ada"],
         ),
-        ({"ada/x.7z": b"7z", "bob/m.ipynb": "b"}, ["ada/x.7z: it is no notebook"], ["ada"]),
+        ({"ada/x.7z": b"7z", "bob/m.ipynb": "b"}, ["ada/x.7z: a 7z archive is not opened: unpack it"], ["ada"]),
         ({"ada/notes.txt": b"notes", "bob/m.ipynb": "b"}, ["ada/notes.txt: notes.txt is not a notebook"], ["ada"]),
         ({"ada_1_2_link.html": b"<a>"}, ["ada_1_2_link.html: it may be of ada_1 or ada_1_2"], []),
         ({"ada_1_text.html": b"<p>", "bob_2_3_00_mini.ipynb": "b"}, ["ada_1_text.html: it is no notebook"], ["ada_1"]),
@@ -354,7 +354,11 @@ def test_archives(name, take, tmp_path):
         ({"ada/00_mini-checkpoint.ipynb": "old", "bob/m.ipynb": "b"}, ["ada/00_mini-checkpoint.ipynb"], ["ada"]),
         ({"ada/bad.zip": b"PK\x03\x04", "bob/m.ipynb": "b"}, ["ada/bad.zip: it is no zip archive"], ["ada"]),
         ({"ada/empty.zip": {}, "bob/m.ipynb": "b"}, ["ada/empty.zip: it is an empty archive"], ["ada"]),
-        ({"ada/in.zip": {"deep.zip": b"PK"}, "bob/m.ipynb": "b"}, ["ada/in.zip/deep.zip: it is no notebook"], ["ada"]),
+        (
+            {"ada/in.zip": {"deep.zip": b"PK"}, "bob/m.ipynb": "b"},
+            ["ada/in.zip/deep.zip: a zip archive within another is not opened: unpack it"],
+            ["ada"],
+        ),
         (
             {"1-2 - Ada - 5 oktobra 2026 1123/m.ipynb": "1", "1-2 - Ada - 6 oktobra 2026 902/m.ipynb": "2"},
             ["1-2 - Ada - 5 oktobra 2026 1123/m.ipynb: which is the later one?", "1-2 - Ada - 6 oktobra 2026 902"],
@@ -394,7 +398,28 @@ def test_a_broken_notebook_is_taken_for_want_of_another_and_told(take, book, tmp
     done = take({"ada/00_mini.ipynb": b"{", "bob/00_mini.ipynb": b"", "bob/mine.ipynb": "whole"})
     assert done.taken == {"ada": "ada/00_mini.ipynb", "bob": "bob/mine.ipynb"}
     assert "taken all the same: 00_mini.ipynb is not a notebook" in done.without["ada"]
-    assert "not JSON" in next(told for told in done.ended("passed over") if told.startswith("bob/00_mini.ipynb"))
+    assert "is empty" in next(told for told in done.ended("passed over") if told.startswith("bob/00_mini.ipynb"))
+
+
+def test_a_broken_notebook_does_not_replace_a_whole_one_from_before(mini, book, tmp_path):
+    first = {
+        "ada/00_mini.ipynb": book("whole"),
+        "bob/00_mini.ipynb": b"{",
+        "cyd/m.ipynb": book(),
+        "dan/m.ipynb": book(),
+    }
+    collect(zipped(tmp_path / "one.zip", first), mini, tmp_path / "inbox")
+    second = {"ada/00_mini.ipynb": b"", "bob/00_mini.ipynb": b"[", "cyd/m.rar": b"Rar!", "eve/m.ipynb": book()}
+    done = collect(zipped(tmp_path / "two.zip", second), mini, tmp_path / "inbox")
+    assert mark(tmp_path / "inbox", "ada") == "whole"
+    assert done.without["ada"] == "00_mini.ipynb is empty; the notebook from before stays"
+    assert done.without["bob"].startswith("taken all the same: ") and done.renewed == ["bob"]
+    assert done.without["cyd"].endswith("; the notebook from before stays")
+    assert done.refused == [
+        "ada/00_mini.ipynb: 00_mini.ipynb is empty",
+        "cyd/m.rar: a rar archive is not opened: unpack it, and put the notebook into the student's folder",
+    ]
+    assert (done.before, list(done.taken)) == (["ada", "cyd", "dan"], ["bob", "eve"])
 
 
 def test_a_notebook_of_another_lab_is_not_taken_for_this_one(take, mini):
@@ -488,6 +513,22 @@ def test_two_of_one_name_do_not_become_one(take):
     done = take({"Ada Li_1_assignsubmission_file_/m.ipynb": "1", "Ada Li_2_assignsubmission_file_/m.ipynb": "2"}, one)
     assert done.taken == {}
     assert all("'Ada Li_1' and 'Ada Li_2' would share the folder 'ada'" in told for told in done.refused)
+
+
+def test_who_may_be_meant_is_named_until_a_notebook_is_laid_by_hand(mini, book, tmp_path):
+    two = Roster(
+        [Person("a1", name="Ada Li"), Person("a2", name="Ada Li"), Person("bob"), Person("zoe"), Person("yan")]
+    )
+    names = ("Ada Li_1_assignsubmission_file_/m.ipynb", "Ada Li_2_assignsubmission_file_/m.ipynb")
+    archive = zipped(tmp_path / "in.zip", {name: book() for name in (*names, "Bob_3_assignsubmission_file_/m.ipynb")})
+    done = collect(archive, mini, tmp_path / "inbox", two)
+    assert (list(done.taken), done.doubtful, done.absent) == (["bob"], ["a1", "a2"], ["zoe", "yan"])
+    for student in ("a1", "yan"):
+        (tmp_path / "inbox" / student).mkdir()
+        (tmp_path / "inbox" / student / "00_mini.ipynb").write_bytes(book())
+    done = collect(archive, mini, tmp_path / "inbox", two)
+    assert (done.before, done.doubtful, done.absent) == (["a1", "yan"], ["a2"], ["zoe"])
+    assert len(done.refused) == 2 and not done.complete
 
 
 # --- tricks

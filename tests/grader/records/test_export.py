@@ -156,6 +156,24 @@ def test_a_worksheet_of_moodle_is_filled(tmp_path):
     assert any("7003" in note and "cannot be changed" in note for note in made.notes)
 
 
+@pytest.mark.parametrize(("encoding", "separator"), [("utf-8", ","), ("utf-8-sig", ";"), ("utf-16", "\t")])
+def test_a_filled_file_is_written_as_it_was(encoding, separator, tmp_path):
+    text = MOODLE.replace("Ada", "Jos\u00e9").replace(",", separator)
+    (tmp_path / "sheet.csv").write_text(text, encoding=encoding, newline="\r\n")
+    points = Points(records_of([("emmy@example.org", "01_a", "q", 1.5, 2.0, "failed", "")]), {})
+    write_export(fill(points, "moodle", tmp_path / "sheet.csv", None, {}), tmp_path / "filled.csv")
+    expected = text.replace(f"No submission{separator}{separator}", f"No submission{separator}1.5{separator}")
+    assert (tmp_path / "filled.csv").read_bytes().decode(encoding).splitlines() == expected.splitlines()
+
+
+def test_a_number_that_is_somebody_else_s_in_the_file_gives_nobody_s_points_away(tmp_path):
+    (tmp_path / "roster.csv").write_text("student,id,email\nada,7002,ada@example.org\nemmy,5,emmy@example.org\n")
+    (tmp_path / "sheet.csv").write_text(MOODLE)
+    points = Points(records_of([(s, "01_a", "q", p, 2.0, "failed", "") for s, p in (("ada", 1.5), ("emmy", 0.5))]), {})
+    made = fill(points, "moodle", tmp_path / "sheet.csv", read_roster(tmp_path / "roster.csv"), {})
+    assert [(row[1], row[4]) for row in made.rows][:2] == [("Ada Lovelace", "1.5"), ("Emmy Noether", "0.5")]
+
+
 def test_what_a_system_cannot_take_is_said(points, tmp_path):
     (tmp_path / "a.csv").write_text(MOODLE)
     for system, comments, words in (

@@ -23,6 +23,14 @@ MOODLE = (
     'Participant 123456,Ada Lovelace,ada@x.org,Submitted for grading,,10.00,"Monday, 5 October 2026, 11:23 PM"\n'
     "Participant 123457,Blaise Pascal,blaise@x.org,No submission,,10.00,-\n"
 )
+MOODLE_DE = (
+    'ID,"Vollständiger Name",E-Mail-Adresse,Status,Bewertung,"Bewertung kann geändert werden",ID-Nummer\n'
+    'Teilnehmer/in123456,"Ada Lovelace",ada@x.org,"Zur Bewertung abgegeben",,Ja,0042\n'
+    'Teilnehmer/in123457,"Blaise Pascal",b@x.org,"Keine Abgabe",,Ja,0043\n'
+)
+PARTICIPANTS_DE = (
+    "Vorname;Nachname;ID-Nummer;E-Mail-Adresse;Gruppen\nAda;Lovelace;0042;ada@x.org;\nBlaise;Pascal;;b@x.org;\n"
+)
 PARTICIPANTS = '"First name",Surname,"Email address",Groups\nAda,Lovelace,ada@x.org,"Group 1"\nBlaise,Pascal,b@x.org,\n'
 GRADESCOPE = "First Name,Last Name,SID,Email,Sections\nAda,Lovelace,1,ada@x.org,\nBlaise,Pascal,2,blaise@x.org,\n"
 BRIGHTSPACE = (
@@ -43,6 +51,8 @@ def written(folder: Path, content: str | bytes) -> Path:
     [
         (CANVAS, ["ada@x.org", "blaise@x.org"], ["lovelaceada_4711", "4711", "Lovelace, Ada", "SID-1", "ADA@x.org"]),
         (MOODLE, ["ada@x.org", "blaise@x.org"], ["Ada Lovelace_123456", "Participant_123456", "Ada Lovelace_99"]),
+        (MOODLE_DE, ["ada@x.org", "b@x.org"], ["Ada Lovelace_123456", "Teilnehmerin_123456", "0042", "ADA@X.org"]),
+        (PARTICIPANTS_DE, ["ada@x.org", "b@x.org"], ["Ada Lovelace_123456", "Lovelace, Ada", "0042"]),
         (PARTICIPANTS, ["ada@x.org", "b@x.org"], ["Group 1-Ada Lovelace_5", "ada lovelace", "adalovelace"]),
         (GRADESCOPE, ["ada@x.org", "blaise@x.org"], ["Ada Lovelace", "1"]),
         (BRIGHTSPACE, ["alovelace", "bpascal"], ["Ada Lovelace", "1001", "02-mini-alovelace", "alovelace"]),
@@ -211,3 +221,18 @@ def test_two_names_that_no_folder_tells_apart_are_not_one_person(tmp_path):
         read_roster(path)
     path.write_text("student,id\nteam 1,1\nTeam 1,2\n")
     assert len(read_roster(path).people) == 2, "a group"
+
+
+def test_somebody_of_another_list_is_found_by_ids_of_the_same_kind_first(tmp_path):
+    theirs = read_roster(
+        written(tmp_path, "id,sis,email,name\n42,7,a@x.org,Ada Li\n7,42,b@x.org,Bo Ek\n9,,c@x.org,Ada Li\n")
+    )
+    assert theirs.same(Person("ada", id="42")) == "a@x.org", "not b, whose number in another column is the same"
+    assert theirs.same(Person("bo", email="B@X.org", sis="42", name="somebody else")) == "b@x.org"
+    assert theirs.same(Person("c", login="9")) == "c@x.org", "an id in another column, if there is none in the same"
+    assert theirs.same(Person("d", name="Bo Ek", participant="42")) == "b@x.org", "a participant's number is no id"
+    assert theirs.same(Person("e", email="e@x.org")) is None
+    with pytest.raises(CourseError, match=r"ada has ids of several people in .*: a@x.org, b@x.org"):
+        theirs.same(Person("ada", email="a@x.org", id="7"))
+    with pytest.raises(CourseError, match=r"'Ada Li' may be any of a@x.org, c@x.org"):
+        theirs.same(Person("ada", name="Ada Li"))

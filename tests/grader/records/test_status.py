@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import nbformat
+import pytest
 from click.testing import CliRunner
 from mini_course import MINI, write_mini
 from mini_records import write_grades
 from nbgrader.api import Gradebook
 
 from autograder.cli import main
+from autograder.commands.class_run import tell_late
 from autograder.labs.build import answered, build
 from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
@@ -93,6 +95,19 @@ def test_the_gradebook_says_who_was_late_and_who_handed_in_nothing(tmp_path: Pat
     assert "bob," not in shown.output
     assert "00_mini: not handed in (-): zoe" in shown.output
     assert re.search(r"zoe +│ +- │", shown.output), "a row of their own"
+
+
+def test_who_has_a_due_date_and_no_time_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab, due = write_mini(tmp_path), datetime(2026, 11, 30, 12)
+    write_grades(lab, tmp_path / "none", {"ann": {}, "bob": {}}, Dates())
+    tell_late(lab, read_records(tmp_path / "none"))
+    assert capsys.readouterr().out == "", "nothing is due"
+    write_grades(lab, tmp_path / "some", {"ann": {}, "bob": {}, "cyd": {}}, Dates(due, handed_in={"bob": due}))
+    tell_late(lab, read_records(tmp_path / "some"))
+    assert "not known when it was handed in, so not late: ann, cyd (--timestamps" in capsys.readouterr().out
+    write_grades(lab, tmp_path / "all", {"ann": {}, "bob": {}}, Dates(due))
+    tell_late(lab, read_records(tmp_path / "all"))
+    assert "so not late: all 2 submissions (" in capsys.readouterr().out
 
 
 def test_a_folder_by_another_name_of_the_same_person_is_theirs(tmp_path: Path) -> None:

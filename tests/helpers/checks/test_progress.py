@@ -72,8 +72,10 @@ def test_labs_come_in_order_and_nothing_else_does(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "it is not JSON"),
-        ("<<<<<<< HEAD\n{}", "it is not JSON (line 1"),
+        ("", "is empty"),
+        ("\0" * 9, "is empty"),
+        ("{,", "it is not JSON (line 1"),
+        ("{\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n}", "it is not JSON: git left a merge undone in it (line 2)"),
         ("[]", "it is JSON, but no object"),
         ('{"metadata": {}}', "it has no list of cells"),
         ('{"metadata": {}, "cells": ["x"]}', "none of its cells has a source"),
