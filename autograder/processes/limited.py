@@ -24,7 +24,7 @@ from typing import Any, Self
 from autograder.errors import CourseError
 from autograder.processes import forkserver
 from autograder.processes.clock import LONGEST
-from autograder.processes.frames import Closed, Wire, WireError
+from autograder.processes.frames import MAX_BYTES, Closed, Wire, WireError
 
 SECONDS = 10.0
 """Of processor time for each call, and `LONGEST` times as many by the clock on the wall. To read a right notebook, or
@@ -46,7 +46,8 @@ class Limited:
     """Functions that run in a child with limits. Use as a context manager, or let the process's end close it.
 
     Args:
-        functions: name -> a function of plain data, that returns plain data. A `CourseError` of it is raised here, too.
+        functions: name -> a function of plain data, that returns plain data, or bytes. A `CourseError` of it is raised
+            here, too.
         seconds: other than `SECONDS`.
     """
 
@@ -107,7 +108,8 @@ class Limited:
         try:
             self.wire.send(request)
             self.wire.send(blob)
-            return json.loads(self.wire.receive())
+            told, content = json.loads(self.wire.receive()), self.wire.receive()
+            return told or {"value": content}
         except (Closed, WireError, ValueError):
             late = time.monotonic() - began >= LONGEST * self.seconds
             raise Stopped(self._why(self._end(), late)) from None
@@ -166,18 +168,23 @@ def _serve(connection: socket.socket, functions: dict[str, Callable[..., Any]], 
             return
         end = math.ceil(time.process_time() + seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (end if most == resource.RLIM_INFINITY else min(end, most), most))
-        wire.send(_reply(functions[name], [*arguments, *([blob] if blob else [])]))
+        for frame in _reply(functions[name], [*arguments, *([blob] if blob else [])]):
+            wire.send(frame)
 
 
-def _reply(function: Callable[..., Any], arguments: list[Any]) -> bytes:
+def _reply(function: Callable[..., Any], arguments: list[Any]) -> tuple[bytes, bytes]:
+    """What is sent: JSON, and a result that is bytes, of which the JSON says nothing."""
     try:
-        body = json.dumps(_called(function, arguments)).encode()
+        told = _called(function, arguments)
+        content = told.pop("value") if isinstance(told.get("value"), bytes) else b""
+        body = json.dumps(told).encode()
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
-    if len(body) <= LONGEST_REPLY:
-        return body
-    told = f"what came of it has {len(body) / 2**20:.0f} MiB (limit {LONGEST_REPLY / 2**20:.0f} MiB)"
-    return json.dumps({"stopped": told}).encode()
+    for size, most in ((len(body), LONGEST_REPLY), (len(content), MAX_BYTES)):
+        if size > most:
+            why = f"what came of it has {size / 2**20:.0f} MiB (limit {most / 2**20:.0f} MiB)"
+            return json.dumps({"stopped": why}).encode(), b""
+    return body, content
 
 
 def _called(function: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from autograder.errors import CourseError
 from autograder.grading.submission import holds, other_lab
 from autograder.labs.lab import Lab, lab_names
 from autograder.processes.limited import Limited, Stopped
-from autograder.records.archives import BROKEN, Source, files_in, is_litter
+from autograder.records.archives import Source, files_in, is_litter, readers
 from autograder.records.origins import remember
 from autograder.records.roster import Roster, folder_name
 from autograder.records.system_names import Reading, readings
@@ -113,7 +113,8 @@ def collect(source: Path, lab: Lab, to: Path, roster: Roster | None = None) -> C
     Raises:
         CourseError: if the source cannot be read.
     """
-    with Limited({"look": lambda name, content=b"": _look(content, name, lab)}) as limited:
+    functions = readers() | {"look": lambda name, content=b"": _look(content, name, lab), "listed": _listed}
+    with Limited(functions) as limited:
         return _collect(source, _Looks(lab, limited), to, roster)
 
 
@@ -132,12 +133,20 @@ class _Looks:
             problem, fits = f"it cannot be read: {error}", False
         return shortened(problem, LONGEST_NAME), fits
 
+    def read(self, source: Source) -> bytes:
+        """
+        Raises:
+            CourseError: if it cannot be read.
+            Stopped: if that takes too much.
+        """
+        return self.limited.call("content", *source.place)
+
 
 def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Collected:
     done, lab = Collected(), look.lab
-    sources = files_in(source, leave_out=to)
+    sources = files_in(source, look.limited, leave_out=to)
     found = _whose(sources, look, source.stem, roster, done)
-    by_student = _students(found, sources, roster, done)
+    by_student = _students(found, sources, look, roster, done)
     rows = []
     for student, files in sorted(by_student.items()):
         if (best := _best(student, files, look, done)) is None:
@@ -353,10 +362,10 @@ def _is_nobody(name: str, lab: Lab, stem: str) -> bool:
 
 
 def _students(
-    found: list[_Found], sources: list[Source], roster: Roster | None, done: Collected
+    found: list[_Found], sources: list[Source], look: _Looks, roster: Roster | None, done: Collected
 ) -> dict[str, list[_Found]]:
     """Folder's name -> the files of this student. Where two people would become one, all of theirs are refused."""
-    handed_in_by = _gradescope(sources, done)
+    handed_in_by = _gradescope(sources, look, done)
     files: dict[str, list[_Found]] = {}
     people: dict[str, set[str]] = {}  # folder's name -> who came to it, as the archive has them
     for file in found:
@@ -394,21 +403,32 @@ def _students(
     return files
 
 
-def _gradescope(sources: list[Source], done: Collected) -> dict[str, tuple[list[str], datetime | None]]:
+def _gradescope(sources: list[Source], look: _Looks, done: Collected) -> dict[str, tuple[list[str], datetime | None]]:
     """Gradescope's folder -> who handed it in (several for a group), and when."""
     known: dict[str, tuple[list[str], datetime | None]] = {}
     for source in (s for s in sources if s.parts[-1] == METADATA and not s.trouble):
         if source.outer < len(source.parts) or any(readings(part, "folder") for part in source.parts[:-1]):
             continue  # it lies in what a student handed in
         try:
-            entries = yaml.load(source.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            for folder, entry in entries.items():
-                people = [p.get(":email") or p.get(":sid") or p.get(":name") for p in entry[":submitters"]]
-                time = entry.get(":created_at")
-                known[folder] = ([str(p) for p in people], time if isinstance(time, datetime) else None)
-        except (*BROKEN, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            for folder, people, time in look.limited.call("listed", blob=look.read(source)):
+                known[folder] = (people, time and datetime.fromisoformat(time))
+        except (CourseError, Stopped) as error:
             done.end(source, "refused", f"it does not say who handed in what: {error}")
     return known
+
+
+def _listed(content: bytes = b"") -> list[tuple[str, list[str], str | None]]:
+    """Of Gradescope's list: a folder, who handed it in, when."""
+    found = []
+    try:
+        for folder, entry in yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).items():
+            people = [p.get(":email") or p.get(":sid") or p.get(":name") for p in entry[":submitters"]]
+            time = entry.get(":created_at")
+            time = time.isoformat() if isinstance(time, datetime) else None
+            found.append((str(folder), [str(p) for p in people], time))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CourseError(str(error)) from None
+    return found
 
 
 # --- which file
@@ -418,6 +438,7 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
     """The notebook that counts, its content, and what is wrong with it, if anything. All other files are passed over
     or refused."""
     candidates, aside, lab = [], [], look.lab
+    best: tuple[tuple, bytes] | None = None  # the content of no other candidate is kept
     end = time.monotonic() + PATIENCE
     for file in files:
         if is_litter((*file.source.parts[:-1], file.own_name)):
@@ -430,8 +451,8 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
             aside.append((file, f"not looked at: the files of {student} take more than {PATIENCE:g} s"))
         else:
             try:
-                content = file.source.read()
-            except BROKEN as error:
+                content = look.read(file.source)
+            except (CourseError, Stopped) as error:
                 aside.append((file, str(error)))
                 continue
             problem, fits = look(content, file.own_name)
@@ -439,8 +460,10 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
             if problem and (not named or problem.startswith("it is a notebook of ")):
                 aside.append((file, problem))
             else:
-                candidates.append((_rank(file, not problem, fits, lab), file, content, problem))
-    if not candidates:
+                rank = _rank(file, not problem, fits, lab)
+                candidates.append((rank, file, problem))
+                best = (rank, content) if best is None or rank >= best[0] else best
+    if best is None:
         for file, why in aside:
             done.end(file.source, "refused", why)
         told = dict.fromkeys(f"{visible_name(file.own_name)}: {why}" for file, why in aside)
@@ -448,16 +471,16 @@ def _best(student: str, files: list[_Found], look: _Looks, done: Collected) -> t
         return None
     undated = [c for c in candidates if c[1].reading and c[1].reading.format.times and c[1].time is None]
     if undated and len({c[1].source.parts[: c[1].source.outer - 1] for c in candidates}) > 1:
-        for _, file, _, _ in candidates:
+        for _, file, _ in candidates:
             done.end(file.source, "refused", "which is the later one? The time in its name cannot be read")
         done.without[student] = "it is not known which hand-in is the later one"
         return None
-    *others, (_, best, content, problem) = sorted(candidates, key=lambda c: c[0])
+    *others, (_, chosen, problem) = sorted(candidates, key=lambda c: c[0])
     for file, why in aside:
         done.end(file.source, "passed over", why)
-    for _, file, _, wrong in others:
-        done.end(file.source, "passed over", f"for {best.source.name}" + (f": {wrong}" if wrong else ""))
-    return best, content, problem
+    for _, file, wrong in others:
+        done.end(file.source, "passed over", f"for {chosen.source.name}" + (f": {wrong}" if wrong else ""))
+    return chosen, best[1], problem
 
 
 def _what_else(source: Source) -> str:
@@ -505,8 +528,8 @@ def _is_notebook(source: Source, look: _Looks) -> bool:
         return False
     try:
         named = source.parts[-1].lower().endswith(".ipynb")
-        return named or bool(source.trouble) or not look(source.read(), source.parts[-1])[0]
-    except BROKEN:
+        return named or bool(source.trouble) or not look(look.read(source), source.parts[-1])[0]
+    except (CourseError, Stopped):
         return True
 
 

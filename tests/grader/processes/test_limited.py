@@ -49,6 +49,7 @@ FUNCTIONS = {
     "leaves": lambda: os._exit(7),
     "echo": lambda *values: [v.decode("latin-1") if isinstance(v, bytes) else v for v in values],
     "long": lambda: "x" * 100,
+    "bytes": lambda count: b"\xff" * count,
 }
 
 
@@ -83,6 +84,15 @@ def test_a_long_reply_is_refused(monkeypatch):
     monkeypatch.setattr(module, "LONGEST_REPLY", 50)
     with Limited(FUNCTIONS) as limited, pytest.raises(Stopped, match="what came of it has 0 MiB"):
         limited.call("long")
+
+
+def test_bytes_come_through_up_to_the_longest_frame(limited: Limited, monkeypatch):
+    assert limited.call("bytes", 3) == b"\xff" * 3
+    assert limited.call("bytes", 0) == b""
+    assert limited.call("echo") == []
+    monkeypatch.setattr(module, "MAX_BYTES", 50)
+    with Limited(FUNCTIONS) as other, pytest.raises(Stopped, match="what came of it has 0 MiB"):
+        other.call("bytes", 51)
 
 
 def test_text_that_is_no_text_comes_through(limited: Limited):

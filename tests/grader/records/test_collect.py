@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import stat
 import struct
+import tracemalloc
 import unicodedata
 import zipfile
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ from autograder.cli import main
 from autograder.errors import CourseError
 from autograder.labs.build import release
 from autograder.labs.lab import Lab
+from autograder.processes import limited
 from autograder.records import archives
 from autograder.records.collect import Collected, collect
 from autograder.records.origins import LIST, collected
@@ -647,9 +650,85 @@ def test_archives_within_that_are_damaged_or_odd_cost_their_own(mini, book, tmp_
         assert reason in told
 
 
+def bomb(size: int) -> bytes:
+    """An archive with so many zeros, which says that it holds 1 MiB. zipfile unpacks a whole block of bzip2 at once."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("00_mini.ipynb", bytes(size))
+    content = bytearray(memory.getvalue())
+    for at in (22, content.find(b"PK\x01\x02") + 24):  # before the file, and in the directory
+        content[at : at + 4] = struct.pack("<I", 2**20)
+    return bytes(content)
+
+
+def test_an_archive_that_is_larger_than_it_says_costs_its_own(mini, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(limited, "MEMORY", 64 * 2**20)
+    monkeypatch.setattr(archives, "MAX_RATIO", 2**20)  # it is larger than it says, too
+    members = {"ada/00_mini.ipynb": book("ada"), "eve/work.zip": bomb(2**28), "zoe/00_mini.ipynb": book("zoe")}
+    done = collect(zipped(tmp_path / "in.zip", members), mini, tmp_path / "inbox")
+    assert sorted(done.taken) == ["ada", "zoe"]
+    assert done.without == {"eve": "00_mini.ipynb: it took more than 0.0625 GiB of memory"}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        "[" * 100_000,
+        "a0: &a0 {k: v}\n" + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 10}]}}\n" for n in range(1, 12)),
+        "submission_11: {:submitters: [1]}",
+    ],
+    ids=["deep", "merged again and again", "of another shape"],
+)
+def test_a_list_by_the_name_of_gradescopes_costs_nobody_anything(claims, mini, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(limited, "SECONDS", 1.0)
+    members = {f"{who}/00_mini.ipynb": book(who) for who in ("ada", "eve")}
+    source = zipped(tmp_path / "in.zip", members | {"eve/submission_metadata.yml": claims.encode()})
+    done = collect(source, mini, tmp_path / "inbox")
+    assert sorted(done.taken) == ["ada", "eve"]
+    (told,) = done.refused
+    assert told.startswith("eve/submission_metadata.yml: it does not say who handed in what: ")
+
+
+def test_too_many_files_are_one_line_that_says_where_they_are(mini, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_FILES", 50)
+    members = {f"Lab 2/{who}/00_mini.ipynb": book(who) for who in ("ada", "eve")}
+    members |= {f"Lab 2/eve/cache/{n}/{n}.txt": b"" for n in range(60)}
+    for name, content in members.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    for source in (zipped(tmp_path / "in.zip", members), tmp_path / "in"):
+        told = f"{source} cannot be read: it has more than 50 files: 62, 60 of them in Lab 2/eve/cache"
+        with pytest.raises(CourseError, match=f"^{re.escape(told)}$"):
+            collect(source, mini, tmp_path / "inbox")
+
+
+def test_an_archive_that_is_cut_off_is_not_taken_for_one_within(mini, book, tmp_path):
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ada/00_mini.ipynb", book("ada"))
+        archive.writestr("eve/work.zip", inner_zip({"ada/00_mini.ipynb": book("of eve's")}))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(CourseError, match="bytes stand before its first file, as where an archive is cut off"):
+        collect(path, mini, tmp_path / "inbox")
+
+
+def test_of_many_large_notebooks_one_after_the_other_is_held(mini, book, tmp_path):
+    large = book("x" * 2**20)
+    source = zipped(tmp_path / "in.zip", {"eve/work.zip": inner_zip({f"{n}.ipynb": large for n in range(30)})})
+    tracemalloc.start()
+    try:
+        done = collect(source, mini, tmp_path / "inbox", Roster([Person("eve")]))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "eve" in done.taken
+    # the best one so far, and the next: as bytes that come and come whole, and as a message that goes
+    assert peak < 6 * len(large)
+
+
 def test_what_is_no_archive_is_one_line(mini, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(CourseError, match="neither a folder nor a zip archive"):
+    with pytest.raises(CourseError, match=r"x\.zip cannot be read: it is no zip archive that can be opened"):
         collect(tmp_path / "x.zip", mini, tmp_path)
 
 
