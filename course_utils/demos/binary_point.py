@@ -14,19 +14,17 @@ Stands on `demos` (the image in HTML), `plots`, torch.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
-from course_utils.demos.base import canvas_tag
+from course_utils.demos.base import Stage, error_tag
 from course_utils.pictures import plots
 
 __all__ = [
@@ -210,29 +208,6 @@ def binary_point_still(
     return figure
 
 
-class _Stage:
-    """The pictures of one tensor and word length, drawn once, on which the point moves."""
-
-    def __init__(self) -> None:
-        figure = Figure(figsize=(10, 3.3), dpi=72, layout="none")
-        figure.subplots_adjust(left=0.07, right=0.985, top=0.91, bottom=0.16, wspace=0.2)
-        self.canvas = FigureCanvasAgg(figure)
-        self.axes = figure.subplots(1, 2)
-        self.spread: Spread | None = None
-
-    def image(self, point: Point) -> str:
-        """The pictures with this point, as an HTML image with a text alternative."""
-        if self.spread is not point.spread:
-            draw_spread(point.spread, self.axes)
-            self.canvas.draw()
-            self.spread, self.drawn = point.spread, self.canvas.copy_from_bbox(self.canvas.figure.bbox)
-        self.canvas.restore_region(self.drawn)
-        for part in draw_point(point, self.axes, animated=True):
-            part.axes.draw_artist(part)
-            part.remove()
-        return canvas_tag(self.canvas, point.summary)
-
-
 def binary_point_demo(
     tools: PointTools, tensors: Mapping[str, Tensor], word_length: int = 4, fraction_length: int = 2
 ) -> Any:
@@ -258,21 +233,28 @@ def binary_point_demo(
     )
     word = widgets.IntSlider(value=word_length, min=2, max=16, description="word length", style=style, layout=layout)
     picture = widgets.HTML()
-    stage = _Stage()
+    figure = Figure(figsize=(10, 3.3), dpi=72, layout="none")
+    figure.subplots_adjust(left=0.07, right=0.985, top=0.91, bottom=0.16, wspace=0.2)
+    figure.subplots(1, 2)
+    stage, drawn = Stage(figure), None
     known: dict[tuple[str, int], Spread] = {}  # the curve does not change with the point
 
     def update(_: Any = None) -> None:
+        nonlocal drawn
         try:
             name, x = choice.value, tensors[choice.value]
             if (name, word.value) not in known:
                 known[name, word.value] = compute_spread(tools, name, x, word.value)
             point = compute_point(tools, known[name, word.value], x, place.value)
-        except NotImplementedError:
-            raise
-        except Exception as raised:  # the student's: shown, so that the controls stay alive
-            picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
+        except Exception as raised:  # the student's
+            picture.value = error_tag(raised)
             return
-        picture.value = f"<p>{point.summary}</p>{stage.image(point)}"
+        if drawn is not point.spread:
+            drawn = point.spread
+            draw_spread(drawn, stage.axes)
+            stage.keep()
+        parts = draw_point(point, stage.axes, animated=True)
+        picture.value = f"<p>{point.summary}</p>{stage.image(parts, point.summary)}"
 
     for control in (choice, place, word):
         control.observe(update, names="value")

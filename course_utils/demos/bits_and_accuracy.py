@@ -10,7 +10,6 @@ Stands on `demos` (the picture as HTML), `plots`, torch, matplotlib and ipywidge
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.pictures import plots
 
 __all__ = ["BitsAndAccuracy", "Outcome", "bits_and_accuracy_demo", "bits_and_accuracy_still", "draw"]
@@ -285,8 +284,8 @@ def bits_and_accuracy_demo(network: BitsAndAccuracy, weight_bits: int = 4, activ
     def update(_: Any = None) -> None:
         try:
             outcome = network.compute(**{name: control.value for name, control in controls.items()})
-        except Exception as error:  # the student's: shown, so that the sliders stay alive
-            picture.value = f"<p><b>{type(error).__name__}</b>: {html.escape(str(error))}</p>"
+        except Exception as error:  # the student's
+            picture.value = error_tag(error)
             return
         seen[outcome.weight_bits, outcome.activation_bits] = outcome.accuracy
         draw(outcome, axes, seen)

@@ -9,7 +9,6 @@ Stands on `demos` (the image in HTML), `plots`.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.pictures import plots
 
 __all__ = [
@@ -212,10 +211,8 @@ def clipping_demo(tools: Tools, weights: Mapping[str, Tensor], m: float = 4.0, n
             if (name, bits.value) not in known:
                 known[name, bits.value] = compute_errors(tools, weight, bits.value)
             clipping = compute_clipping(tools, name, weight, width.value, bits.value, known[name, bits.value])
-        except NotImplementedError:
-            raise
-        except Exception as raised:  # the student's: shown, so that the controls stay alive
-            picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
+        except Exception as raised:  # the student's
+            picture.value = error_tag(raised)
             return
         draw_clipping(clipping, axes)
         picture.value = f"<p>{clipping.summary}</p>{image_tag(figure, clipping.summary)}"

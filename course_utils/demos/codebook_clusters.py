@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.pictures import plots
 
 __all__ = ["Clusters", "codebook_demo", "codebook_still", "compute_clusters", "draw_clusters"]
@@ -163,7 +163,8 @@ def codebook_still(
 def codebook_demo(tensors: Mapping[str, torch.Tensor], first: First, step: Step) -> Any:
     """Menus for layer and initialisation, sliders for bits and rounds; the picture follows.
 
-    The controls take the keyboard. The picture carries its numbers as text for screen readers.
+    The controls take the keyboard. The picture carries its numbers as text for screen readers. What the student's
+    functions raise is shown in the picture's place.
 
     Args:
         tensors: name -> weights of a layer that are left, (N,), at least 31 of each.
@@ -183,7 +184,11 @@ def codebook_demo(tensors: Mapping[str, torch.Tensor], first: First, step: Step)
 
     def draw(_: Any = None) -> None:
         weights = tensors[which.value]
-        clusters = compute_clusters(which.value, weights, bits.value, init.value, rounds.value, first, step)
+        try:
+            clusters = compute_clusters(which.value, weights, bits.value, init.value, rounds.value, first, step)
+        except Exception as error:  # the student's
+            picture.value = error_tag(error)
+            return
         figure = Figure(figsize=(7.2, 4.2), dpi=80, layout="none")
         figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.12, hspace=0.4)
         draw_clusters(clusters, figure.subplots(2, 1, height_ratios=(2, 1)))

@@ -10,7 +10,6 @@ Stands on `affine` (the grids of input and output, the ratio of signal to noise)
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.numerics import affine
 from course_utils.pictures import plots
 
@@ -187,8 +186,8 @@ def layer_error_demo(make: MakeLayer, records: Mapping[str, Record], num_bits: i
     def update(_: Any = None) -> None:
         try:
             error = compute_layer_error(make, records[choice.value], bits.value)
-        except Exception as raised:  # the student's: shown, so that the controls stay alive
-            picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
+        except Exception as raised:  # the student's
+            picture.value = error_tag(raised)
             return
         draw_layer_error(error, axes)
         picture.value = f"<p>{error.summary}</p>{image_tag(figure, error.summary)}"

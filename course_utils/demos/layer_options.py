@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils.demos.base import canvas_tag
+from course_utils.demos.base import Stage, error_tag
 from course_utils.pictures import plots
 from course_utils.profiler.layers import IntegerLayer, Range
 from course_utils.profiler.options import Options
@@ -200,25 +199,15 @@ def layer_options_still(
     return figure
 
 
-class _Stage:
-    """The frame, drawn once, on which numbers change."""
-
-    def __init__(self, computed: LayerOptions):
-        figure = Figure(figsize=(10.5, 3.6), dpi=72, layout="none")
-        self.axes = figure.subplots(1, 2, width_ratios=[3, 1])
-        figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.16)
-        draw_frame(computed, self.axes)
-        self.canvas = FigureCanvasAgg(figure)
-        self.canvas.draw()
-        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
-
-    def image(self, computed: LayerOptions) -> str:
-        """The pictures with these numbers, as an HTML image with a text alternative."""
-        self.canvas.restore_region(self.drawn)
-        for part in draw_layer_options(computed, self.axes, animated=True):
-            part.axes.draw_artist(part)
-            part.remove()
-        return canvas_tag(self.canvas, computed.summary)
+def _stage(computed: LayerOptions) -> Stage:
+    """The frame, on which numbers change."""
+    figure = Figure(figsize=(10.5, 3.6), dpi=72, layout="none")
+    axes = figure.subplots(1, 2, width_ratios=[3, 1])
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.16)
+    draw_frame(computed, axes)
+    stage = Stage(figure)
+    stage.keep()
+    return stage
 
 
 def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
@@ -239,7 +228,7 @@ def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
     bits = widgets.IntSlider(value=8, min=2, max=12, description="num_bits", style=style, layout=wide)
     way = widgets.Dropdown(options=list(WAYS), description="way", style=style)
     picture = widgets.HTML()
-    stage: _Stage | None = None
+    stage: Stage | None = None
     known: dict[tuple[Setting, ...], Measured] = {}
     moving = False  # the controls go to another layer's settings: nothing is measured yet
 
@@ -253,11 +242,12 @@ def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
         nonlocal stage
         try:
             computed = compute_layer_options(measured, settings, choice.value)
-        except Exception as raised:  # the student's: shown, so that the controls stay alive
-            picture.value = f"<p><b>{type(raised).__name__}</b>: {html.escape(str(raised))}</p>"
+        except Exception as raised:  # the student's
+            picture.value = error_tag(raised)
             return
-        stage = stage or _Stage(computed)
-        picture.value = f"<p>{html.escape(computed.summary)}</p>{stage.image(computed)}"
+        stage = stage or _stage(computed)
+        parts = draw_layer_options(computed, stage.axes, animated=True)
+        picture.value = f"<p>{html.escape(computed.summary)}</p>{stage.image(parts, computed.summary)}"
 
     def choose(_: Any) -> None:
         nonlocal moving

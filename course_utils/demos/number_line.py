@@ -22,7 +22,7 @@ from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.numerics.formats import FixedPoint, FloatFormat
 from course_utils.pictures.plots import COLOURS
 
@@ -237,8 +237,8 @@ def number_line_demo(values: Values | None = None, exponent_bits: int = 3, manti
         try:
             line = compute_number_line(exponent.value, mantissa.value, point.value, zoom=zoom.value, values=values)
             draw_number_line(line, axes)
-        except Exception as error:  # the student's: shown, so that the sliders stay alive
-            picture.value = f"<p><b>{type(error).__name__}</b>: {html.escape(str(error))}</p>"
+        except Exception as error:  # the student's
+            picture.value = error_tag(error)
             return
         picture.value = f"<p>{html.escape(line.summary)}</p>{image_tag(figure, line.summary)}"
 

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import canvas_tag
+from course_utils.demos.base import Stage
 from course_utils.pictures import plots
 
 __all__ = [
@@ -133,30 +132,25 @@ def shadow_weights_still(histories: Mapping[str, History], moments: Sequence[int
     return figure
 
 
-class _Stage:
-    """The frame of one history, drawn once, on which the moment changes."""
+class _Film:
+    """The moments of one history, on a frame that is drawn once."""
 
     def __init__(self, name: str, history: History):
         self.moments = [compute_weights(name, history, moment) for moment in range(len(history))]
         figure = Figure(figsize=(7.2, 4.2), dpi=80, layout="none")
         figure.subplots_adjust(left=0.14, right=0.98, top=0.93, bottom=0.12, hspace=0.14)
-        self.canvas = FigureCanvasAgg(figure)
-        self.axes = figure.subplots(2, 1, sharex=True)
-        draw_frame(self.moments[0], self.axes)
-        for ax, shares in zip(self.axes, ("shadow", "seen"), strict=True):
+        axes = figure.subplots(2, 1, sharex=True)
+        draw_frame(self.moments[0], axes)
+        for ax, shares in zip(axes, ("shadow", "seen"), strict=True):
             ax.set_ylim(0, 1.05 * max(getattr(weights, shares).max() for weights in self.moments))
-        self.canvas.draw()
-        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
+        self.stage = Stage(figure)
+        self.stage.keep()
 
     def image(self, moment: int) -> str:
         """The pictures of this moment, as HTML with a text alternative."""
-        weights = self.moments[moment]
-        self.canvas.restore_region(self.drawn)
-        for part in draw_weights(weights, self.axes, animated=True):
-            part.axes.draw_artist(part)
-            part.remove()
-        self.axes[0].draw_artist(self.axes[0].title)
-        return f"<p>{weights.summary}</p>{canvas_tag(self.canvas, weights.summary)}"
+        weights, axes = self.moments[moment], self.stage.axes
+        parts = draw_weights(weights, axes, animated=True)
+        return f"<p>{weights.summary}</p>{self.stage.image(parts, weights.summary, stay=[axes[0].title])}"
 
 
 def shadow_weights_demo(histories: Mapping[str, History]) -> Any:
@@ -179,10 +173,10 @@ def shadow_weights_demo(histories: Mapping[str, History]) -> Any:
     moment = widgets.IntSlider(value=0, min=0, max=last, description="moment", **wide)
     picture = widgets.HTML()
 
-    stages = {name: _Stage(name, history) for name, history in histories.items()}
+    films = {name: _Film(name, history) for name, history in histories.items()}
 
     def draw(_: Any = None) -> None:
-        picture.value = stages[which.value].image(moment.value)
+        picture.value = films[which.value].image(moment.value)
 
     for control in (which, moment):
         control.observe(draw, names="value")

@@ -13,7 +13,6 @@ Stands on `formats` (a format's ends), `demos` (the image in HTML), `plots`, tor
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.demos.base import canvas_tag
+from course_utils.demos.base import Stage, error_tag
 from course_utils.numerics.formats import FloatFormat
 from course_utils.pictures import plots
 
@@ -212,25 +210,14 @@ def split_still(tensors: Mapping[str, Tensor], settings: Sequence[tuple[str, int
     return figure
 
 
-class _Stage:
-    """The pictures of one tensor and word length, drawn once, on which the split changes."""
-
-    def __init__(self, split: Split):
-        figure = Figure(figsize=(7.2, 6.0), dpi=80, layout="none")
-        figure.subplots_adjust(left=0.13, right=0.98, top=0.95, bottom=0.08, hspace=0.32)
-        self.canvas = FigureCanvasAgg(figure)
-        self.axes = figure.subplots(3, 1)
-        draw_tensor(split, self.axes)
-        self.canvas.draw()
-        self.drawn = self.canvas.copy_from_bbox(figure.bbox)
-
-    def image(self, split: Split) -> str:
-        """The pictures with this split, as an HTML image with a text alternative."""
-        self.canvas.restore_region(self.drawn)
-        for part in draw_split(split, self.axes, animated=True):
-            part.axes.draw_artist(part)
-            part.remove()
-        return canvas_tag(self.canvas, split.summary)
+def _stage(split: Split) -> Stage:
+    """The pictures of one tensor and word length, on which the split changes."""
+    figure = Figure(figsize=(7.2, 6.0), dpi=80, layout="none")
+    figure.subplots_adjust(left=0.13, right=0.98, top=0.95, bottom=0.08, hspace=0.32)
+    draw_tensor(split, figure.subplots(3, 1))
+    stage = Stage(figure)
+    stage.keep()
+    return stage
 
 
 def split_demo(tensors: Mapping[str, Tensor], convert: Convert, *, word_length: int = 8, exponent_bits: int = 3) -> Any:
@@ -255,19 +242,20 @@ def split_demo(tensors: Mapping[str, Tensor], convert: Convert, *, word_length: 
         value=exponent_bits, min=1, max=splits(word_length)[-1], description="exponent bits", **wide
     )
     picture = widgets.HTML()
-    stages: dict[tuple[str, int], _Stage] = {}
+    stages: dict[tuple[str, int], Stage] = {}
 
     def update(_: Any = None) -> None:
         bits.max = splits(word.value)[-1]
         try:
             split = compute_split(tensor.value, tensors[tensor.value], word.value, bits.value, convert)
-        except Exception as error:  # the student's: shown, so that the controls stay alive
-            picture.value = f"<p><b>{type(error).__name__}</b>: {html.escape(str(error))}</p>"
+        except Exception as error:  # the student's
+            picture.value = error_tag(error)
             return
         key = tensor.value, word.value
         if key not in stages:
-            stages[key] = _Stage(split)
-        picture.value = f"<p>{split.summary}</p>{stages[key].image(split)}"
+            stages[key] = _stage(split)
+        parts = draw_split(split, stages[key].axes, animated=True)
+        picture.value = f"<p>{split.summary}</p>{stages[key].image(parts, split.summary)}"
 
     for control in (tensor, word, bits):
         control.observe(update, names="value")

@@ -5,7 +5,6 @@ Stands on `plots`, `base`, torch, matplotlib and ipywidgets.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import image_tag
+from course_utils.demos.base import error_tag, image_tag
 from course_utils.pictures import plots
 
 __all__ = ["Staircase", "compute_staircase", "draw_staircase", "staircase_demo", "staircase_still"]
@@ -190,8 +189,8 @@ def staircase_demo(
             data = compute_staircase(
                 quantize, dequantize, values, **{name: s.value for name, s in sliders.items()}, shown=shown
             )
-        except Exception as error:  # the student's: shown, so that the sliders stay alive
-            picture.value = f"<p><b>{type(error).__name__}</b>: {html.escape(str(error))}</p>"
+        except Exception as error:  # the student's
+            picture.value = error_tag(error)
             return
         draw_staircase(data, axes)
         for ax, corner in zip(axes, LEGENDS, strict=True):

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from course_utils.demos.base import canvas_tag
+from course_utils.demos.base import Stage
 from course_utils.pictures import plots
 from course_utils.quantization.observers import Histogram, entropy_curve, mse_curve
 
@@ -220,32 +219,6 @@ def threshold_still(
     return figure
 
 
-class _Stage:
-    """The pictures of one layer and number of bits, drawn once, on which the threshold moves."""
-
-    def __init__(self) -> None:
-        figure = Figure(figsize=(7.2, 5.6), dpi=80, layout="none")
-        figure.subplots_adjust(left=0.16, right=0.98, top=0.94, bottom=0.09, hspace=0.12)
-        self.canvas = FigureCanvasAgg(figure)
-        self.axes = figure.subplots(3, 1, sharex=True)
-
-    def show(self, curves: Curves, marks: Mapping[str, float] | None) -> None:
-        """Draws the pictures, in place of those that were there."""
-        self.curves = curves
-        draw_curves(curves, self.axes, marks)
-        self.canvas.draw()
-        self.drawn = self.canvas.copy_from_bbox(self.canvas.figure.bbox)
-
-    def image(self, threshold: Threshold) -> str:
-        """The pictures with this threshold, as an HTML image with a text alternative."""
-        self.canvas.restore_region(self.drawn)
-        parts = draw_threshold(self.curves, threshold, self.axes, animated=True)
-        for part in parts:
-            part.axes.draw_artist(part)
-            part.remove()
-        return canvas_tag(self.canvas, threshold.summary)
-
-
 def threshold_demo(layers: Mapping[str, Histogram], marks: Marks | None = None, *, num_bits: int = 8) -> Any:
     """A menu for the layer, a slider for the bits and one for the threshold; the pictures follow.
 
@@ -266,16 +239,23 @@ def threshold_demo(layers: Mapping[str, Histogram], marks: Marks | None = None, 
     share = widgets.FloatSlider(value=60, min=1, max=100, step=1, description="threshold", readout_format=".0f", **wide)
     unit = widgets.Label("% of the largest magnitude")
     picture = widgets.HTML()
-    stage = _Stage()
+    figure = Figure(figsize=(7.2, 5.6), dpi=80, layout="none")
+    figure.subplots_adjust(left=0.16, right=0.98, top=0.94, bottom=0.09, hspace=0.12)
+    figure.subplots(3, 1, sharex=True)
+    stage = Stage(figure)
+    curves: Curves
 
     def draw(_: Any = None) -> None:
-        shown = (marks or {}).get(layer.value) if bits.value == num_bits else None
-        stage.show(compute_curves(layer.value, layers[layer.value], bits.value), shown)
+        nonlocal curves
+        curves = compute_curves(layer.value, layers[layer.value], bits.value)
+        draw_curves(curves, stage.axes, (marks or {}).get(layer.value) if bits.value == num_bits else None)
+        stage.keep()
         move()
 
     def move(_: Any = None) -> None:
-        threshold = compute_threshold(stage.curves, share.value / 100 * float(stage.curves.edges[-1]))
-        picture.value = f"<p>{threshold.summary}</p>{stage.image(threshold)}"
+        threshold = compute_threshold(curves, share.value / 100 * float(curves.edges[-1]))
+        parts = draw_threshold(curves, threshold, stage.axes, animated=True)
+        picture.value = f"<p>{threshold.summary}</p>{stage.image(parts, threshold.summary)}"
 
     for control, follow in ((layer, draw), (bits, draw), (share, move)):
         control.observe(follow, names="value")

@@ -84,15 +84,9 @@ def test_a_moved_point_leaves_the_rest_of_the_picture():
     assert picture.value == first
 
 
-def test_errors_of_the_shown_functions_are_told_and_stubs_pass():
+def test_errors_of_the_shown_functions_are_told():
     def broken(x, word_length, fraction_length):
         raise ValueError("5 < 6")
 
     demo = binary_point.binary_point_demo(PointTools(broken, integer_length, best_fraction_length), TENSORS)
     assert "ValueError" in demo.children[3].value and "5 &lt; 6" in demo.children[3].value
-
-    def stub(x, word_length, fraction_length):
-        raise NotImplementedError("fixed_point")
-
-    with pytest.raises(NotImplementedError, match="fixed_point"):
-        binary_point.binary_point_demo(PointTools(stub, integer_length, best_fraction_length), TENSORS)
