@@ -23,6 +23,7 @@ from autograder.authoring.answered import (
     together,
     with_variants,
 )
+from autograder.authoring.slips import slips
 from autograder.grading.grader import Graded, Grader, Row, Submission, make_job
 from autograder.grading.submission import Answers
 from autograder.labs.build import is_current, release_bytes
@@ -33,6 +34,8 @@ from autograder.records.gradebook import autograded_notebook
 from course_utils.checks import hints
 
 KEPT = ("passed", "by hand")
+
+UNBROKEN = "no variant breaks: "
 
 SHOWN_OF_LAB, SHOWN_OF_EXERCISE = 0.95, 0.90
 """Of a lab's and of each exercise's wrong variants, how many the shown part of the checks must catch."""
@@ -59,11 +62,16 @@ class Verdict:
 def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = (), seeds: int = 1) -> Iterator[Verdict]:
     """All gates of a lab, or those with the ``chosen`` numbers (from 1): one verdict after the other.
 
-    The first is always tried: where the reference answers lose points, the others would say nothing, and are left out.
+    The first is always tried: where the reference answers lose points, the others would say nothing, and are left out,
+    but for the last, which grades nothing and is told before all.
 
     Args:
         seeds: how many times the checks of gates 1, 4 and 5 draw their inputs; and in gate 13 each variant its lie.
     """
+    if not chosen or len(GATES) in chosen:
+        yield from nothing_slips(lab, grader)
+        if chosen and set(chosen) == {len(GATES)}:
+            return
     reference = list(reference_scores_all(lab, grader))
     holds = all(verdict.holds for verdict in reference)
     if not holds or not chosen or 1 in chosen:
@@ -72,7 +80,7 @@ def run_gates(lab: Lab, grader: Grader, chosen: Collection[int] = (), seeds: int
         told = "not tried: they would say nothing while the reference answers lose points"
         yield Verdict("the other gates", lab.name, False, message=told)
         return
-    for number, gate in enumerate(GATES, start=1):
+    for number, gate in enumerate(GATES[:-1], start=1):
         if number != 1 and (not chosen or number in chosen):
             yield from gate(lab, grader)
     for grader.draw in range(1, seeds):
@@ -124,7 +132,7 @@ def wrong_variants_lose(lab: Lab, grader: Grader) -> Iterator[Verdict]:
         yield Verdict(gate, variant.name, lost and named, score, points, reason + messages)
     for check, rule in rules_of(lab, grader):  # no fault, but what nobody breaks may as well hold for every answer
         if rule not in broken and not grader.draw:
-            yield Verdict(gate, check, True, message=f"no variant breaks: {rule}")
+            yield Verdict(gate, check, True, message=f"{UNBROKEN}{rule}")
 
 
 def rules_of(lab: Lab, grader: Grader) -> list[tuple[str, str]]:
@@ -313,6 +321,14 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
                 yield Verdict(gate, variant.name, variant not in gained, message=message)
 
 
+def nothing_slips(lab: Lab, grader: Grader) -> Iterator[Verdict]:
+    """14. The source has no slips that grading cannot show: see `autograder.authoring.slips`."""
+    gate, found = "nothing slips", list(slips(lab))
+    yield Verdict(gate, lab.name, not found, message=f"{len(found)} slips" if found else "")
+    for where, told in found:
+        yield Verdict(gate, where, False, message=told)
+
+
 def _lying(answer: str, lie: str) -> str:
     source = Path(__file__).with_name("lies.py").read_text(encoding="utf-8").replace('LIE: str = ""', f"LIE = {lie!r}")
     return f"{answer}\nexec({source!r}, {{}})\n"
@@ -332,6 +348,7 @@ GATES: list[Callable[[Lab, Grader], Iterator[Verdict]]] = [
     mutants_are_caught,
     withheld_refuses,
     lies_gain_nothing,
+    nothing_slips,
 ]
 
 

@@ -58,12 +58,8 @@ def new_lab(root: Path, name: str, title: str, exercises: Sequence[str], demo: s
     texts = {source: _rendered("new_lab.py.jinja", **about), **of_demo}
     texts[folder / "hints.toml"] = _rendered("new_hints.toml.jinja", exercises=exercises)
     for exercise in exercises:
-        for number in range(1, MIN_RIGHT + 1):
-            path = folder / "right" / f"{exercise}__way-{number}.py"
-            texts[path] = _rendered("new_right.py.jinja", exercise=exercise)
-        for number in range(1, MIN_WRONG + 1):
-            path = folder / "wrong" / f"{exercise}__mistake-{number}.py"
-            texts[path] = _rendered("new_wrong.py.jinja", exercise=exercise)
+        for kind, least in (("right", MIN_RIGHT), ("wrong", MIN_WRONG)):
+            texts[folder / kind / f"{exercise}.toml"] = _rendered(f"new_{kind}.toml.jinja", least=least)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -24,14 +24,16 @@ from autograder.errors import CourseError
 def new(root: Path, lab: str, title: str, exercises: tuple[str, ...], demo: str | None) -> None:
     """Make the skeleton of a new LAB in solutions/.
 
-    It builds, and passes the gates but for what is not written yet: reference answers, variants and hints. Nothing is
-    overwritten. A demo's code goes to course_utils/demos, its test to tests/helpers/demos, and solutions/demos.py
-    shows it.
+    It is a small lab that works: every exercise gives a copy of its argument. Replace that bit by bit; what is left is
+    marked TODO. Nothing is overwritten. A demo's code goes to course_utils/demos, its test to tests/helpers/demos, and
+    solutions/demos.py shows it.
     """
     from autograder.authoring.new import new_lab
 
     source, *of_demo = new_lab(root, lab, title, exercises, demo)
-    console.print(f"{source}: write what is marked TODO, there and in the files beside it, then:", soft_wrap=True)
+    console.print(
+        f"{source}: replace what is marked TODO, there and in the files beside it, and every while:", soft_wrap=True
+    )
     console.print(f"  course build {lab}\n  course gates {lab} --failed")
     if demo is not None:
         where = " and ".join(map(str, of_demo))
@@ -42,7 +44,7 @@ def new(root: Path, lab: str, title: str, exercises: tuple[str, ...], demo: str 
 @click.command()
 @click.argument("lab")
 @click.option("--failed", is_flag=True, help="Print only what does not hold.")
-@click.option("--gate", "chosen", type=click.IntRange(min=1, max=13), multiple=True, help="Only this one; repeatable.")
+@click.option("--gate", "chosen", type=click.IntRange(min=1, max=14), multiple=True, help="Only this one; repeatable.")
 @click.option(
     "--seeds",
     default=1,
@@ -56,18 +58,20 @@ def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], seeds: in
 
     Exits with 1 if something does not hold.
     """
-    from autograder.authoring.gates import run_gates
+    from autograder.authoring.gates import UNBROKEN, run_gates
     from autograder.grading.cache import ResultCache
     from autograder.grading.grader import Grader
     from autograder.labs.lab import Lab
 
-    the_lab, broken = Lab(lab, root), 0
+    the_lab, broken, unbroken = Lab(lab, root), 0, 0
+    variants = [v for right in (True, False) for v in the_lab.variants(right=right)]  # what is amiss there, is told now
     if shown is not None:
-        _print_source({v.name: v.source for right in (True, False) for v in the_lab.variants(right=right)}, shown)
+        _print_source({v.name: v.source for v in variants}, shown)
         return
     with ResultCache(root / "build" / "gates.db") as cache, Grader(cache) as grader:
         title = ""
         for verdict in run_gates(the_lab, grader, chosen, seeds):
+            unbroken += verdict.message.startswith(UNBROKEN)
             if verdict.holds and failed:
                 continue
             if verdict.gate != title:
@@ -76,8 +80,11 @@ def gates(root: Path, lab: str, failed: bool, chosen: tuple[int, ...], seeds: in
             mark = "[green]✓[/]" if verdict.holds else "[bold red]✗[/]"
             score = "" if verdict.score is None else f"{verdict.score:g}/{verdict.max_score:g}"
             console.print(f"{mark} {verdict.subject:<48} {score:>7}  ", end="", highlight=False)
-            console.print(verdict.message, markup=False, highlight=False, style="" if not verdict.holds else "dim")
+            style = "" if not verdict.holds else "dim"
+            console.print(verdict.message, markup=False, highlight=False, style=style, soft_wrap=True)
             broken += not verdict.holds
+    if unbroken and failed:
+        console.print(f"{unbroken} rules that no variant breaks, and perhaps nothing does: --gate 4 lists them")
     every = "every gate holds" if not chosen else "the chosen gates hold"
     console.print(f"{the_lab.name}: {every if not broken else f'{broken} verdicts do not hold'}")
     if broken:

@@ -30,6 +30,7 @@ from nbformat import NotebookNode
 from autograder import ROOT
 from autograder.errors import CourseError
 from autograder.labs.cell import Cell
+from autograder.labs.headers import check_cells, check_settings
 from autograder.labs.variants import Variant, read_variants
 from course_utils.checks import hints
 
@@ -65,10 +66,13 @@ class Lab:
         """The notebook with reference answers and hidden checks, and nbgrader's metadata filled in.
 
         Raises:
-            CourseError: if the source is no notebook, or two cells share an id.
+            CourseError: if the source is no notebook, two cells share an id, or something in it means nothing: see
+                `autograder.labs.headers`.
         """
         notebook = read_source(self.source)
         course = notebook.metadata.get("course", {})
+        check_settings(course, self.source)
+        check_cells(notebook.cells, self.source)
         if "due" in course:
             course["due"] = _utc(course["due"], self.source)
         for number, cell in enumerate(notebook.cells, start=1):

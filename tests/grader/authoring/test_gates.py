@@ -194,3 +194,11 @@ def test_a_check_that_computes_with_any_number_is_caught(lab, grader):
     believing = with_source(lab, old, "expect_close(9, 6, 'nearly', within=double(3.0));" + old)
     told = [v.message for v in gates.lies_gain_nothing(believing, grader) if not v.holds]
     assert told[0] == "all points for numbers that are huge: ", "the tolerance is what the answer makes it"
+
+
+def test_slips_are_told_first_and_alone_cost_no_grading(lab, grader):
+    lab = with_source(lab, "# # Mini", "# # TODO")
+    told = list(gates.run_gates(lab, None, [14]))
+    assert [(v.gate, v.subject) for v in told] == [("nothing slips", "00_mini"), ("nothing slips", "00_mini.py")]
+    first = next(gates.run_gates(lab, grader))
+    assert first == told[0] and not first.holds

@@ -73,15 +73,43 @@ def test_a_lab_that_is_not_there_is_named_with_those_that_are(tmp_path):
     ("old", "new", "words"),
     [
         ('"grade_id": "counter"', '"grade_id": "double"', "'double' stands on more than one cell"),
-        ("    ### END SOLUTION\n\n# %% nbgrader={", "\n# %% nbgrader={", "no end solution"),
+        ("    ### END SOLUTION\n\n# %% nbgrader={", "\n# %% nbgrader={", "'### BEGIN SOLUTION' without its end"),
+        ("check_seconds", "check_second", "'check_second', which means nothing: 'check_seconds' is meant"),
+        ("withhold", "refuse", r"'refuse', which means nothing \(known: title, "),
+        ("check_seconds: 2", "check_seconds: two", "check_seconds: two, which is no positive number"),
+        ("check_seconds: 2", "check_seconds: 0", "check_seconds: 0, which is no positive number"),
+        ("#       [course_utils.checks", "#       course_utils.checks", "which is no list of names, like"),
+        ('"double", "solution": true', '"double", "solutions": true', "double has 'solutions' .*'solution' is meant"),
+        ('"double", "solution": true}', '"double", "solution": true', "BEGIN SOLUTION', where only exercises have it"),
+        ('"grade_id": "double", ', "", r"cell 4 \(def double\(x\):\) needs a grade_id"),
+        ('"grade_id": "double"', '"grade_id": "double it"', "needs a grade_id of up to 64 letters"),
+        (', "solution": true}', "}", "double is neither an exercise"),
+        (', "points": 2', "", "check_double is graded, and needs points .*there are none"),
+        ('"points": 2', '"points": "2"', "needs points in its header, a number: they are '2'"),
+        ('"points": 2', '"points": -2', "they are -2"),
+        ('tags=["explore"]', 'tags=["explor"]', r"cell 3 \(raise Runtime.* has the tag 'explor': 'explore' is meant"),
+        ("### BEGIN HIDDEN TESTS", "### BEGIN HIDDEN TEST", "check_double has .*'### BEGIN HIDDEN TESTS' is meant"),
+        ("### BEGIN HIDDEN TESTS", "### Begin hidden tests", "'### BEGIN HIDDEN TESTS' is meant"),
+        ("    ### BEGIN HIDDEN TESTS\n", "", "END HIDDEN TESTS' where '### BEGIN HIDDEN TESTS' must"),
+        ("### BEGIN HIDDEN TESTS", "### BEGIN SOLUTION", "check_double has '### BEGIN SOLUTION', where only exercises"),
+        ("return FACTOR * x", "return FACTOR * x)", r"double is no Python: unmatched '\)' in 'return FACTOR"),
+        ("# %% [markdown] nbgrader", "# %% nbgrader", "why is a written question by its header, but code"),
+        ("# %% tags", '# %% nbgrader={"grade_id": "a", "grade": true, "points": 1}\n\n# %% tags', "no exercise stands"),
+        ('[markdown] nbgrader={"grade_id": "why", "grade": true, "solution": true, "points": 3}',
+         '[markdown] nbgrader={"grade_id": "why", "grade": true, "points": 3}', "why is a check by its header, but"),
     ],
-)
+)  # fmt: skip
 def test_slips_of_an_author_are_told(tmp_path, old, new, words):
     assert old in MINI
     lab = write_mini(tmp_path, MINI.replace(old, new, 1))
     with pytest.raises(CourseError, match=words):
         _ = lab.cells
-        release_bytes(lab)
+
+
+def test_an_exercise_without_answer_is_told(tmp_path):
+    source = MINI.replace("    ### BEGIN SOLUTION\n", "", 1).replace("    ### END SOLUTION\n", "", 1)
+    with pytest.raises(CourseError, match="double is an exercise, and has no answer between '### BEGIN SOLUTION'"):
+        _ = write_mini(tmp_path, source).cells
 
 
 def test_variants_need_an_exercise_and_a_rule(tmp_path):
