@@ -31,6 +31,10 @@ SECONDS = 0.1
 """What people take for at once: how long a control may take, in the median."""
 
 
+MOVED = ipywidgets.IntSlider | ipywidgets.FloatSlider | ipywidgets.Dropdown | ipywidgets.Button | ipywidgets.FloatText
+SHOWN = ipywidgets.HTML | ipywidgets.HTMLMath | ipywidgets.Label
+
+
 @dataclass(frozen=True)
 class Moved:
     """What a control did.
@@ -138,6 +142,8 @@ def settings(control: ipywidgets.Widget) -> list:
         values = list(range(control.min, control.max + 1, control.step))
     elif isinstance(control, ipywidgets.FloatSlider):
         values = np.linspace(control.min, control.max, CHANGES).tolist()
+    elif isinstance(control, ipywidgets.FloatText):
+        values = [control.value + number for number in range(CHANGES + 1)]
     else:
         return []
     start = values.index(control.value) + 1 if control.value in values else 0
@@ -180,6 +186,12 @@ def _move(demo: ipywidgets.Box, name: str, changes: list[tuple[ipywidgets.Widget
 def _faults_of_the_whole(demo: ipywidgets.Box, still: Figure | None, moved: list[Moved]) -> list[str]:
     texts = _alternatives(_picture(demo))
     faults = [] if moved else ["it has no control"]
+    for widget in leaves(demo):
+        if not isinstance(widget, MOVED | SHOWN):
+            kind = type(widget).__name__
+            faults.append(f"a {kind} is no slider, menu, button or FloatText, and nothing here can move it")
+    if found := re.search(r"\bon(click|mouse\w+|pointer\w+|drag\w*)=|<script", _picture(demo)):
+        faults.append(f"{found[0]!r} in its HTML answers to no key: take a slider, menu or button")
     if not texts or not all(text.strip() for text in texts):
         faults.append("a picture has no text alternative" if texts else "it shows no picture")
     if still is None:

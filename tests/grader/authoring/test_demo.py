@@ -64,6 +64,12 @@ FAULTS = {
     'alt="{2**slider.value} codes" ': ('alt="" ', "the whole", "a picture has no text alternative"),
     'figure.set_label("8 codes")': ("", "the whole", "the still picture has no text alternative"),
     "# %%\nbars_still()\n": ("", "the whole", "there is no still picture"),
+    "[slider, picture]": (
+        "[slider, picture, widgets.Checkbox()]",
+        "the whole",
+        "a Checkbox is no slider, menu, button",
+    ),
+    'src="data:,': ('onclick="go()" src="data:,', "the whole", "'onclick=' in its HTML answers to no key"),
 }
 
 
