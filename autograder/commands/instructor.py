@@ -261,14 +261,19 @@ def grade(
         cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
         for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
             statuses: list[str] = []
+            unreadable: list[str] = []
             with writer:
                 gone = [student for student in forget if writer.forget(student, submissions)]
                 for graded in grade_lab(lab, own, reader, examiners, cache, secret):
                     writer.add(graded)
                     statuses += [row.status for row in graded.rows]
+                    if why := graded.submission.unreadable:
+                        unreadable.append(f"{graded.submission.student}: {why}")
             if unknown := [student for student in forget if student not in gone]:
                 console.print(f"{lab.name}: there are no grades of {', '.join(unknown)}", markup=False)
             after = records_or_none(place)
+            for told in sorted(unreadable):
+                console.print(f"cannot be read: {told}", markup=False, highlight=False, soft_wrap=True)
             tell_late(lab, after)
             graded_before = set(after.of(lab.name)["student"]) if after else set()
             if absent := [student for student in absent if student not in graded_before]:

@@ -175,7 +175,7 @@ class Task:
         if question.id in self.submission.answers.refused:
             return "unreadable", self.submission.answers.refused[question.id]
         if answer is None:
-            return "missing", f"{question.id}: the cell was deleted"
+            return "missing", f"{question.id}: the cell is not there, or has lost its id"
         if answer.strip() == stub.strip():
             return "not attempted", f"{question.id} was not answered"
         return "by hand", f"{question.id} waits for a person's grade"

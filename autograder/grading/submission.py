@@ -199,7 +199,7 @@ def find_answer(wanted: Cell, cells: list[NotebookNode], handed_out: dict[str, s
 
     Of several cells with its id, the last that differs from the stub counts: what a kernel that ran them top-down
     would have kept. Where the id is lost, the last cell that defines the exercise's names counts, perhaps one with
-    another id, since merged cells keep only the first one's.
+    another id, since merged cells keep only the first one's; of a written answer the one text below its question.
     """
     sources = [c.source for c in cells if _grade_id(c) == wanted.id]
     if len(sources) > 1:
@@ -211,11 +211,29 @@ def find_answer(wanted: Cell, cells: list[NotebookNode], handed_out: dict[str, s
         sources = [c.source for c in ([c for c in defining if _grade_id(c) is None] or defining)]
         if sources:
             notes.append(f"{wanted.id}: the cell's id is lost; the cell that defines {wanted.names[0]} counts")
+    if not sources and wanted.kind == "written":
+        sources = _below_question(wanted, cells, handed_out)
+        if sources:
+            notes.append(f"{wanted.id}: the cell's id is lost; the text below its question counts")
     if not sources:
         notes.append(f"{wanted.id}: the cell is missing")
         return None
     edited = [s for s in sources if digest(s) != handed_out[wanted.id]] or sources
     return _join(edited, names) if wanted.kind == "exercise" and _is_searchable(cells) else edited[-1]
+
+
+def _below_question(wanted: Cell, cells: list[NotebookNode], handed_out: dict[str, str]) -> list[str]:
+    """The one text without an id between the question as it was handed out and the next cell that was; of several, or
+    if the question is not there just once, none."""
+    ids = list(handed_out)
+    question = handed_out[ids[ids.index(wanted.id) - 1]]
+    at = [number for number, cell in enumerate(cells) if digest(cell.source) == question]
+    if len(at) != 1:
+        return []
+    others = {*handed_out.values()} - {handed_out[wanted.id]}
+    below = itertools.takewhile(lambda c: _grade_id(c) is None and digest(c.source) not in others, cells[at[0] + 1 :])
+    texts = [cell.source for cell in below if cell.get("cell_type") == "markdown" and cell.source.strip()]
+    return texts if len(texts) == 1 else []
 
 
 def _join(parts: list[str], names: set[str]) -> str:

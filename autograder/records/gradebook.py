@@ -156,12 +156,12 @@ class GradeWriter:
         if self.dates.exchange is not None and folder.resolve().is_relative_to(self.dates.exchange.resolve()):
             return  # and there is no notebook in it
         folder.mkdir(parents=True, exist_ok=True)
-        content = b""
+        content = None
         if graded.submission.answers.digest:
             with contextlib.suppress(Unreadable):
                 content = read_content(path)
         # what was not read is no copy of what was graded; its rows say why
-        same = bool(content) and hashlib.sha256(content).hexdigest() == graded.submission.answers.digest
+        same = content is not None and hashlib.sha256(content).hexdigest() == graded.submission.answers.digest
         _lay(folder / f"{self.lab.name}.ipynb", content if same else None)
         _lay(folder / TIMESTAMP, None if handed_in is None else f"{handed_in} UTC\n".encode("ascii"))
 

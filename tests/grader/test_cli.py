@@ -45,6 +45,8 @@ def graded(mini: Lab, inbox: Path, tmp_path_factory: pytest.TempPathFactory):
     output = tmp_path_factory.mktemp("grades")
     result = course(mini, "grade", "00_mini", "--submissions", inbox, "--output", output)
     assert result.exit_code == 0, result.output
+    told = [line for line in result.output.splitlines() if line.startswith("cannot be read: ")]
+    assert [line.split(": ")[1] for line in told] == ["dan", "eve"] and "is not a notebook" in told[0]
     return output
 
 

@@ -83,6 +83,20 @@ def test_a_cell_that_lost_its_id_is_found_by_what_it_defines(read, notebook):
     assert any("id is lost" in note for note in answers.notes)
 
 
+def test_a_written_answer_that_lost_its_id_is_the_one_text_below_its_question(read, notebook):
+    at = place(notebook, "why")
+    notebook.cells[at].metadata, notebook.cells[at].source = {}, "Because."
+    notebook.cells.append(new_markdown_cell(""))
+    answers = read(notebook)
+    assert answers.sources["why"] == "Because."
+    assert any(note.startswith("why: the cell's id is lost; the text below") for note in answers.notes)
+    notebook.cells.append(new_markdown_cell("Or not?"))
+    assert "why" not in read(notebook).sources, "which of the two is not guessed"
+    notebook.cells[at - 1].source += " Really?"
+    del notebook.cells[-1]
+    assert "why" not in read(notebook).sources, "the question is not the one that was handed out"
+
+
 def test_an_answer_retyped_as_markdown_still_counts(read, notebook):
     cell = new_markdown_cell("def double(x): return 2*x", metadata=notebook.cells[place(notebook, "double")].metadata)
     notebook.cells[place(notebook, "double")] = cell

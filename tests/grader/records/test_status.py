@@ -15,11 +15,14 @@ from nbgrader.api import Gradebook
 
 from autograder.cli import main
 from autograder.commands.class_run import tell_late
+from autograder.grading.grader import Graded, Row
+from autograder.grading.reading import Submission
 from autograder.labs.build import answered, build
 from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records.export import Points
 from autograder.records.feedback import write_feedback
+from autograder.records.gradebook import GradeWriter
 from autograder.records.roster import read_roster
 from autograder.records.rows import read_records
 from autograder.records.status import Standing, note_export, standing
@@ -72,6 +75,18 @@ def test_a_lab_goes_from_archive_to_export(tmp_path: Path) -> None:
     (lab.source).write_text(MINI.replace("the double of 3 is 6", "twice 3 is 6"))
     changed = look(Lab("00_mini", tmp_path))
     assert changed.outdated == {"ann", "bob"} and changed.next[-1] == "course grade 00_mini"
+
+
+def test_an_empty_file_that_was_graded_is_not_to_be_graded_again(tmp_path: Path) -> None:
+    lab = write_mini(tmp_path)
+    (tmp_path / "roster.csv").write_text("student\nann\n")
+    (tmp_path / "inbox" / "ann").mkdir(parents=True)
+    (tmp_path / "inbox" / "ann" / "00_mini.ipynb").touch()
+    empty = Submission.read("ann", lab, tmp_path / "inbox" / "ann")
+    rows = [Row("ann", lab.name, q.id, 0.0, q.points, "unreadable", "", "") for q in lab.questions]
+    with GradeWriter(lab, tmp_path / "grades") as writer:
+        writer.add(Graded(empty, rows))
+    assert (look(lab).graded, look(lab).ungraded) == ({"ann"}, set())
 
 
 def test_the_command_says_what_is_next_in_80_columns(tmp_path: Path) -> None:
