@@ -113,7 +113,11 @@ def collect(source: Path, lab: Lab, to: Path, roster: Roster | None = None) -> C
     Raises:
         CourseError: if the source cannot be read.
     """
-    functions = readers() | {"look": lambda name, content=b"": _look(content, name, lab), "listed": _listed}
+    functions = readers() | {
+        "look": lambda name, content=b"": _look(content, name, lab),
+        "listed": _listed,
+        "holds": lambda folder: bool(holds(Path(folder), lab)),
+    }
     with Limited(functions) as limited:
         return _collect(source, _Looks(lab, limited), to, roster)
 
@@ -140,6 +144,13 @@ class _Looks:
             Stopped: if that takes too much.
         """
         return self.limited.call("content", *source.place)
+
+    def holds(self, folder: Path) -> bool:
+        """Whether there is something for the lab in a student's folder."""
+        try:
+            return self.limited.call("holds", str(folder))
+        except Stopped:  # its row will tell
+            return True
 
 
 def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Collected:
@@ -173,7 +184,7 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
         done.late += [student] if file.late else []
         time = file.time.isoformat(sep=" ") if file.time else ""
         rows.append([student, lab.name, time, "late" if file.late else "", file.source.name, source.name])
-    done.before = [student for student in _there(to, lab, roster) if student not in done.taken]
+    done.before = [student for student in _there(to, look, roster) if student not in done.taken]
     for student in done.before:
         if student in done.without:
             done.without[student] += "; the notebook from before stays"
@@ -185,11 +196,11 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
     return done
 
 
-def _there(to: Path, lab: Lab, roster: Roster | None) -> list[str]:
+def _there(to: Path, look: _Looks, roster: Roster | None) -> list[str]:
     """Who has a notebook of the lab in the folder, however it came there; everybody whom the folder's name may mean."""
     if not to.is_dir():
         return []
-    folders = [folder_name(path.name) for path in sorted(to.iterdir()) if path.is_dir() and holds(path, lab)]
+    folders = [folder_name(path.name) for path in sorted(to.iterdir()) if path.is_dir() and look.holds(path)]
     return list(dict.fromkeys(s for name in folders for s in (roster.may_be(name) if roster else []) or [name]))
 
 

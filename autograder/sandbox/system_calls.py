@@ -6,8 +6,8 @@ and queues of System V, asynchronous input and output, pages given to pipes, wat
 
 The list was measured with strace on x86-64: what torch, numpy, matplotlib, numba, IPython and ipykernel call after the
 walls are up, in the labs' reference answers, wrong variants, demos and the mishaps of the tests; the rest is what
-Python's own functions of files, time, threads and signals need. The numbers for aarch64 are those of Linux's headers;
-they have NOT been run on such a machine.
+Python's own functions of files, time, threads and signals need. The numbers for aarch64 are those of Linux's headers
+and of libseccomp; they have NOT been run on such a machine.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import errno
 import re
 from pathlib import Path
@@ -37,6 +39,19 @@ def test_numbers_are_linuxs_own(machine):
     # arch_prctl is x86's; the old calls that younger machines never had have a number on x86_64 only
     assert {name: known.get(name) for name in ALLOWED} == {name: number[machine] for name, number in ALLOWED.items()}
     assert set(ONLY) <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("machine", [X86_64, AARCH64], ids=["x86_64", "aarch64"])
+def test_numbers_are_those_of_libseccomp(machine):
+    """It has a table of its own for each machine, wherever it runs."""
+    if (path := ctypes.util.find_library("seccomp")) is None:
+        pytest.skip("NOT COMPARED: libseccomp is not installed (Debian: libseccomp2)")
+    look_up = ctypes.CDLL(path).seccomp_syscall_resolve_name_arch
+    found = {n: look_up(ctypes.c_uint32(walls._AUDIT_ARCHITECTURE[machine]), n.encode()) for n in ALLOWED}
+    # below 0 are those that the machine does not have
+    assert {name: number if number >= 0 else None for name, number in found.items()} == {
+        name: numbers[machine] for name, numbers in ALLOWED.items()
+    }
 
 
 def outcome(program: list[tuple[int, int, int, int]], number: int, *arguments: int, architecture: int) -> object:
