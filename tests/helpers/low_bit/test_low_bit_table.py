@@ -73,11 +73,10 @@ def test_the_plan_has_every_method_and_those_with_an_asterisk_twice():
 def test_a_stored_table_is_of_the_script_as_it_is(path):
     stored = json.loads(path.read_text(encoding="utf-8"))
     facts = stored["facts"]
-    assert facts["steps"] == script.STEPS and facts["batch"] == script.BATCH
+    assert facts["steps"] == script.STEPS[facts["dataset"]] and facts["batch"] == script.BATCH
     assert [(run["method"], run["ends"], run["seed"]) for run in stored["runs"]] == script.plan()
     assert all(run["learning_rate"] == METHODS[run["method"]].learning_rate for run in stored["runs"])
     table = read_table(facts["dataset"])
     assert table.lines[0].method == "float" and table.lines[0].loss == 0
-    # a network that guesses among ten classes has 0.1, within 0.003 (one deviation); on shapes some methods still guess
-    learns = table.lines if facts["dataset"] == "cifar10" else table.lines[:1]
-    assert all(accuracy > 0.13 for line in learns for accuracy in line.accuracies)
+    # every method learns something: a network that guesses among ten classes has 0.1, within 0.003 (one deviation)
+    assert all(accuracy > 0.13 for line in table.lines for accuracy in line.accuracies)
