@@ -204,7 +204,8 @@ def order_does_not_matter(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     for seed in range(3):
         random.Random(seed).shuffle(order)
         for name, variants in order:
-            rows = grader.grade(Submission("", lab, with_variants(lab, variants)), afresh=True).rows
+            # the first time, what another gate or an earlier run has graded will do: it should be the same, too
+            rows = grader.grade(Submission("", lab, with_variants(lab, variants)), afresh=seed > 0).rows
             seen[name].add(repr([(r.question, r.score, r.status, r.message) for r in rows]))
     for name, results in seen.items():
         message = "" if len(results) == 1 else f"{len(results)} different results"
@@ -287,12 +288,15 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
     """13. What a candidate says is a claim: who lies about numbers, or in reply to probes, gains nothing by it, and no
     check computes with absurd numbers before it looks at them."""
     gate = "lies gain nothing"
+    numbers: dict[bool, set[str]] = {}  # whether whole ones -> the checks that are told such numbers
     for lie in NUMBER_LIES:
         answers = reference_answers(lab)
         last = lab.exercises[-1].id
         answers.sources[last] = _lying(answers.sources[last], lie)
-        graded = _grade(lab, grader, answers)
+        # a check that the first lie about such numbers has nothing to turn in goes the same way under the next one
+        graded = grader.grade(Submission("", lab, answers), only=numbers.get(lie.startswith("whole")))
         lied = {r.question for r in graded.rows if LIE_TOLD in graded.output.get(r.question, "")}
+        numbers.setdefault(lie.startswith("whole"), lied)
         yield Verdict(gate, f"numbers: {lie}", True, message=f"told in {len(lied)} checks")
         for row in graded.rows:
             if row.status in ("timeout", "crashed") or (row.status == "passed" and row.question in lied):
@@ -300,8 +304,9 @@ def lies_gain_nothing(lab: Lab, grader: Grader) -> Iterator[Verdict]:
                 yield Verdict(gate, row.question, False, message=f"{told} that are {lie}: {row.message}")
     probing = [c for c in lab.cells if c.kind == "check" and "@probe" in c.source]
     asked = {lab.exercise_of(c).id for c in probing}
-    wrong = [v for v in lab.variants(right=False) if v.exercise in asked]
-    lost = _lost_at_all(lab, grader, wrong)
+    wrong = lab.variants(right=False)
+    lost = _lost_at_all(lab, grader, wrong)  # of all: fewer would make other groups, which gate 4 has not graded
+    wrong = [v for v in wrong if v.exercise in asked]
     told = {v: PROBE_LIES[(number + grader.draw) % len(PROBE_LIES)] for number, v in enumerate(wrong)}
     for lie in PROBE_LIES:
         for group in together(lab, [v for v in wrong if told[v] == lie]):

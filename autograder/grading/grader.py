@@ -142,7 +142,7 @@ class Task:
                 raise CourseError(f"{self.submission.lab.source}: {report.error}")
             new = {r["question"]: r for r in report.results}
             self.results |= new
-            self.run = {"output": report.output, "walls": report.walls}
+            self.run = {"output": self.run["output"] | report.output, "walls": report.walls}
             if self.cache is not None:
                 sure = {self.keys[i]: r for i, r in new.items() if i not in report.doubtful}
                 self.cache.put(sure | {self.run_key: self.run})

@@ -223,6 +223,7 @@ def main() -> None:
 
     load()
     gc.freeze()
+    _use_large_pages()
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -232,6 +233,18 @@ def main() -> None:
             listener.close()
             _run_server(control)
         control.close()
+
+
+def _use_large_pages() -> None:
+    """Linux 6.1 and later: moves what this process holds into pages of 2 MiB. What a fork costs is mostly the copy of
+    the table of pages, which is short then. A system that has no such pages to give leaves all as it is."""
+    if sys.platform == "linux":
+        collapse, madvise = 25, ctypes.CDLL(None).madvise
+        for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+            addresses, rights, _, _, file, *_ = line.split()
+            if rights == "rw-p" and file == "0":
+                begin, end = (int(address, 16) for address in addresses.split("-"))
+                madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), collapse)
 
 
 def _run_server(control: socket.socket) -> None:
