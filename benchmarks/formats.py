@@ -1,8 +1,8 @@
 """How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints three tables.
 
-Every implementation runs in a process of its own, with one thread, on the same N(0, 1) numbers. The processes take
-turns, one call each, and every call is preceded by a ``torch.clone`` in the same process. A figure is the median over
-the rounds of the call's processor time, divided by the median of the clones': 1.0 is the speed of copying memory, which
+Every implementation runs in a process of its own, one after another, with one thread, on the same N(0, 1) numbers. Its
+cases take turns, and every call is preceded by a ``torch.clone`` in the same process. A figure is the median over the
+rounds of the call's processor time, divided by the median of the clones': 1.0 is the speed of copying memory, which
 nothing that returns a new tensor can beat by much. Processor time, unlike time on the wall, does not grow when others
 use the machine; what noise is left hits the clone alike. The tensor is larger than any cache. ``--elements 4194304``
 takes one that fits a large third-level cache: there a clone is faster, and whatever else is done shows more.
@@ -16,9 +16,8 @@ but for the memory they share. The third is what each returns for NaN, infinitie
 and a number too large, and how many of a million numbers it rounds to another value than the first line does. ``--gpu``
 prints the second one as a CUDA GPU has it, and no other.
 
-Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. All at once they take some
-20 GB at 16 million numbers; ``--only`` names some. ``--write`` puts the tables into docs/numerics.md and the chart
-beside it.
+Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--only`` names some.
+``--write`` puts the tables into docs/numerics.md and the chart beside it.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ BLOCKED = ["mxfp8", "mxfp8 codes", "mxfp4", "nvfp4"]
 INTEGERS = ["int8", "int8 per channel", "int8 per block", "channel, zeros", "block, zeros"]
 CASES = [*FLOATS, "e4m3 stochastic", *CODES, *BLOCKED, *INTEGERS]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
+ENOUGH = 0.5  # seconds: what is so slow has fewer rounds
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
 Calls = dict[str, Callable]  # case -> function of a float32 tensor (CHANNELS, n), returning float32
@@ -427,7 +427,7 @@ def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
                 ratios.append(statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs))
             if compiled and name and hasattr(time, "pthread_getcpuclockid"):
                 seconds: dict[int, list[float]] = {1: [], 2: []}
-                for _ in range(2 * rounds):
+                for _ in range(6 * rounds):
                     for threads, busiest in seconds.items():
                         torch.set_num_threads(threads)
                         before = processor_times()
@@ -533,8 +533,6 @@ class Process:
         self.process = spawn.Process(target=serve, args=(name, elements, theirs), daemon=True)
         self.process.start()
         theirs.close()
-
-    def wait(self) -> None:
         answer = self.pipe.recv()
         self.calls, self.reason = ([], answer) if isinstance(answer, str) else (answer, "")
 
@@ -548,39 +546,45 @@ class Process:
             self.calls = []
             return None
 
+    def end(self) -> None:
+        if self.calls:
+            self.pipe.send(None)
+        self.process.join()
+
 
 # The tables.
 
 
-def measure(processes: list[Process], rounds: int) -> dict[tuple[str, str], float]:
+def measure(process: Process, rounds: int) -> dict[tuple[str, str], float]:
     """(implementation, case) -> ratio to clone."""
-    seconds: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for turn in range(rounds + 1):
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(rounds):
         for case in CASES:
-            for process in processes:
-                if case in process.calls and (pair := process.ask("time", case)) and turn:  # turn 0 warms up
-                    seconds.setdefault((process.name, case), []).append(pair)
+            enough = sum(sum(pair) for pair in seconds.get(case, ())) > ENOUGH
+            if case in process.calls and not enough and (pair := process.ask("time", case)):
+                seconds.setdefault(case, []).append(pair)
     return {
-        key: statistics.median(call for _, call in pairs) / statistics.median(clone for clone, _ in pairs)
-        for key, pairs in seconds.items()
+        (process.name, case): statistics.median(call for _, call in pairs) / statistics.median(c for c, _ in pairs)
+        for case, pairs in seconds.items()
     }
 
 
 def peers(only: list[str], elements: int, rounds: int) -> tuple[list[str], dict[tuple[str, str], float], str]:
     """Who was measured, their ratios, and what each returns for special numbers."""
-    processes = [Process(name, elements) for name in IMPLEMENTATIONS if name in only]
-    for process in processes:
-        process.wait()
+    names, ratios = [], {}
+    answers: dict[str, dict[str, tuple]] = {case: {} for case in ("e4m3", "e5m2", "int8")}
+    for name in (n for n in IMPLEMENTATIONS if n in only):
+        process = Process(name, elements)
         if process.reason:
-            print(f"not measured: {process.name} ({process.reason})")
-    processes = [p for p in processes if p.calls]
-    names = [p.name for p in processes]
-    ratios = measure(processes, rounds)
-    behaviour = "\n\n".join(behaviour_table(processes, case) for case in ("e4m3", "e5m2", "int8"))
-    for process in processes:
-        if process.calls:
-            process.pipe.send(None)
-    return names, ratios, behaviour
+            print(f"not measured: {name} ({process.reason})")
+            continue
+        names.append(name)
+        ratios |= measure(process, rounds)
+        for case, found in answers.items():
+            if case in process.calls and (answer := process.ask("probe", case)) is not None:
+                found[name] = answer
+        process.end()
+    return names, ratios, "\n\n".join(behaviour_table(case, found) for case, found in answers.items() if found)
 
 
 def load() -> str:
@@ -603,17 +607,15 @@ def speed_table(names: list[str], ratios: dict[tuple[str, str], float]) -> str:
     return table(["times a clone", *CASES], rows)
 
 
-def behaviour_table(processes: list[Process], case: str) -> str:
-    """What special numbers become in one format, and how many of a million differ from the exact value."""
+def behaviour_table(case: str, answers: dict[str, tuple]) -> str:
+    """What special numbers become in one format, and how many of a million differ from what the first one returns."""
     import numpy as np
 
-    rows, exact = [], None
-    for process in processes:
-        if case in process.calls and (answer := process.ask("probe", case)) is not None:
-            special, ordinary = answer
-            exact = ordinary if exact is None else exact
-            different = int(np.sum(ordinary != exact))
-            rows.append([process.name, *(f"{v:g}" for v in special), f"{different:,}"])
+    exact = next(iter(answers.values()))[1]
+    rows = [
+        [name, *(f"{v:g}" for v in special), f"{int(np.sum(ordinary != exact)):,}"]
+        for name, (special, ordinary) in answers.items()
+    ]
     return table([case, *(f"{v:g}" for v in PROBES), "differ of a million"], rows)
 
 

@@ -230,10 +230,12 @@ class BlockFormat:
         )
         y, scales = torch.empty(blocks.shape, dtype=result), torch.empty(blocks.shape[:-1], dtype=torch.uint8)
 
-        def run(x, y, scales, key) -> None:
-            getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule)
+        key = draw_key(rounding, generator)
 
-        in_slices(run, blocks, y, draw_key(rounding, generator), self.block_size, scales)
+        def run(x, y, scales, shared) -> None:
+            getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule, shared)
+
+        in_slices(run, blocks, y, scales, unit=self.block_size)
         return y, scales, tensor_scale
 
     def _rule(self, loops, tensor_scale: Tensor | None, real: type):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -38,7 +37,7 @@ __all__ = [
 
 COMPILED_FROM = 2**20  # elements; below, torch's own operations take a millisecond or two, and a compilation a second
 
-SLICE_FROM = 2**19  # elements of a slice; to wake a thread takes as long as to round some ten thousand
+SLICE = 2**16  # elements, which take a thread tens of microseconds; a power of two
 
 # Few enough elements to stay in a core's cache from one operation to the next, and enough that what a call costs does
 # not show: 2^16 to 2^20 were tried, at 4 and 16 million elements. A GPU wants few, large calls.
@@ -75,8 +74,8 @@ def largest_finite(x: Tensor, signed: bool = True) -> float:
     x = x.detach()
     if runs_compiled(x):
         zero = REAL[torch.promote_types(x.dtype, torch.float32)](0)
-        x = x.contiguous()
-        return float(max(in_slices(lambda x, _, key: compiled_loops().largest_finite(x, zero, signed), x, x)))
+        bits = in_slices(lambda x, shared: compiled_loops().largest_finite(x, zero, signed, shared), x)
+        return float(np.int64(bits).view(np.float64))
     largest = 0.0
     for block in x.reshape(-1).split(block_length(x)) if x.numel() else ():
         size = block.abs() if signed else block
@@ -85,11 +84,11 @@ def largest_finite(x: Tensor, signed: bool = True) -> float:
     return largest
 
 
-def draw_key(rounding: str, generator: torch.Generator | None) -> int | None:
+def draw_key(rounding: str, generator: torch.Generator | None) -> np.uint64 | None:
     """What a compiled loop makes its random numbers from: 63 random bits for stochastic rounding, else None."""
     if rounding != "stochastic":
         return None
-    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+    return np.uint64(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
 
 def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, result: torch.dtype, work) -> Tensor:
@@ -105,7 +104,8 @@ def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype,
             return _of_each_number(f.quantize, x, rounding, overflow)
         return in_blocks(work, x, compute, result)
     y, described = torch.empty(x.shape, dtype=result), f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
-    in_slices(lambda x, y, key: compiled_loops().quantize(x, y, described, key), x, y, draw_key(rounding, generator))
+    key = draw_key(rounding, generator)
+    in_slices(lambda x, y, shared: compiled_loops().quantize(x, y, described, key, shared), x, y)
     return y
 
 
@@ -122,7 +122,7 @@ def encoded(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, w
     y = torch.empty(x.shape, dtype=f.code_dtype)
     described = f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
     key = draw_key(rounding, generator)
-    if any(in_slices(lambda x, y, key: compiled_loops().encode(x, y, described, key), x, y, key)):
+    if in_slices(lambda x, y, shared: compiled_loops().encode(x, y, described, key, shared), x, y):
         require_no_nan(f)
     return y
 
@@ -152,7 +152,7 @@ def decoded(f, codes: Tensor) -> Tensor:
     codes = require_integers(codes)
     if runs_compiled(codes) and f.bits <= 31:
         y, described = torch.empty(codes.shape, dtype=f.dtype), f._compiled_codes(compiled_loops())
-        if any(in_slices(lambda codes, y, _: compiled_loops().decode(codes, y, described), codes, y)):
+        if in_slices(lambda codes, y, shared: compiled_loops().decode(codes, y, described, shared), codes, y):
             require_range(codes, *f.code_range)
         return y
     require_range(codes, *f.code_range)
@@ -192,51 +192,39 @@ def _looked_up(table: Tensor, indices: Tensor) -> Tensor:
     return in_blocks(work, indices, indices.dtype, table.dtype)
 
 
-def in_slices(loop: Callable, x: Tensor, y: Tensor, key: int | None = None, unit: int = 1, *more: Tensor) -> list:
-    """Runs a compiled loop on a tensor; with more than one thread, on as many slices of it at a time.
+def in_slices(loop: Callable, x: Tensor, *more: Tensor, unit: int = 1) -> int:
+    """Runs a compiled loop on a tensor; if it is longer than a slice, on several threads, which share out the slices.
 
     The results are the same. How many threads is what torch has been told (``torch.set_num_threads``), which is one
     while grading. They are Python's own: the loops give up its lock. None is started before it is needed, and where the
     system refuses another one, those that there are do the work.
 
     Args:
-        loop: ``loop(x, y, *more, key)`` on arrays of one dimension, which calls one of `compiled`.
-        x, y: of equal size, on the CPU; ``y`` contiguous.
-        key: of the random numbers, see `draw_key`.
-        unit: slices are cut between so many elements.
-        more: with one number for each unit.
+        loop: ``loop(x, *more, shared)`` on arrays of one dimension, which calls one of `compiled`.
+        x, more: on the CPU; all but ``x`` contiguous.
+        unit: no slice ends within so many elements, a power of two.
 
     Returns:
-        What the loop returned for each slice.
+        The largest of what the slices found; 0 if nothing.
     """
-    arrays = [_array(t) for t in (x.contiguous(), y, *more)]
-    count = x.numel() // unit
-    threads = torch.get_num_threads()
-    # More slices than threads: a core that others use, too, does fewer of them.
-    slices = max(1, min(4 * threads if threads > 1 else 1, x.numel() // SLICE_FROM))
-    length = max(1, -(-count // slices))
-    starts = deque(range(0, max(1, count), length))
-    results = []
+    arrays, shared = [_array(t) for t in (x.contiguous(), *more)], compiled_loops().slices(max(SLICE, unit))
+    job = [lambda: loop(*arrays, shared)]
 
-    def work() -> None:
-        while starts:
-            try:
-                start = starts.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            ends = [(start * n, (start + length) * n) for n in (unit, unit, *(1 for _ in more))]
-            pieces = [a[i:j] for a, (i, j) in zip(arrays, ends, strict=True)]
-            moved = None if key is None else np.uint64((key + start * unit * compiled_loops().STRIDE) % 2**64)
-            results.append(loop(*pieces, moved))
+    def help() -> None:
+        for run in job:
+            run()
 
     helpers = []
     with contextlib.suppress(RuntimeError):  # no more threads: the limit is reached, or Python is about to end
-        for _ in range(min(threads, len(starts)) - 1):
-            helpers.append(_threads(os.getpid()).submit(work))
-    work()
-    for helper in helpers:
-        helper.result()
-    return results
+        for _ in range(min(torch.get_num_threads(), -(-x.numel() // max(SLICE, unit))) - 1):
+            helpers.append(_threads(os.getpid()).submit(help))
+    job[0]()
+    if helpers and not compiled_loops().finished(shared, x.numel()):
+        for helper in helpers:
+            if not helper.cancel():  # it has begun
+                helper.result()
+    job.clear()  # a helper that begins yet has nothing to do, and does not keep the tensors
+    return int(shared[2])
 
 
 @cache

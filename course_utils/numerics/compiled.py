@@ -10,10 +10,16 @@ brings its compiler along. What the loops are about is in their arguments, so on
 kind; another one is due for another dtype, and for stochastic rounding. Each takes a fifth of a second to a second.
 They are kept in ``__pycache__`` beside Python's own where that folder can be written, and made anew for each process
 where not. ``parallel=True`` is left out on purpose: it starts threads that a fork does not survive. The loops give up
-Python's lock instead, and `chunks` runs several at once.
+Python's lock instead, and `chunks` runs one and the same on several threads, which share out slices among them.
 
 Each kind of format (`Float` and `AnyFloat`, `Fixed`, `Exponent`) brings ``_value`` (a number, rounded), ``_code`` (its
 code) and ``_decoded`` (a code's value). Three loops over a tensor and two over its blocks serve them all.
+
+Slices
+------
+A thread that runs a loop takes the tensor's next slice until there is none, by an addition to a number that all of them
+share. It needs nothing else of the others and no lock of Python's: a thread that wakes late, or that has to share its
+core, does fewer slices, and nobody waits for one that has not begun.
 
 Random numbers for stochastic rounding
 --------------------------------------
@@ -55,9 +61,11 @@ __all__ = [
     "encode",
     "encode_blocks",
     "fake_quantize",
+    "finished",
     "largest_finite",
     "quantize",
     "quantize_blocks",
+    "slices",
     "sum_in_cells",
     "xnor_products",
 ]
@@ -449,39 +457,114 @@ def _(c, f):
     return decoded
 
 
+# What threads that run the same loop share: `slices`, four numbers.
+
+
+def slices(length: int) -> np.ndarray:
+    """Of so many elements each. How many elements have been taken and how many are done, and the largest of what the
+    slices found (see each loop) are 0 yet."""
+    return np.array([0, 0, 0, length])
+
+
+_LENGTH = 3
+
+
+def _shared(operation: str, place: int):
+    """Adds to a shared number, or replaces it by what is larger, which no other thread can come between; returns what
+    it was. Whoever sees the new number also sees all that was written before."""
+
+    @intrinsic
+    def call(context, shared, value):
+        def generate(context, builder, _, given):
+            numbers = context.make_array(shared)(context, builder, given[0]).data
+            where = builder.gep(numbers, [ir.Constant(ir.IntType(64), place)])
+            return builder.atomic_rmw(operation, where, given[1], "seq_cst")
+
+        return types.int64(shared, types.int64), generate
+
+    return call
+
+
+_taken, _done, _found = _shared("add", 0), _shared("add", 1), _shared("max", 2)
+
+
+@inner
+def _next(shared, size):
+    """Where the next slice of ``size`` elements begins and ends; the same where there is none."""
+    start = min(_taken(shared, shared[_LENGTH]), size)
+    return start, min(start + shared[_LENGTH], size)
+
+
+@loop
+def finished(shared, size):
+    """Whether all ``size`` elements are done; where not, after giving the others the time of a slice."""
+    tries = 2**12
+    while tries and _done(shared, 0) < size:
+        tries -= 1
+    return tries > 0
+
+
 # The loops over a tensor. ``key`` is a uint64, and None without chance.
 
 
 @loop
-def quantize(x, y, f, key):
+def quantize(x, y, f, key, shared):
     """``y[i]`` = ``x[i]`` rounded to the format ``f``.
 
     Args:
         x, y: arrays of one dimension: float32, float64, or the bits of float16 (int16) or bfloat16 (uint16).
+        shared: `slices`.
     """
+    start, end = _next(shared, x.size)
+    while start < end:
+        _quantize_slice(x[start:end], y[start:end], f, _moved(key, start))
+        _done(shared, end - start)
+        start, end = _next(shared, x.size)
+
+
+@inner
+def _quantize_slice(x, y, f, key):
     for i in range(x.size):
         y[i] = _stored(_value(_load(x[i]), f, _draw(key, i)), y[i])
 
 
 @loop
-def encode(x, codes, f, key):
-    """``codes[i]`` = the code of ``x[i]`` rounded. Returns whether there is a NaN."""
+def encode(x, codes, f, key, shared):
+    """``codes[i]`` = the code of ``x[i]`` rounded. Finds 1 where there is a NaN."""
+    start, end = _next(shared, x.size)
+    while start < end:
+        _found(shared, _encode_slice(x[start:end], codes[start:end], f, _moved(key, start)))
+        _done(shared, end - start)
+        start, end = _next(shared, x.size)
+
+
+@inner
+def _encode_slice(x, codes, f, key):
     nan = False
     for i in range(x.size):
         value = _load(x[i])
         nan |= value != value
         codes[i] = _code(value, f, _draw(key, i))
-    return nan
+    return np.int64(nan)
 
 
 @loop
-def decode(codes, y, f):
-    """``y[i]`` = the value of ``codes[i]``. Returns whether one was out of range."""
+def decode(codes, y, f, shared):
+    """``y[i]`` = the value of ``codes[i]``. Finds 1 where one is out of range."""
+    start, end = _next(shared, codes.size)
+    while start < end:
+        _found(shared, _decode_slice(codes[start:end], y[start:end], f))
+        _done(shared, end - start)
+        start, end = _next(shared, codes.size)
+
+
+@inner
+def _decode_slice(codes, y, f):
     wrong = False
     for i in range(codes.size):
         wrong |= (codes[i] < f.lowest_code) | (codes[i] > f.highest_code)
         y[i] = _decoded(codes[i], f)
-    return wrong
+    return np.int64(wrong)
 
 
 # The loops over the blocks of a tensor. A rule says which scale belongs to a block's largest magnitude.
@@ -639,36 +722,56 @@ def _(key, elements):
 
 
 @loop
-def quantize_blocks(x, y, codes, size, f, key, rule):
+def quantize_blocks(x, y, codes, size, f, key, rule, shared):
     """``y[i]`` = ``x[i]`` rounded to its block's scale times a value of ``f``.
 
     Args:
         x, y: arrays of one dimension, as in `quantize`; the numbers of a block are neighbours.
         codes: uint8, the codes of the blocks' scales; written.
-        size: of the blocks, a power of two from RUN on that divides the length.
+        size: of the blocks, a power of two from RUN on that divides the lengths of ``x`` and of the slices.
     """
     length = max(PIECE, size)
     runs, each = np.full(length // RUN, rule.zero), np.full(length, rule.zero)
-    for start in range(0, x.size, length):
-        piece = x[start : start + length]
-        _scales(piece, size, rule, runs, codes[start // size : (start + piece.size) // size], each)
-        _quantize_piece(piece, each[: piece.size], y[start : start + length], f, _moved(key, start), rule)
+    first, end = _next(shared, x.size)
+    while first < end:
+        for start in range(first, end, length):
+            stop = min(start + length, end)
+            piece, scales = x[start:stop], each[: stop - start]
+            _scales(piece, size, rule, runs, codes[start // size : stop // size], scales)
+            _quantize_piece(piece, scales, y[start:stop], f, _moved(key, start), rule)
+        _done(shared, end - first)
+        first, end = _next(shared, x.size)
 
 
 @loop
-def encode_blocks(x, y, codes, size, f, key, rule):
+def encode_blocks(x, y, codes, size, f, key, rule, shared):
     """The same for codes: ``y[i]`` is that of the element, which is 0 where the scale is NaN."""
     length = max(PIECE, size)
     runs, each = np.full(length // RUN, rule.zero), np.full(length, rule.zero)
-    for start in range(0, x.size, length):
-        piece = x[start : start + length]
-        _scales(piece, size, rule, runs, codes[start // size : (start + piece.size) // size], each)
-        _encode_piece(piece, each[: piece.size], y[start : start + length], f, _moved(key, start), rule)
+    first, end = _next(shared, x.size)
+    while first < end:
+        for start in range(first, end, length):
+            stop = min(start + length, end)
+            piece, scales = x[start:stop], each[: stop - start]
+            _scales(piece, size, rule, runs, codes[start // size : stop // size], scales)
+            _encode_piece(piece, scales, y[start:stop], f, _moved(key, start), rule)
+        _done(shared, end - first)
+        first, end = _next(shared, x.size)
 
 
 @loop
-def largest_finite(x, zero, signed):
-    """The largest of the finite numbers (of their magnitudes, if ``signed``); ``zero`` if none is above."""
+def largest_finite(x, zero, signed, shared):
+    """Finds the largest of the finite numbers (of their magnitudes, if ``signed``), as the bits of a float64; 0 if none
+    is above."""
+    start, end = _next(shared, x.size)
+    while start < end:
+        _found(shared, _bits(np.float64(_largest_of_slice(x[start:end], zero, signed))))
+        _done(shared, end - start)
+        start, end = _next(shared, x.size)
+
+
+@inner
+def _largest_of_slice(x, zero, signed):
     largest = _bits(zero)
     for i in range(x.size):
         value = abs(_load(x[i])) if signed else _load(x[i])

@@ -160,7 +160,7 @@ def small_slices(monkeypatch):
     """Many slices even of a small tensor."""
     threads = torch.get_num_threads()
     monkeypatch.setattr(chunks, "COMPILED_FROM", 0)
-    monkeypatch.setattr(chunks, "SLICE_FROM", 64)
+    monkeypatch.setattr(chunks, "SLICE", 64)
     yield
     torch.set_num_threads(threads)
 
@@ -213,6 +213,19 @@ def test_no_more_threads_to_be_had(small_slices, monkeypatch):
     for _ in range(2):
         assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
     chunks._threads.cache_clear()
+
+
+def test_nobody_waits_for_a_thread_that_has_not_begun(small_slices):
+    """Other work has all of them; a slice is what one waits for at most."""
+    torch.set_num_threads(2)
+    pool, free = chunks._threads(os.getpid()), threading.Event()
+    others = [pool.submit(free.wait, 60) for _ in range(os.cpu_count())]
+    try:
+        x = torch.randn(999, generator=torch.Generator().manual_seed(5))
+        assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
+        assert not any(other.done() for other in others)
+    finally:
+        free.set()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
