@@ -175,7 +175,7 @@ def _bar(name: str) -> Iterator[tuple[Callable[[Iterable], Iterable], Callable[[
 @contextlib.contextmanager
 def _image_table(path: Path) -> Iterator[Callable[[Batch], None]]:
     """Takes batches; prints a line for each image and writes a table, which is there when all were seen."""
-    from course_utils.profiler.images import COLUMNS
+    from course_utils.profiler.guesses import COLUMNS
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".csv.part")

@@ -94,14 +94,15 @@ def dorefa_gradient(x: Tensor, bits: int, generator: torch.Generator | None = No
     return _RoundedGradient.apply(x, bits, generator)
 
 
-def half_wave(x: Tensor, bits: int, backward: str = "clipped") -> Tensor:
+def half_wave(x: Tensor, bits: int) -> Tensor:
     """HWGQ: 0 for x <= 0, else the nearest of 2^bits - 1 evenly spaced levels above 0 (see `levels.half_wave_levels`).
+
+    The gradient goes through where x is above 0 and not above the largest level: of the paper's three ways back its
+    choice, the "clipped ReLU".
 
     Args:
         x: behind a batch normalization, near a standard normal distribution: that is what the levels are best for.
         bits: of a code.
-        backward: the derivative that stands in. ``"relu"``: 1 for x > 0. ``"clipped"``: up to the largest level, the
-            paper's choice. ``"log-tailed"``: beyond it 1 / (x - (largest - 1)).
 
     Source: Cai, He, Sun, Vasconcelos, Deep Learning with Low Precision by Half-wave Gaussian Quantization, CVPR 2017,
     arXiv 1702.00953.
@@ -109,14 +110,5 @@ def half_wave(x: Tensor, bits: int, backward: str = "clipped") -> Tensor:
     levels = half_wave_levels(bits).to(x)
     given = x.detach()
     nearest = levels[torch.bucketize(given, (levels[:-1] + levels[1:]) / 2)]
-    positive, top = given > 0, levels[-1]
-    match backward:
-        case "relu":
-            slope = positive.to(x.dtype)
-        case "clipped":
-            slope = (positive & (given <= top)).to(x.dtype)
-        case "log-tailed":
-            slope = positive / (given - (top - 1)).clamp(min=1)
-        case _:
-            raise ValueError(f'backward is "relu", "clipped" or "log-tailed", not {backward!r}')
-    return straight_through(x, nearest * positive, slope)
+    positive = given > 0
+    return straight_through(x, nearest * positive, (positive & (given <= levels[-1])).to(x.dtype))

@@ -13,7 +13,7 @@ from course_utils.profiler.configuration import (
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, ExperimentError, read_experiment, run, run_on, write_experiment
-from course_utils.profiler.images import Batch, Guess, Totals
+from course_utils.profiler.guesses import Batch, Guess, Totals
 from course_utils.profiler.layers import IntegerAdd, IntegerAveragePool, IntegerLayer
 from course_utils.profiler.options import KINDS, RANGES, Choice, Options
 from course_utils.profiler.ratios import Ratio, RatioRecorder

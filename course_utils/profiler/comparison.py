@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.profiler.errors import ProfilerError
-from course_utils.profiler.images import Batch, first_and_fifth
+from course_utils.profiler.guesses import Batch, first_and_fifth
 from course_utils.profiler.ratios import Ratio, RatioRecorder
 from course_utils.profiler.recreation import Recreation, Watch, check_logits
 

@@ -22,7 +22,7 @@ from course_utils.profiler.comparison import RECREATED, REFERENCE, Outcome, Prof
 from course_utils.profiler.configuration import Configuration
 from course_utils.profiler.cost import Cost, costs
 from course_utils.profiler.errors import ProfilerError
-from course_utils.profiler.images import Batch
+from course_utils.profiler.guesses import Batch
 from course_utils.profiler.recreation import Recreation, recreate
 from course_utils.profiler.subjects import Subject, subject
 from course_utils.quantization import real_quantization
@@ -278,8 +278,8 @@ def write_experiment(experiment: Experiment, folder: Path, *, section: str = "")
     Returns:
         The page.
     """
+    from course_utils.profiler.graph import graph_picture
     from course_utils.profiler.page import page
-    from course_utils.profiler.picture import graph_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "configuration.toml").write_text(experiment.configuration.text, encoding="utf-8")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from course_utils.pictures.plots import COLOURS
 from course_utils.profiler.comparison import difference
 from course_utils.profiler.experiment import Experiment, write_experiment
-from course_utils.profiler.page import picture, template
+from course_utils.profiler.page import svg, template
 from course_utils.profiler.search import Search, Tried
 
 __all__ = ["HEADINGS", "frontier_rows", "write_search"]
@@ -138,4 +138,4 @@ def _picture(found: Search) -> str:
     for pair in found.pairs:
         told.append(f"{pair.bits} bits everywhere: {pair.uniform.size:,} bytes {pair.uniform.outcome.top1:.1%}")
         told.append(f"layer by layer: {pair.mixed.size:,} bytes {pair.mixed.outcome.top1:.1%}")
-    return picture(figure, "Top-1 accuracy against bytes: " + "; ".join(told))
+    return svg(figure, "Top-1 accuracy against bytes: " + "; ".join(told))

@@ -17,12 +17,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from course_utils.pictures.plots import COLOURS
-from course_utils.profiler.picture import decibels
+from course_utils.profiler.graph import decibels
 
 if TYPE_CHECKING:
     from course_utils.profiler.experiment import Experiment, Layer
 
-__all__ = ["extremes", "page", "picture", "template"]
+__all__ = ["extremes", "page", "svg", "template"]
 
 SHOWN = 5
 """Of the worst and of the best layers (thesis 5.2)."""
@@ -72,7 +72,7 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(f"{name}.html.jinja")
 
 
-def picture(figure: Figure, told: str) -> str:
+def svg(figure: Figure, told: str) -> str:
     """An SVG picture with a text alternative; the same figure always gives the same text."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "profile"}):
@@ -100,4 +100,4 @@ def _curve(layers: list[Layer]) -> str:
     below.axhline(0, color="0.4", linewidth=1)
     below.set_xlabel("node, in the network's order")
     above.legend()
-    return picture(figure, "SQNR by node: " + ", ".join(f"{x.name} {decibels(x.sqnr)}" for x in layers))
+    return svg(figure, "SQNR by node: " + ", ".join(f"{x.name} {decibels(x.sqnr)}" for x in layers))

@@ -25,7 +25,7 @@ from course_utils.profiler.configuration import Configuration, configuration_tex
 from course_utils.profiler.cost import costs
 from course_utils.profiler.errors import ProfilerError
 from course_utils.profiler.experiment import Experiment, draw, run_on
-from course_utils.profiler.images import first_and_fifth
+from course_utils.profiler.guesses import first_and_fifth
 from course_utils.profiler.options import Choice, Options
 from course_utils.profiler.recreation import Recreation, Watch, by_kind, chosen_layers, inputs_of, recreate
 from course_utils.profiler.subjects import Subject, subject

@@ -26,9 +26,9 @@ from course_utils.profiler import (
     run_on,
     write_experiment,
 )
-from course_utils.profiler.images import first_and_fifth
+from course_utils.profiler.graph import rows
+from course_utils.profiler.guesses import first_and_fifth
 from course_utils.profiler.page import extremes
-from course_utils.profiler.picture import rows
 from course_utils.quantization import real_quantization
 
 GOOD = """\
