@@ -13,6 +13,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from autograder.labs.lab import Lab, lab_names
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -44,6 +46,16 @@ def test_the_wheel_asks_for_ranges_whose_lower_bounds_are_tested():
         assert len(oldest) == len(here) and oldest.keys() == bounds.keys()
         assert {name for name in bounds if oldest[name] != bounds[name]} <= {r.name for r in lines if r.marker}
         assert python == "3.13" or oldest == bounds
+
+
+def test_the_table_of_labs_for_instructors_is_what_the_labs_say():
+    text = (ROOT / "docs" / "instructor.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\d\d_\w+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    labs = [Lab(name) for name in lab_names(ROOT)]
+    points = {lab.name: {q.id: q.points for q in lab.questions} for lab in labs}
+    written = {lab.name: sum(q.points for q in lab.questions if q.kind == "written") for lab in labs}
+    expected = [(n.name, n.settings["minutes"], sum(points[n.name].values()), written[n.name]) for n in labs]
+    assert [(name, *map(int, numbers)) for name, *numbers in told] == expected
 
 
 def test_environment_yml_carries_the_pins():

@@ -255,7 +255,9 @@ def roster_of(table: Table) -> Roster:
     people = []
     for line, row in rows:
         known = {f: row.get(f, "") for f in ("name", *IDS, "section", "group")}
-        people.append(Person(folder_name(row[folder]), **known, line=line))
+        # one export writes an address in other letters than the next, and folders are for the whole term
+        own = row[folder].lower() if folder == "email" else row[folder]
+        people.append(Person(folder_name(own), **known, line=line))
     if folder == "student":
         _refuse_merged(path, people, [row["student"] for _, row in rows])
     else:

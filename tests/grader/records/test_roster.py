@@ -95,6 +95,12 @@ def test_what_was_changed_in_reading_is_told(tmp_path):
     assert "Student, Test" in read_roster(written(tmp_path, CANVAS)).notes[0]
 
 
+def test_an_address_names_the_same_folder_in_whatever_case_it_is_written(tmp_path):
+    roster = read_roster(written(tmp_path, "email,name\nAda.Li@X.org,Ada Li\n"))
+    assert list(roster.students) == ["ada.li@x.org"] and roster.people[0].email == "Ada.Li@X.org"
+    assert roster.student("ADA.LI@X.ORG") == roster.student("Ada Li_7") == "ada.li@x.org"
+
+
 def test_names_are_composed(tmp_path):
     roster = read_roster(written(tmp_path, "student,id\nJose\u0301,12\n"))
     assert list(roster.students) == ["Jos\u00e9"]
