@@ -279,6 +279,7 @@ def archives(data: st.DataObject) -> None:
         warnings.simplefilter("ignore")  # two files of one name
         for number in range(data.draw(st.integers(1, 4))):
             name = "/".join(_name(data) for _ in range(data.draw(st.integers(1, 3))))
+            name = name[: 2**14 - 1]  # a name has 65,535 bytes at most, a character 4
             zipped = name.endswith(".zip")
             content = data.draw(damaged_bytes(inner.getvalue())) if zipped else notebooks(data)
             with contextlib.suppress(UnicodeError):
