@@ -45,7 +45,7 @@ BLOCKED = ["mxfp8", "mxfp8 codes", "mxfp4", "nvfp4"]
 INTEGERS = ["int8", "int8 per channel", "int8 per block", "channel, zeros", "block, zeros"]
 CASES = [*FLOATS, "e4m3 stochastic", *CODES, *BLOCKED, *INTEGERS]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
-ENOUGH = 0.5  # seconds: what is so slow has fewer rounds
+ENOUGH = 2.0  # seconds: what is so slow has fewer rounds
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
 Calls = dict[str, Callable]  # case -> function of a float32 tensor (CHANNELS, n), returning float32
