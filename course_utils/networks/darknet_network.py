@@ -76,8 +76,10 @@ class Section:
             values = [kind(part) for part in self.options[name].split(",") if part.strip()]
         except ValueError:
             values = []
-        if not values or not all(math.isfinite(value) for value in values):
-            raise self.error(f"{name}={self.options[name]} is not a number, or numbers with commas between")
+        most = 2**31 if kind is int else math.inf  # darknet's own integers have 32 bits
+        if not values or not all(abs(value) < most for value in values):
+            told = f"{name}={self.options[name]:.60}"
+            raise self.error(f"{told} is not a number, or numbers with commas between, that darknet could hold")
         return values
 
 
