@@ -26,11 +26,17 @@ DRAWS = re.compile(
 )
 """What draws from a global state, unless it is handed a generator."""
 
+RULE_AT = {"expect": 1, "expect_returns": 1, "expect_domain": 1} | dict.fromkeys(
+    ("expect_equal", "expect_close", "expect_raises", "expect_type", "expect_unchanged"), 2
+)
+"""Which argument of an expectation is its rule, counted from 0."""
+
 
 def slips(lab: Lab) -> Iterator[tuple[str, str]]:
     """Cell or file, and what is wrong with it."""
     yield from _left_to_do(lab)
     yield from _answers_shown(lab)
+    yield from _only_hidden(lab)
     theirs = {name: c.id for c in lab.cells if c.kind in ("given", "exercise") for name in _assigned(c)}
     for cell in lab.cells:
         if cell.kind == "check":
@@ -51,18 +57,44 @@ def _left_to_do(lab: Lab) -> Iterator[tuple[str, str]]:
 
 
 def _answers_shown(lab: Lab) -> Iterator[tuple[str, str]]:
-    """Answers of which at least half the lines stand in one cell that students get."""
+    """Answers of which at least half the lines stand in one cell that students get: gate 6 takes a line that every
+    release shows for no secret. What else is handed out, `course handout` looks through."""
     for exercise in lab.exercises:
         lines = exercise.source.splitlines()
         answer = {lines[number - 1].strip() for number in exercise.solution_lines()}
         answer = {line for line in answer if len(line) >= LEAST_LETTERS and not line.startswith("#")}
         for cell in lab.cells:
-            hidden = cell.solution_lines() | cell.hidden_lines()
-            shown = {line.strip() for n, line in enumerate(cell.source.splitlines(), 1) if n not in hidden}
+            cut = cell.solution_lines() | cell.hidden_lines()
+            shown = {line.strip() for n, line in enumerate(cell.source.splitlines(), 1) if n not in cut}
             both = sorted(answer & shown)
             if both and cell.kind != "written" and len(both) >= MOST_SHOWN * len(answer):
                 told = f"shows {len(both)} of {len(answer)} long lines of the answer to {exercise.id}: {both[0]!r}"
                 yield cell.id, told
+
+
+def _only_hidden(lab: Lab) -> Iterator[tuple[str, str]]:
+    """Rules that only hidden lines know, so that a student with every tick may lose points by them."""
+    checks = [(c, ast.parse(c.source), c.hidden_lines()) for c in lab.cells if c.is_code and not c.explore]
+    texts = [(node, hidden) for _, tree, hidden in checks for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    shown = {node.value for node, hidden in texts if node.lineno not in hidden}
+    for cell, tree, hidden in checks:
+        for rule in dict.fromkeys(rule for line, rule in _rules(tree) if line in hidden):
+            if rule not in shown:
+                yield cell.id, f"has a rule with no case in the lines that students see: {rule!r}"
+
+
+def _rules(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and rule of the expectations whose rule stands there, or in a name above. Others are not looked at."""
+    named = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
+    for node in ast.walk(tree):
+        at = RULE_AT.get(node.func.id) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+        if at is not None and len(node.args) > at:
+            rule: ast.expr | None = node.args[at]
+            if isinstance(rule, ast.Name):
+                above = [a for a in named if a.targets[0].id == rule.id and a.lineno <= node.lineno]
+                rule = max(above, key=lambda a: a.lineno).value if above else None
+            if isinstance(rule, ast.Constant) and isinstance(rule.value, str):
+                yield node.lineno, rule.value
 
 
 def _assigned(cell: Cell) -> set[str]:

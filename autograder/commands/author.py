@@ -123,15 +123,17 @@ def mutants(root: Path, lab: str, exercises: tuple[str, ...], workers: int, show
         outcomes = grade_mutants(the_lab, chosen, examiners, cache, functools.partial(progress.advance, bar))
     write_receipt(the_lab, outcomes)
     for name, outcome in outcomes.items():
-        only_hidden, survivors = len(outcome.only_hidden), len(outcome.survivors)
-        caught = outcome.mutants - only_hidden - survivors
+        only_hidden, excused = len(outcome.only_hidden), sum(map(bool, outcome.survivors.values()))
+        caught, left = outcome.mutants - only_hidden - len(outcome.survivors), len(outcome.survivors) - excused
         mark = "[green]✓[/]" if not outcome.faults else "[bold red]✗[/]"
-        told = f"{outcome.mutants} mutants: {caught} caught, {only_hidden} by hidden lines only, {survivors} not"
-        console.print(f"{mark} {name:<28} {told}", highlight=False, soft_wrap=True)
+        told = f"{caught} caught, {only_hidden} by hidden lines only, {excused} excused, {left} not"
+        console.print(f"{mark} {name:<28} {outcome.mutants} mutants: {told}", highlight=False, soft_wrap=True)
         for fault in outcome.faults:
             console.print(f"    {fault}", markup=False, highlight=False, soft_wrap=True)
         for mutant in outcome.only_hidden if any("hidden" in f for f in outcome.faults) else ():
             console.print(f"    hidden only: {mutant}", markup=False, highlight=False, soft_wrap=True)
+    if any("" in outcome.survivors.values() for outcome in outcomes.values()):
+        console.print("A survivor needs an expectation that catches it, or an excuse in mutants.toml: docs/author.md")
     if any(outcome.faults for outcome in outcomes.values()):
         raise SystemExit(1)
 

@@ -223,7 +223,7 @@ def _resolve(entry: str) -> Any:
     try:
         return getattr(_resolve(owner), name)
     except (AttributeError, ValueError):
-        raise LookupError(f"withhold: {entry!r} does not exist") from None
+        raise LookupError(f"withhold: {entry!r} does not exist: misspelt, or not installed?") from None
 
 
 def _module(entry: str) -> str:

@@ -839,7 +839,7 @@ with check("add_float32"):
             given = f"{left!r} + {right!r}"
             steps = expect_returns(
                 lambda left=left, right=right: add_float32(left, right),
-                "every pair of finite numbers can be added",
+                rule,
                 given=given,
                 hint="zero, subnormal numbers and sums above the largest float32 number are ordinary inputs",
             )

@@ -728,7 +728,7 @@ with check("mse_range"):
                 expect_close(
                     result,
                     candidates[nearest],
-                    "the range is k/100 of the histogram's range, widened to contain 0, for a k in 1 .. 100",
+                    both,
                     within=1e-9 * float(candidates.abs().max()),
                     given=facts,
                     hint=hints[both],

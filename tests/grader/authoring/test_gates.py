@@ -199,6 +199,6 @@ def test_a_check_that_computes_with_any_number_is_caught(lab, grader):
 def test_slips_are_told_first_and_alone_cost_no_grading(lab, grader):
     lab = with_source(lab, "# # Mini", "# # TODO")
     told = list(gates.run_gates(lab, None, [14]))
-    assert [(v.gate, v.subject) for v in told] == [("nothing slips", "00_mini"), ("nothing slips", "00_mini.py")]
+    assert [(v.gate, v.subject) for v in told[:2]] == [("nothing slips", "00_mini"), ("nothing slips", "00_mini.py")]
     first = next(gates.run_gates(lab, grader))
     assert first == told[0] and not first.holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 
 import pytest
 from click.testing import CliRunner
@@ -145,3 +146,12 @@ def test_the_command_shows_a_mutant_and_knows_the_exercises(lab):
     assert "return FACTOR / x\n" in run("double", "--show", "return FACTOR / x").output
     assert "there is none with the name 'return FACTOR'; near: 'return FACTOR" in run("--show", "return FACTOR").output
     assert "'triple' is no exercise of 00_mini (double, counter)" in run("triple").output
+
+
+def test_the_command_tells_excused_ones_from_holes(lab, monkeypatch):
+    came = mutants.Outcome(of="", mutants=10, only_hidden=["a"], survivors={"b": "the same: b", "c": ""})
+    monkeypatch.setattr(mutants, "grade_mutants", lambda *_: {"double": came})
+    monkeypatch.setattr("autograder.grading.spread.open_examiners", lambda *_: contextlib.nullcontext())
+    done = CliRunner().invoke(main, ["--root", str(lab.root), "mutants", "00_mini", "double"])
+    assert "10 mutants: 7 caught, 1 by hidden lines only, 1 excused, 1 not" in done.output
+    assert "survives: c" in done.output and "an excuse in mutants.toml" in done.output and done.exit_code == 1

@@ -22,8 +22,10 @@ RIGHT_IN_A_CHECK = """
 
 
 def found(tmp_path, old: str, new: str) -> list[tuple[str, str]]:
+    """What a change of the small lab is told, beside what it is told itself, which has rules that it only hides."""
     assert old in MINI
-    return list(slips(write_mini(tmp_path, MINI.replace(old, new, 1))))
+    known = list(slips(write_mini(tmp_path / "before")))
+    return [slip for slip in slips(write_mini(tmp_path / "after", MINI.replace(old, new, 1))) if slip not in known]
 
 
 def test_what_is_right_is_no_slip(tmp_path):
@@ -62,10 +64,25 @@ def test_an_answer_that_students_see_is_told(cell, tmp_path):
     assert where in ("explore-3", "check_counter") and "shows 2 of 3 long lines of the answer to counter" in told
 
 
+HIDDEN_ONLY = "has a rule with no case in the lines that students see: "
+
+
+def test_a_rule_that_only_hidden_lines_have_is_told(tmp_path):
+    lab = write_mini(tmp_path / "a")
+    told = [told.removeprefix(HIDDEN_ONLY) for where, told in slips(lab) if where == "check_double"]
+    assert told == ["'doubling leaves its input alone'", "'doubling works on tensors'", "'a string is refused'"]
+    first = "    ### BEGIN HIDDEN TESTS\n    x = torch"
+    shown = '    rule = "doubling works on tensors"\n    expect_equal(double(torch.ones(1)), 2, rule)\n'
+    lab = write_mini(tmp_path / "b", MINI.replace(first, shown + first, 1))
+    assert len([told for where, told in slips(lab) if where == "check_double"]) == 2
+    named = '    ### BEGIN HIDDEN TESTS\n    rule = "named above"\n    expect(double(1), rule)\n    x = torch'
+    assert found(tmp_path / "c", first, named) == [("check_double", HIDDEN_ONLY + "'named above'")]
+
+
 def test_what_is_left_to_do_is_told_with_its_file(tmp_path):
     lab = write_mini(tmp_path, MINI.replace("# # Mini", "# # TODO: a title\n#\n# TODO: the idea"))
     (lab.folder / "hints.toml").write_text('[double]\nidea = "TODO"\n')
-    assert list(slips(lab)) == [
+    assert list(slips(lab))[:2] == [
         ("00_mini.py", "2 TODO left, the first in line 13"),
         ("hints.toml", "1 TODO left, the first in line 2"),
     ]
