@@ -299,7 +299,7 @@ ONE = "[convolutional]\nfilters=2\nsize=1\nactivation=linear\n"
         (ONE + "[yolo]\nmask=0\nnum=1\nanchors=nan,2\nclasses=3\n", "is not a number"),
         (
             ONE + f"[yolo]\nmask=0\nnum=1\nanchors=1,2\nclasses={'9' * 400}\n",
-            "classes=9{60} is not a number .* could hold",
+            "classes=9{60} is not a number, .* could hold",
         ),
         (ONE + f"[yolo]\nmask=0\nnum={2**31}\nanchors=1,2\n", "num=2147483648 is not a number"),
         (ONE + "[yolo]\nnew_coords=1\n", "new_coords=1 is not implemented"),
