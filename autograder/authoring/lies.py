@@ -59,6 +59,15 @@ def kind(item):
     return type(item), item if isinstance(item, str) else None
 
 
+def same(told, honest):
+    """Whether no part was turned. What was not is the same object: a large tensor takes milliseconds to print."""
+    if isinstance(honest, dict):
+        told, honest = list(told.values()), list(honest.values())
+    if isinstance(honest, list | tuple):
+        return len(told) == len(honest) and all(map(same, told, honest))
+    return told is honest or repr(told) == repr(honest)
+
+
 def flat(value):
     value = list(value.values()) if isinstance(value, dict) else value
     return [part for item in value for part in flat(item)] if isinstance(value, list | tuple) else [value]
@@ -69,7 +78,7 @@ def lying(candidate, request, arrays):
     asked = ("probe", "call", "get") if LIE in NUMBERS or LIE in WHOLE else ("probe",)
     if request["do"] in asked:
         value = told(reply["value"], flat([request.get("args"), request.get("kwargs")]))
-        if repr(value) != repr(reply["value"]):
+        if not same(value, reply["value"]):
             print("a lie was told")
         reply["value"] = value
     return reply
