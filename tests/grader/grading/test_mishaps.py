@@ -412,7 +412,7 @@ def half_an_upload(notebook, folder):
     return whole[: len(whole) // 2]
 
 
-@mishap("00_mini.ipynb is not a notebook: it is not JSON", loses=ALL)
+@mishap("00_mini.ipynb is empty", loses=ALL)
 def an_empty_file(notebook, folder):
     return b""
 

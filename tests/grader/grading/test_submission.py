@@ -114,7 +114,7 @@ def test_byte_order_marks_windows_line_ends_and_split_sources(read, notebook):
     ("content", "words"),
     [
         (b"\x89PNG\r\n", "not UTF-8"),
-        (b"", "not JSON"),
+        (b"", "is empty"),
         (b"{]", "not JSON (line 1"),
         (b"[]", "no object"),
         (b"{}", "not a notebook"),
@@ -231,7 +231,8 @@ def test_a_notebook_of_another_lab_is_not_taken_for_this_one(mini, tmp_path):
 def test_the_cells_of_another_lab_are_known_whatever_the_file_s_name(mini, read, notebook):
     folder = mini.root / "solutions" / "01_other"
     folder.mkdir(exist_ok=True)
-    source = '# %% nbgrader={{"grade_id": "{}", "solution": true}}\n{}\n'
+    marked = "### BEGIN SOLUTION\n{}\n### END SOLUTION\n"
+    source = '# %% nbgrader={{"grade_id": "{}", "solution": true}}\n' + marked
     (folder / "01_other.py").write_text(source.format("halve", "halve = 1") + source.format("third", "third = 1"))
     other = copy.deepcopy(notebook)
     for cell, name in zip(other.cells, ("halve", "third", "x", "y", "z", "a", "b", "c", "d", "e"), strict=False):

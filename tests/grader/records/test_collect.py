@@ -428,7 +428,8 @@ def test_a_broken_notebook_does_not_replace_a_whole_one_from_before(mini, book, 
 def test_a_notebook_of_another_lab_is_not_taken_for_this_one(take, mini):
     folder = mini.root / "solutions" / "01_other"
     folder.mkdir(exist_ok=True)
-    (folder / "01_other.py").write_text('# %% nbgrader={"grade_id": "halve", "solution": true}\nhalve = 1\n')
+    marked = "### BEGIN SOLUTION\nhalve = 1\n### END SOLUTION\n"
+    (folder / "01_other.py").write_text('# %% nbgrader={"grade_id": "halve", "solution": true}\n' + marked)
     cell = {"cell_type": "code", "source": "", "metadata": {"nbgrader": {"grade_id": "halve"}}}
     other = json.dumps({"cells": [cell]}).encode()
     try:

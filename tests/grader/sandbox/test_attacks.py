@@ -686,7 +686,9 @@ def left_over(world: World) -> list[str]:
 def test_a_stop_iteration_does_not_end_a_checks_loop(tmp_path, grader):
     looping = """# %% nbgrader={"grade_id": "f", "solution": true}
 def f(x):
+    ### BEGIN SOLUTION
     return x
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
 assert all(y == x for x, y in enumerate(map(f, range(5))))
@@ -715,7 +717,9 @@ from course_utils.checks.expectations import check, expect_equal, generator
 
 # %% nbgrader={"grade_id": "f", "solution": true}
 def f(x):
+    ### BEGIN SOLUTION
     return 2 * x
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
 with check("f"):
@@ -738,7 +742,9 @@ DATA = torch.arange(1.0, 6.0)
 
 # %% nbgrader={"grade_id": "f", "solution": true}
 def f(x):
+    ### BEGIN SOLUTION
     return 2 * x
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
 with check("f"):
@@ -806,7 +812,9 @@ from course_utils.checks.expectations import check, expect_equal, generator
 
 # %% nbgrader={"grade_id": "f", "solution": true}
 def f(x):
+    ### BEGIN SOLUTION
     return x
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
 with check("f"):

@@ -134,7 +134,9 @@ def test_demos_need_no_more(grader, tmp_path):
 
 # %% nbgrader={"grade_id": "shown", "solution": true}
 def shown():
+    ### BEGIN SOLUTION
     return 0
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_shown", "grade": true, "points": 1}
 assert shown() > 10

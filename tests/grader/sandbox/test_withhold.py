@@ -80,7 +80,9 @@ LAB = """# ---
 
 # %% nbgrader={"grade_id": "f", "solution": true}
 def f(x):
+    ### BEGIN SOLUTION
     return x
+    ### END SOLUTION
 
 # %% nbgrader={"grade_id": "check_f", "grade": true, "points": 1}
 assert f(2) == 2
