@@ -231,7 +231,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     ("command", "wanted", "said"),
     [
         ("help", 0, "Usage:"),
-        ("new", 0, "write what is marked TODO"),
+        ("new", 0, "replace what is marked TODO"),
         ("build", 0, "07_pruning: written"),
         ("current", 0, "07_pruning: current"),
         ("check", 1, "0 of 2 checks pass"),  # the stub
