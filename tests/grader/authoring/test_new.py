@@ -55,7 +55,8 @@ def test_the_skeleton_is_formatted(tmp_path: Path) -> None:
     new.new_lab(tmp_path, "07_pruning", "Pruning", ["prune", "sparsity"])
     config = ROOT / "pyproject.toml"
     for command in (("check",), ("format", "--check")):
-        done = subprocess.run(["ruff", *command, "--config", config, tmp_path / "solutions"], capture_output=True)
+        ruff = [sys.executable, "-m", "ruff", *command, "--config", config, tmp_path / "solutions"]
+        done = subprocess.run(ruff, capture_output=True)
         assert done.returncode == 0, done.stdout.decode()
 
 
