@@ -45,7 +45,9 @@ SHOWN = 0.90
 
 
 SECONDS = 2.0
-"""How long a check waits for a mutant: several times what a whole check takes with a right answer. Many never end."""
+"""How long a check waits for a mutant: several times what a whole check takes with a right answer. Many never end.
+
+For one that is excused, and so is as right as the reference answer, it waits as long as for a student's."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def grade_mutants(
     for exercise, names in excused.items():
         if unknown := sorted(names.keys() - {m.name for m in mutants[exercise]}):
             raise CourseError(f"{lab.folder / EXCUSES}: {exercise} has no mutant {unknown[0]!r}")
-    answers = [Variant(m.name, i, False, m.source, rule="", about="") for i, own in mutants.items() for m in own]
+    answers = [Variant(m.name, i, m.name in excused[i], m.source, "", "") for i, own in mutants.items() for m in own]
     not_shown = _that_pass(lab, answers, examiners, cache, graded, as_shown=True)
     left = _that_pass(lab, not_shown, examiners, cache, graded, as_shown=False)
     outcomes = {}
@@ -127,11 +129,12 @@ def _that_pass(
     as_shown: bool,
 ) -> list[Variant]:
     """Those answers, in their order, that keep all points of their exercise."""
-    tasks, lab = {}, hurried(lab, SECONDS)
-    for group in together(lab, answers):
-        own = {c.id for v in group for c in checks_of(lab, v.exercise)}
-        task = Task(Submission("", lab, with_variants(lab, group)), cache, own, as_shown=as_shown)
-        tasks[id(task)] = task, group
+    tasks = {}
+    for right, patient in ((False, hurried(lab, SECONDS)), (True, lab)):
+        for group in together(patient, [v for v in answers if v.right == right]):
+            own = {c.id for v in group for c in checks_of(patient, v.exercise)}
+            task = Task(Submission("", patient, with_variants(patient, group)), cache, own, as_shown=as_shown)
+            tasks[id(task)] = task, group
     passed = set()
     for task, report in examiners.examine_all(t for t, _ in tasks.values()):
         group, rows = tasks[id(task)][1], task.finish(report).rows

@@ -120,6 +120,13 @@ def test_an_excuse_stands_in_the_docstring_or_says_why_it_is_the_same(lab, grade
         excused("return FACTOR / x", "refuses strings.")
 
 
+def test_a_slow_machine_does_not_make_an_excused_mutant_wrong(lab, grader, monkeypatch):
+    monkeypatch.setattr(mutants, "SECONDS", 1e-4)
+    name = "if type(x) is str:"
+    (lab.folder / mutants.EXCUSES).write_text(f"[double]\n{name!r} = 'refuses strings.'\n")
+    assert list(outcome(lab, grader).survivors) == [name]
+
+
 def test_a_receipt_is_refused_when_anything_has_changed(lab, grader):
     def first_faults(lab: Lab) -> list[str]:
         return [fault for fault in mutants.receipt_faults(lab) if fault.startswith("double")]
