@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from course_utils.numerics import affine, chunks, format_search
-from course_utils.numerics.block_formats import BLOCK_FORMATS
+from course_utils.numerics.block_formats import BLOCK_FORMATS, NVFP4
 from course_utils.numerics.formats import FORMATS, DynamicFixedPoint, FixedPoint, FloatFormat
 from course_utils.numerics.rounding import ROUNDINGS, round_
 
@@ -135,6 +135,12 @@ def odd_numbers() -> torch.Tensor:
     return x
 
 
+def any_numbers() -> torch.Tensor:
+    """Numbers of all magnitudes, subnormals, infinities and NaN among them: random bits."""
+    bits = torch.randint(-(2**31), 2**31, (256, 256), generator=torch.Generator().manual_seed(0))
+    return bits.to(torch.int32).view(torch.float32)
+
+
 def agree(place, function, *inputs: torch.Tensor, signs_of_zeros: bool = True) -> None:
     """``function`` of the tensors there gives, on that device, what it gives on the CPU, any NaN being one value."""
     expected = function(*inputs)
@@ -181,6 +187,7 @@ FLOATS = {
 def test_float_formats(place, name, rounding):
     f = FLOATS[name]
     agree(place, lambda x: f.quantize(x, rounding), odd_numbers())
+    agree(place, lambda x: f.quantize(x, rounding), any_numbers())
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         agree(place, lambda x: f.quantize(x.mT, rounding), numbers(dtype))
     if f.has_infinity or f.has_nan:
@@ -214,10 +221,17 @@ def test_dynamic_fixed_point(place):
     agree(place, lambda x: f.decode(*f.encode(x)), numbers())
 
 
-@pytest.mark.parametrize("name", BLOCK_FORMATS)
-def test_block_formats(place, name):
-    f = BLOCK_FORMATS[name]
-    agree(place, f.scales, odd_numbers())
+@pytest.mark.parametrize("f", BLOCK_FORMATS.values(), ids=str)
+def test_scales_of_blocks(place, f):
+    for x in (odd_numbers(), any_numbers()):
+        agree(place, f.scales, x)
+
+
+@pytest.mark.parametrize("f", [*BLOCK_FORMATS.values(), NVFP4], ids=str)
+def test_block_formats(place, f):
+    for x in (numbers(), any_numbers()):
+        agree(place, f.quantize, x)
+        agree(place, f.encode, x)
     for rounding in DETERMINISTIC:
         agree(place, lambda x, r=rounding: f.quantize(x[:, :50], r), odd_numbers())
         agree(place, lambda x, r=rounding: f.encode(x, r), odd_numbers())
