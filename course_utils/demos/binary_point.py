@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
-from course_utils.demos.base import Stage, error_tag
+from course_utils.demos.base import Stage, drawable, live
 from course_utils.pictures import plots
 
 __all__ = [
@@ -100,13 +100,16 @@ def compute_spread(tools: PointTools, name: str, x: Tensor, word_length: int) ->
         name: of the tensor.
         x: float32 or float64, finite, with at least one number.
         word_length: 2 to 24.
+
+    Raises:
+        ValueError: if what ``tools.fixed_point`` returns cannot be drawn.
     """
     values = x.detach().flatten()
     exponents = torch.frexp(values[values != 0]).exponent.numpy() - 1
     low, high = (int(exponents.min()), int(exponents.max())) if exponents.size else (0, 0)
     low = max(low, high - 24)  # what lies further down is drawn in the last bar
     counts = np.bincount(np.maximum(exponents, low) - low, minlength=high - low + 1)
-    errors = [float((tools.fixed_point(values, word_length, f) - values).double().square().mean()) for f in LENGTHS]
+    errors = [float((_rounded(tools, values, word_length, f) - values).double().square().mean()) for f in LENGTHS]
     return Spread(
         name=name,
         word_length=word_length,
@@ -119,10 +122,14 @@ def compute_spread(tools: PointTools, name: str, x: Tensor, word_length: int) ->
     )
 
 
+def _rounded(tools: PointTools, values: Tensor, word_length: int, fraction_length: int) -> Tensor:
+    return drawable(tools.fixed_point(values, word_length, fraction_length), values.shape, tools.fixed_point)
+
+
 def compute_point(tools: PointTools, spread: Spread, x: Tensor, fraction_length: int) -> Point:
     """The numbers of one fraction length, one of `LENGTHS`."""
     values = x.detach().flatten()
-    rounded = tools.fixed_point(values, spread.word_length, fraction_length)
+    rounded = _rounded(tools, values, spread.word_length, fraction_length)
     cut = (values - rounded).abs() > 0.5000001 * 2.0**-fraction_length  # further off than half a step
     lost = (rounded == 0) & (values != 0)
     return Point(spread, fraction_length, float(cut.double().mean()), float(lost.double().mean()))
@@ -239,23 +246,20 @@ def binary_point_demo(
     stage, drawn = Stage(figure), None
     known: dict[tuple[str, int], Spread] = {}  # the curve does not change with the point
 
-    def update(_: Any = None) -> None:
+    def show() -> str:
         nonlocal drawn
-        try:
-            name, x = choice.value, tensors[choice.value]
-            if (name, word.value) not in known:
-                known[name, word.value] = compute_spread(tools, name, x, word.value)
-            point = compute_point(tools, known[name, word.value], x, place.value)
-        except Exception as raised:  # the student's
-            picture.value = error_tag(raised)
-            return
+        name, x = choice.value, tensors[choice.value]
+        if (name, word.value) not in known:
+            known[name, word.value] = compute_spread(tools, name, x, word.value)
+        point = compute_point(tools, known[name, word.value], x, place.value)
         if drawn is not point.spread:
-            drawn = point.spread
-            draw_spread(drawn, stage.axes)
+            draw_spread(point.spread, stage.axes)
             stage.keep()
+            drawn = point.spread
         parts = draw_point(point, stage.axes, animated=True)
-        picture.value = f"<p>{point.summary}</p>{stage.image(parts, point.summary)}"
+        return f"<p>{point.summary}</p>{stage.image(parts, point.summary)}"
 
+    update = live(picture, show)
     for control in (choice, place, word):
         control.observe(update, names="value")
     update()

@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import drawable, image_tag, live
 from course_utils.pictures import plots
 
 __all__ = ["BitsAndAccuracy", "Outcome", "bits_and_accuracy_demo", "bits_and_accuracy_still", "draw"]
@@ -155,7 +155,7 @@ class BitsAndAccuracy:
 
     def _on_grid(self, weights: Tensor, bits: int) -> Tensor:
         scale, top = _symmetric(weights, bits)
-        return self.fake_quantize(weights, scale, 0, -top, top)
+        return drawable(self.fake_quantize(weights, scale, 0, -top, top), weights.shape, self.fake_quantize)
 
     @torch.no_grad()
     def _run(self, hooks: dict[str, Callable], weights: dict[str, Tensor]) -> Tensor:
@@ -281,12 +281,8 @@ def bits_and_accuracy_demo(network: BitsAndAccuracy, weight_bits: int = 4, activ
     images: list[tuple[Any, str]] = [(None, ""), (None, "")]  # what each shows, and the image
     seen: dict[tuple[int, int], float] = {}
 
-    def update(_: Any = None) -> None:
-        try:
-            outcome = network.compute(**{name: control.value for name, control in controls.items()})
-        except Exception as error:  # the student's
-            picture.value = error_tag(error)
-            return
+    def show() -> str:
+        outcome = network.compute(**{name: control.value for name, control in controls.items()})
         seen[outcome.weight_bits, outcome.activation_bits] = outcome.accuracy
         draw(outcome, axes, seen)
         shown = (outcome.layer, outcome.weight_bits), (outcome.weight_bits, outcome.activation_bits)
@@ -294,8 +290,9 @@ def bits_and_accuracy_demo(network: BitsAndAccuracy, weight_bits: int = 4, activ
         for side in (0, 1):
             if images[side][0] != shown[side]:
                 images[side] = shown[side], image_tag(figures[side], texts[side])
-        picture.value = f"<p>{outcome.summary}</p>{images[0][1]}{images[1][1]}"
+        return f"<p>{outcome.summary}</p>{images[0][1]}{images[1][1]}"
 
+    update = live(picture, show)
     for control in controls.values():
         control.observe(update, names="value")
     update()

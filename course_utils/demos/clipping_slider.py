@@ -9,6 +9,7 @@ Stands on `demos` (the image in HTML), `plots`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import drawable, image_tag, live
 from course_utils.pictures import plots
 
 __all__ = [
@@ -82,10 +83,16 @@ class Clipping:
 
 
 def cut_and_rounded(tools: Tools, values: Tensor, m: float, num_bits: int) -> tuple[Tensor, float, float, float]:
-    """What the cut leaves; the scale of its codes; rounding error and clipping error, mean squares."""
-    cut = tools.remove_outliers(values, m)
+    """What the cut leaves; the scale of its codes; rounding error and clipping error, mean squares.
+
+    Raises:
+        ValueError: if what the tools return cannot be drawn.
+    """
+    cut = drawable(tools.remove_outliers(values, m), values.shape, tools.remove_outliers)
     q = float(tools.integer_scale(float(cut.abs().max()), num_bits))
-    back = tools.to_integers(cut, q, num_bits).double() / q
+    if not 0 < q < math.inf:
+        raise ValueError(f"the scale for a largest magnitude of {float(cut.abs().max()):.3g} is {q:g}, not above 0")
+    back = drawable(tools.to_integers(cut, q, num_bits), values.shape, tools.to_integers).double() / q
     return cut, q, float((back - cut).square().mean()), float((cut - values).double().square().mean())
 
 
@@ -205,18 +212,15 @@ def clipping_demo(tools: Tools, weights: Mapping[str, Tensor], m: float = 4.0, n
     axes = figure.subplots(1, 2)
     known: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}  # the curves do not change with m
 
-    def update(_: Any = None) -> None:
-        try:
-            name, weight = choice.value, weights[choice.value]
-            if (name, bits.value) not in known:
-                known[name, bits.value] = compute_errors(tools, weight, bits.value)
-            clipping = compute_clipping(tools, name, weight, width.value, bits.value, known[name, bits.value])
-        except Exception as raised:  # the student's
-            picture.value = error_tag(raised)
-            return
+    def show() -> str:
+        name, weight = choice.value, weights[choice.value]
+        if (name, bits.value) not in known:
+            known[name, bits.value] = compute_errors(tools, weight, bits.value)
+        clipping = compute_clipping(tools, name, weight, width.value, bits.value, known[name, bits.value])
         draw_clipping(clipping, axes)
-        picture.value = f"<p>{clipping.summary}</p>{image_tag(figure, clipping.summary)}"
+        return f"<p>{clipping.summary}</p>{image_tag(figure, clipping.summary)}"
 
+    update = live(picture, show)
     for control in (choice, width, bits):
         control.observe(update, names="value")
     update()

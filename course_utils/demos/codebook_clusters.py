@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import drawable, image_tag, live
 from course_utils.pictures import plots
 
 __all__ = ["Clusters", "codebook_demo", "codebook_still", "compute_clusters", "draw_clusters"]
@@ -82,16 +82,20 @@ def compute_clusters(
         bits: of a code; code 0 is for pruned weights, so there are 2^bits - 1 centroids.
         init: a name that ``first`` knows. What is drawn at random is the same each time.
         rounds: how many.
-        first, step: the student's functions.
+        first, step: the student's functions. What they raise passes through.
+
+    Raises:
+        ValueError: if what they return cannot be drawn.
     """
     some = weights.double()[:: -(-len(weights) // MOST)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        start = first(some, 2**bits - 1, init)
+        start = drawable(first(some, 2**bits - 1, init), (2**bits - 1,), first)
     centroids, moved, squares = start, start, []
     for _ in range(rounds + 1):
         centroids = moved
         codes, moved = step(some, centroids)
+        codes, moved = drawable(codes, some.shape, step), drawable(moved, centroids.shape, step)
         squares.append(float((some - centroids[codes]).square().sum()))
     return Clusters(
         name=name,
@@ -182,19 +186,16 @@ def codebook_demo(tensors: Mapping[str, torch.Tensor], first: First, step: Step)
     rounds = widgets.IntSlider(value=0, min=0, max=ROUNDS, description="rounds", **wide)
     picture = widgets.HTML()
 
-    def draw(_: Any = None) -> None:
+    def show() -> str:
         weights = tensors[which.value]
-        try:
-            clusters = compute_clusters(which.value, weights, bits.value, init.value, rounds.value, first, step)
-        except Exception as error:  # the student's
-            picture.value = error_tag(error)
-            return
+        clusters = compute_clusters(which.value, weights, bits.value, init.value, rounds.value, first, step)
         figure = Figure(figsize=(7.2, 4.2), dpi=80, layout="none")
         figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.12, hspace=0.4)
         draw_clusters(clusters, figure.subplots(2, 1, height_ratios=(2, 1)))
-        picture.value = f"<p>{clusters.summary}</p>{image_tag(figure, clusters.summary)}"
+        return f"<p>{clusters.summary}</p>{image_tag(figure, clusters.summary)}"
 
+    update = live(picture, show)
     for control in (which, init, bits, rounds):
-        control.observe(draw, names="value")
-    draw()
+        control.observe(update, names="value")
+    update()
     return widgets.VBox([which, init, bits, rounds, picture])

@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import drawable, image_tag, live
 from course_utils.numerics import affine
 from course_utils.pictures import plots
 
@@ -116,10 +116,14 @@ def compute_layer_error(make: MakeLayer, record: Record, num_bits: int = 8) -> L
 
     Returns:
         The numbers to draw. Whatever the quantized layer raises passes through.
+
+    Raises:
+        ValueError: if what the quantized layer returns cannot be drawn.
     """
     codes, x_scale, x_zero, out_scale, out_zero = quantized_input(record, num_bits)
-    q = make(record.layer, num_bits).run_quantized_layer(codes, x_scale, x_zero, out_scale, out_zero)
-    expected, got = record.outputs.double(), out_scale * (q.detach().double() - out_zero)
+    run = make(record.layer, num_bits).run_quantized_layer
+    q = drawable(run(codes, x_scale, x_zero, out_scale, out_zero), record.outputs.shape, run)
+    expected, got = record.outputs.double(), out_scale * (q.double() - out_zero)
     return LayerError(record.name, num_bits, expected.numpy(), got.numpy(), out_scale, affine.sqnr_db(expected, got))
 
 
@@ -183,15 +187,12 @@ def layer_error_demo(make: MakeLayer, records: Mapping[str, Record], num_bits: i
     figure.subplots_adjust(left=0.02, right=0.985, top=0.91, bottom=0.18, wspace=0.2)
     axes = figure.subplots(1, 3)
 
-    def update(_: Any = None) -> None:
-        try:
-            error = compute_layer_error(make, records[choice.value], bits.value)
-        except Exception as raised:  # the student's
-            picture.value = error_tag(raised)
-            return
+    def show() -> str:
+        error = compute_layer_error(make, records[choice.value], bits.value)
         draw_layer_error(error, axes)
-        picture.value = f"<p>{error.summary}</p>{image_tag(figure, error.summary)}"
+        return f"<p>{error.summary}</p>{image_tag(figure, error.summary)}"
 
+    update = live(picture, show)
     for control in (choice, bits):
         control.observe(update, names="value")
     update()

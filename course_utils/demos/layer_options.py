@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils.demos.base import Stage, error_tag
+from course_utils.demos.base import Stage, live
 from course_utils.pictures import plots
 from course_utils.profiler.layers import IntegerLayer, Range
 from course_utils.profiler.options import Options
@@ -116,7 +116,9 @@ class LayerOptions:
 
 
 def _told(ratio: float) -> str:
-    return f"{ratio:.1f} dB" if math.isfinite(ratio) else "no noise" if ratio > 0 else "no signal"
+    if math.isfinite(ratio):
+        return f"{ratio:.1f} dB"
+    return "NaN" if math.isnan(ratio) else "no noise" if ratio > 0 else "no signal"
 
 
 def compute_layer_options(measure: Measure, settings: Mapping[str, Setting], chosen: str = "") -> LayerOptions:
@@ -238,16 +240,14 @@ def layer_options_demo(measure: Measure, layers: Sequence[str]) -> Any:
             known[key] = measure(asked)
         return known[key]
 
-    def update() -> None:
+    def show() -> str:
         nonlocal stage
-        try:
-            computed = compute_layer_options(measured, settings, choice.value)
-        except Exception as raised:  # the student's
-            picture.value = error_tag(raised)
-            return
+        computed = compute_layer_options(measured, settings, choice.value)
         stage = stage or _stage(computed)
         parts = draw_layer_options(computed, stage.axes, animated=True)
-        picture.value = f"<p>{html.escape(computed.summary)}</p>{stage.image(parts, computed.summary)}"
+        return f"<p>{html.escape(computed.summary)}</p>{stage.image(parts, computed.summary)}"
+
+    update = live(picture, show)
 
     def choose(_: Any) -> None:
         nonlocal moving

@@ -22,7 +22,7 @@ from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import image_tag, live
 from course_utils.numerics.formats import FixedPoint, FloatFormat
 from course_utils.pictures.plots import COLOURS
 
@@ -231,16 +231,16 @@ def number_line_demo(values: Values | None = None, exponent_bits: int = 3, manti
     axes = figure.subplots(3, 1, height_ratios=(1, 1, 1.5))
     quiet = []
 
+    def show() -> str:
+        line = compute_number_line(exponent.value, mantissa.value, point.value, zoom=zoom.value, values=values)
+        draw_number_line(line, axes)
+        return f"<p>{html.escape(line.summary)}</p>{image_tag(figure, line.summary)}"
+
+    draw = live(picture, show)
+
     def update(_: Any = None) -> None:
-        if quiet:
-            return
-        try:
-            line = compute_number_line(exponent.value, mantissa.value, point.value, zoom=zoom.value, values=values)
-            draw_number_line(line, axes)
-        except Exception as error:  # the student's
-            picture.value = error_tag(error)
-            return
-        picture.value = f"<p>{html.escape(line.summary)}</p>{image_tag(figure, line.summary)}"
+        if not quiet:
+            draw()
 
     def change_format(_: Any = None) -> None:
         quiet.append(True)

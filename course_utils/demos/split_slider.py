@@ -23,7 +23,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_utils.demos.base import Stage, error_tag
+from course_utils.demos.base import Stage, drawable, live
 from course_utils.numerics.formats import FloatFormat
 from course_utils.pictures import plots
 
@@ -89,6 +89,9 @@ def compute_split(tensor: str, values: Tensor, word_length: int, exponent_bits: 
         word_length: 3 to 16.
         exponent_bits: one of ``splits(word_length)``.
         convert: the student's. What it raises passes through.
+
+    Raises:
+        ValueError: if what ``convert`` returns cannot be drawn.
     """
     values = values.detach().flatten().float()
     values = values[:: -(-len(values) // SAMPLE)]
@@ -96,7 +99,7 @@ def compute_split(tensor: str, values: Tensor, word_length: int, exponent_bits: 
     signal = float(exact.square().mean())
     ratios = []
     for e in splits(word_length):
-        converted = convert(values, word_length, e).double()
+        converted = drawable(convert(values, word_length, e), values.shape, convert).double()
         noise = float((converted - exact).square().mean())
         ratios.append(10 * math.log10(signal / noise) if noise > 0 else math.inf)
         if e == exponent_bits:
@@ -244,19 +247,16 @@ def split_demo(tensors: Mapping[str, Tensor], convert: Convert, *, word_length: 
     picture = widgets.HTML()
     stages: dict[tuple[str, int], Stage] = {}
 
-    def update(_: Any = None) -> None:
+    def show() -> str:
         bits.max = splits(word.value)[-1]
-        try:
-            split = compute_split(tensor.value, tensors[tensor.value], word.value, bits.value, convert)
-        except Exception as error:  # the student's
-            picture.value = error_tag(error)
-            return
+        split = compute_split(tensor.value, tensors[tensor.value], word.value, bits.value, convert)
         key = tensor.value, word.value
         if key not in stages:
             stages[key] = _stage(split)
         parts = draw_split(split, stages[key].axes, animated=True)
-        picture.value = f"<p>{split.summary}</p>{stages[key].image(parts, split.summary)}"
+        return f"<p>{split.summary}</p>{stages[key].image(parts, split.summary)}"
 
+    update = live(picture, show)
     for control in (tensor, word, bits):
         control.observe(update, names="value")
     update()

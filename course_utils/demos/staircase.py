@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from course_utils.demos.base import error_tag, image_tag
+from course_utils.demos.base import drawable, image_tag, live
 from course_utils.pictures import plots
 
 __all__ = ["Staircase", "compute_staircase", "draw_staircase", "staircase_demo", "staircase_still"]
@@ -73,6 +73,9 @@ def compute_staircase(
 
     Returns:
         The numbers to draw. Whatever ``quantize`` raises passes through.
+
+    Raises:
+        ValueError: if what ``quantize`` and ``dequantize`` return cannot be drawn.
     """
     values = values.detach().flatten().float()
     if shown is None:
@@ -80,7 +83,9 @@ def compute_staircase(
         shown = float(values.min()) - margin, float(values.max()) + margin
     grid = torch.linspace(*shown, points)
     q, scalefactor, zeropoint = quantize(torch.cat([grid, values]), min_val, max_val, num_bits)
-    both = dequantize(q, scalefactor, zeropoint).double().numpy()
+    if not 0 < float(scalefactor) < math.inf:
+        raise ValueError(f"the scalefactor is {float(scalefactor):g}, not a finite number above 0")
+    both = drawable(dequantize(q, scalefactor, zeropoint), (points + len(values),), dequantize).double().numpy()
     signal = values.double().numpy()
     stairs, dequantized = both[:points], both[points:]
     noise = float(np.mean((dequantized - signal) ** 2))
@@ -184,20 +189,17 @@ def staircase_demo(
     figure.subplots_adjust(left=0.11, right=0.98, top=0.95, bottom=0.08, hspace=0.12)
     axes = figure.subplots(3, 1, sharex=True)
 
-    def update(_: Any = None) -> None:
-        try:
-            data = compute_staircase(
-                quantize, dequantize, values, **{name: s.value for name, s in sliders.items()}, shown=shown
-            )
-        except Exception as error:  # the student's
-            picture.value = error_tag(error)
-            return
+    def make() -> str:
+        data = compute_staircase(
+            quantize, dequantize, values, **{name: s.value for name, s in sliders.items()}, shown=shown
+        )
         draw_staircase(data, axes)
         for ax, corner in zip(axes, LEGENDS, strict=True):
             if ax.get_legend() is None:
                 ax.legend(loc=corner, fontsize=8)
-        picture.value = f"<p>{data.summary}</p>{image_tag(figure, data.summary)}"
+        return f"<p>{data.summary}</p>{image_tag(figure, data.summary)}"
 
+    update = live(picture, make)
     for slider in sliders.values():
         slider.observe(update, names="value")
     update()
