@@ -79,7 +79,9 @@ DEMOS = {
         demos.BitsAndAccuracy(network(), IMAGES, torch.zeros(20, dtype=torch.long), f)
     ),
     "split": lambda f: demos.split_demo(TWO, f),
-    "codebook, first": lambda f: demos.codebook_demo(TWO, f, lambda x, c: (nearest(x, c), c)),
+    "codebook, first": lambda f: demos.codebook_demo(
+        TWO, lambda *asked: f(centroids(*asked)), lambda x, c: (nearest(x, c), c)
+    ),
     "codebook, codes": lambda f: demos.codebook_demo(TWO, centroids, lambda x, c: (f(x, c), c)),
     "codebook, moved": lambda f: demos.codebook_demo(TWO, centroids, lambda x, c: (nearest(x, c), f(c))),
 }
