@@ -159,7 +159,8 @@ def draw_clipping(clipping: Clipping, axes: Sequence[Any]) -> None:
     left.set_xlabel("weight")
     left.set_ylabel("weights in a bin (log)")
     left.set_title(f"{clipping.name}: {100 * clipping.clipped:.2f} % cut", y=1)
-    left.legend(loc="upper right", fontsize=8)
+    # on white: lines pass under it
+    left.legend(loc="upper right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     curves = (
         (clipping.rounding, "blue", "--", "rounding error"),
         (clipping.clipping, "vermillion", "-.", "clipping error"),
@@ -173,7 +174,7 @@ def draw_clipping(clipping: Clipping, axes: Sequence[Any]) -> None:
     total = clipping.rounding + clipping.clipping
     right.set_ylim(total.min() / 30, 2 * total.max())
     right.set_xlabel("m (deviations)")
-    right.set_ylabel("mean square error (log)")
+    right.set_ylabel("mean squared error (log)")
     right.set_title(f"{clipping.num_bits} bits: least sum at m = {clipping.best:g}", y=1)
     right.legend(loc="upper right", fontsize=8)
 

@@ -168,7 +168,8 @@ def draw_layer_options(computed: LayerOptions, axes: Sequence[Any], *, animated:
         height = value if math.isfinite(value) else 0.0
         size = 10 if here else 7
         parts += left.plot(place, height, marker, color=plots.COLOURS[colour], markersize=size, animated=animated)
-        parts.append(left.text(place, height + 3, _told(value), ha="center", fontsize=9, animated=animated))
+        told = {"ha": "center", "fontsize": 9, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}}
+        parts.append(left.text(place, height + 3, _told(value), animated=animated, **told))  # a line may pass there
         below = {"va": "top", "ha": "center", "fontsize": 8, "transform": left.get_xaxis_transform()}
         parts.append(left.text(place, -0.11, str(setting), animated=animated, **below))
     counts = (measured.reference_right, measured.right, measured.changed)

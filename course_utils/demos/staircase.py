@@ -19,7 +19,7 @@ from course_utils.pictures import plots
 
 __all__ = ["Staircase", "compute_staircase", "draw_staircase", "staircase_demo", "staircase_still"]
 
-LEGENDS = ("upper left", "upper left", "upper right")  # where the map, the error and the histogram leave room
+LEGENDS = ("upper left", "upper right", "upper right")  # where the map, the error and the histogram leave room
 
 Quantize = Callable[..., tuple[torch.Tensor, float, int]]
 Dequantize = Callable[[torch.Tensor, float, int], torch.Tensor]

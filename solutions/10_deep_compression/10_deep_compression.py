@@ -1645,7 +1645,7 @@ with tempfile.TemporaryDirectory() as folder:
     compress(tuned[BITS, INIT][0], path)
     on_disk, read_back = path.stat().st_size, load(path, ClassyClassifier())
 counted = sum(sizes["Huffman"].values()) / 8
-print(f"counted {counted:,.0f} bytes, on disk {on_disk:,}: {on_disk - counted:+,.0f}")
+print(f"counted {counted:,.1f} bytes, on disk {on_disk:,}: {on_disk - counted:+,.1f}")
 same = all(
     torch.equal(a, b)
     for a, b in zip(read_back.state_dict().values(), tuned[BITS, INIT][0].state_dict().values(), strict=True)

@@ -1495,7 +1495,7 @@ train(CHOSEN[1], ends=True)
 # </details>
 #
 # **Weights as they are trained.** Go through the training of a layer. Above are its shadow weights, below what the
-# network sees of them. Where do shadow weights gather, and why there? How many signs change on the way?
+# network sees of them. How far do shadow weights get, and what drives them? How many signs change on the way?
 
 # %% tags=["explore"]
 from course_utils.demos import shadow_weights_demo, shadow_weights_still
@@ -1515,8 +1515,9 @@ shadow_weights_still({name: history for name, history in histories.items() if "l
 # <details><summary>Answer</summary>
 #
 # They begin where the network was initialised, near 0, and spread: a gradient that keeps its direction pushes a shadow
-# weight on and on, although what the network sees does not change any more. With signs alone they gather at $-1$ and
-# $+1$, where they are cut after each step: what for, question 1 asks.
+# weight on and on, although what the network sees does not change any more. With signs alone nothing would ever stop
+# it but the cut to $[-1, 1]$ after each step (what for, question 1 asks); in so few steps most of them stay far from
+# these ends. How many signs have changed, the line above the picture says.
 #
 # </details>
 #
