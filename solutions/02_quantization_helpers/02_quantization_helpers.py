@@ -1986,7 +1986,7 @@ def round_stochastic(x, step, generator):
         x: tensor of any shape without gradient, float16, float32 or float64, also a transposed one (not contiguous). It
             is not changed. Compute in float32 or better.
         step: positive number, the distance between the multiples, in the unit of x; from 1e-30 to 1e37. If not all of x
-            are multiples of it, x is at most 2^20 steps in size.
+            are multiples of it, x is at most 2^20 steps in size, else at most 2^100.
         generator: torch.Generator, the only source of randomness, as it comes: it is not seeded anew, and torch's
             global random state stays as it is. Each element has a random number of its own.
 
@@ -2121,6 +2121,7 @@ with check("round_stochastic"):
     for values, step in (
         *(([-1.0, -0.25, 0.0, 0.5, 0.75], 0.25), ([-6.0, 3.0, 300.0], 3)),
         *(([2.0**20, -(2.0**20), 2.0**20 + 1], 1), ([2.0**127] * 4, 2.0**120)),
+        ([2.0**31, -3 * 2.0**40, 2.0**100], 1),
     ):
         x = torch.tensor(values)
         for seed in range(20):

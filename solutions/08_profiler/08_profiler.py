@@ -324,6 +324,8 @@ with check("sqnr_per_layer"):
         try_sqnr(exact, f"{dtype}: (304, 2), (300, 1) and (302, 1), (300, 2)", *sides, wanted)
     sides = batches_of([[2.0**30]], dtype=torch.float64), batches_of([[2.0**30 - 1]], dtype=torch.float64)
     try_sqnr(exact, "float64: 2^30 and 2^30 - 1", *sides, {"a": (db(2.0**60), db(2.0**60), 0)})
+    facts, wanted = "(2^-40, 2^-30) and (2^-41, 2^-31): no error is too small", {"a": (db(4), db(4), 0)}
+    try_sqnr(by_hand, facts, batches_of([[2**-40, 2**-30]]), batches_of([[2**-41, 2**-31]]), wanted)
     g = generator()
 
     def drawn(shape_of, sizes, dtype=torch.float32, scale=1.0):
