@@ -55,7 +55,7 @@ class ResultCache:
 def common_key(job: Job) -> str:
     """Stands for everything but the check that a result depends on."""
     given = [c["source"] for c in job.cells if c["kind"] == "given" and c["is_code"]]
-    parts = asdict(job) | {"cells": given, "exercise_of": None, "environment": environment_key()}
+    parts = asdict(job) | {"cells": given, "exercise_of": None, "uses": None, "environment": environment_key()}
     return _digest(parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
@@ -200,16 +202,25 @@ def make_job(lab: Lab, answers: Answers, *, as_shown: bool = False, draw: int = 
     if as_shown:
         source |= {c.id: released[c.id] for c in lab.cells if c.kind == "check"}
     exercises = [c.id for c in lab.exercises]
+    checks = {c.id: lab.exercise_of(c) for c in lab.cells if c.kind == "check"}
     given = {i: s for i, s in answers.sources.items() if i in exercises}
+    defined = [name for c in lab.exercises for name in c.names]
     return Job(
         cells=[asdict(c) | {"source": source[c.id]} for c in lab.cells],
         names={c.id: list(c.names) for c in lab.exercises},
         answers=given,
         stubs={i: released[i] for i in exercises},
-        exercise_of={c.id: lab.exercise_of(c).id for c in lab.cells if c.kind == "check"},
+        exercise_of={i: exercise.id for i, exercise in checks.items()},
+        uses={i: [name for name in defined if name in _named(source[i])] for i in checks},
         withheld=lab.withheld,
         seconds=lab.check_seconds,
         # Other inputs for every answer, the same ones whenever it is graded again; in a notebook always the same.
         seeds={i: 0 if as_shown else seed(secret, lab.name, i, given.get(i, ""), str(draw)) for i in exercises},
         as_shown=as_shown,
     )
+
+
+@functools.lru_cache(maxsize=1000)  # a lab's checks are the same for everybody
+def _named(source: str) -> frozenset[str]:
+    """The names that stand in a piece of Python."""
+    return frozenset(node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))

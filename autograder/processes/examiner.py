@@ -198,7 +198,7 @@ class Examiner:
 
         It is asked for what the check uses only: an answer that cannot be sent must not cost the points of the others.
         """
-        used = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+        used = self.job.uses[cell.id]
         try:
             self.candidate.ensure_started()
             found = self.candidate.names(used, cell.id)
@@ -332,8 +332,7 @@ class Candidate:
         self.tell({"at": cell.id})
         _end_if_stuck_for(self.job.seconds + GRACE_SECONDS)
 
-    def names(self, used: set[str], check: str) -> dict[str, Any]:
-        wanted = [name for names in self.job.names.values() for name in names if name in used]
+    def names(self, wanted: list[str], check: str) -> dict[str, Any]:
         with self.clock.limit(self.job.seconds):
             found = self.ask({"do": "names", "names": wanted, "cell": check, "answer": self.job.exercise_of[check]})
         if not isinstance(found, dict):

@@ -214,6 +214,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then ends this
     _die_with_parent(signal.SIGTERM)
+    gc.disable()  # of what is imported nothing is garbage, and to look takes a tenth of the time
     import torch
 
     torch.set_num_threads(1)
@@ -223,6 +224,7 @@ def main() -> None:
 
     load()
     gc.freeze()
+    gc.enable()
     _use_large_pages()
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])

@@ -10,6 +10,8 @@ MAX_BYTES = 64 * 2**20
 
 HEADER = struct.Struct("!Q")
 
+AT_A_TIME = 2**16  # bytes that are asked for at least
+
 
 class WireError(Exception):
     """A message that cannot be sent, or one that came in and is not what it should be."""
@@ -24,6 +26,7 @@ class Wire:
 
     def __init__(self, connection: socket.socket):
         self.connection = connection
+        self._came = bytearray()  # what has come in and was not asked for yet
 
     def send(self, body: bytes) -> None:
         """
@@ -48,13 +51,15 @@ class Wire:
         return self._read(length)
 
     def _read(self, count: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < count:
+        while len(self._came) < count:
             try:
-                part = self.connection.recv(min(count - len(parts), 2**20))
+                # as much as there is: most frames are short, and come with their length in one call
+                part = self.connection.recv(min(max(count - len(self._came), AT_A_TIME), 2**20))
             except OSError as error:
                 raise Closed(f"the other side has gone ({error})") from None
             if not part:
                 raise Closed("the other side has gone")
-            parts += part
-        return bytes(parts)
+            self._came += part
+        found = bytes(self._came[:count])
+        del self._came[:count]
+        return found

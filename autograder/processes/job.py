@@ -23,6 +23,7 @@ class Job:
     answers: dict[str, str]  # exercise -> the student's source
     stubs: dict[str, str]  # exercise -> source of the untouched exercise
     exercise_of: dict[str, str]  # check -> exercise
+    uses: dict[str, list[str]]  # check -> names in its source that exercises define
     withheld: list[str]
     seconds: float  # for each check and each answer cell, as `autograder.processes.clock` counts them
     seeds: dict[str, int]  # exercise -> what its checks draw their inputs from
