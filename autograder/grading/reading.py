@@ -126,12 +126,18 @@ def student_folders(folder: Path) -> dict[str, Path]:
         raise CourseError(f"the submissions folder {folder} holds no student's folder (expected <student>/<lab>.ipynb)")
     found: dict[str, Path] = {}
     for path in students:
-        # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off letters
-        name = visible_name(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
-        other = found.setdefault(unicodedata.normalize("NFC", name), path)
+        name = student_name(path.name)
+        other = found.setdefault(name, path)
         if other is not path:
             raise CourseError(f"{folder}: two folders have names that look the same, {name!r}: rename one of them")
     return found
+
+
+def student_name(folder: str) -> str:
+    """What grades call the student to whom a folder of that name belongs."""
+    # a name that is not UTF-8, from an old archive say, could be written nowhere; macOS takes accents off letters
+    name = visible_name(os.fsencode(folder).decode("utf-8", "backslashreplace"))
+    return unicodedata.normalize("NFC", name)
 
 
 def find_submissions(lab: Lab, folder: Path) -> list[Submission]:

@@ -94,12 +94,20 @@ def _read_before(folder: Path) -> dict:
     Raises:
         CourseError: if the folder holds something else.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
     try:
-        return json.loads((folder / HANDOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise CourseError(f"{folder} is no handout (no {HANDOUT} in it): name another folder with --to") from None
+        told = json.loads((folder / HANDOUT).read_text(encoding="utf-8"))
+        if not {"release", "labs", "package", "files"} <= told.keys():
+            raise ValueError
+        # somebody else may have written it: nothing beyond the folder is deleted
+        if any(not (folder / path).resolve().is_relative_to(folder.resolve()) for path in told["files"]):
+            raise ValueError
+        changes(told, told)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        told = f"{folder} is no handout (no {HANDOUT} in it that says what was made)"
+        raise CourseError(f"{told}: name another folder with --to") from None
+    return told
 
 
 def contents(labs: list[Lab], root: Path, wheel_url: str = "") -> dict[str, bytes]:

@@ -22,9 +22,9 @@ from autograder.grading.submission import holds, other_lab
 from autograder.labs.lab import Lab, lab_names
 from autograder.processes.limited import Limited, Stopped
 from autograder.records.archives import Source, files_in, is_litter, readers
-from autograder.records.origins import remember
+from autograder.records.origins import LIST, remember
 from autograder.records.roster import Roster, folder_name
-from autograder.records.system_names import Reading, readings
+from autograder.records.system_names import Reading, is_sensible, readings, time_in
 from autograder.sandbox.strangers import LONGEST_NAME, few, shortened, visible_name
 from course_utils.checks.notebook import Unreadable, parse_notebook
 
@@ -165,9 +165,9 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
         file, content, problem = best
         folder = to / student
         target = folder / f"{lab.name}.ipynb"
-        if folder.is_symlink() or target.is_symlink():
-            done.end(file.source, "refused", f"{folder} is a link to elsewhere")
-            done.without[student] = f"{folder} is a link to elsewhere"
+        if obstacle := _in_the_way(folder, target):
+            done.end(file.source, "refused", obstacle)
+            done.without[student] = obstacle
             continue
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists() and (before := target.read_bytes()) != content:
@@ -194,6 +194,16 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
         done.absent = [student for student in roster.students if student not in known | {*done.doubtful}]
     remember(to, rows)
     return done
+
+
+def _in_the_way(folder: Path, target: Path) -> str:
+    """Why a notebook cannot be laid into a student's folder, by what lies there; empty if it can."""
+    for path in (folder, target):
+        if path.is_symlink():
+            return f"{path} is a link to elsewhere"
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is no folder"
+    return f"{target} is no file" if target.exists() and not target.is_file() else ""
 
 
 def _there(to: Path, look: _Looks, roster: Roster | None) -> list[str]:
@@ -250,8 +260,10 @@ def _by_folder_name(source: Source, around: int) -> _Found | None:
             if said.format.system == "Gradescope" and at > around:  # somebody may call a folder so
                 continue
             found = _Found(source, said.who, said, source.parts[-1], said.time)
-            if said.format.system == "ILIAS" and (match := re.match(r"(\d{14})_(.+)", found.own_name)):
-                found.time, found.own_name = datetime.strptime(match[1], "%Y%m%d%H%M%S"), match[2]
+            # of what lies in an archive that was handed in, the system has named the archive
+            match = re.fullmatch(r"(\d{14})_(.+)", source.parts[source.outer - 1])
+            if said.format.system == "ILIAS" and match and (time := time_in(match[1], "%Y%m%d%H%M%S")):
+                found.time, found.own_name = time, match[2] if source.outer == len(source.parts) else found.own_name
             return found
     return None
 
@@ -382,8 +394,8 @@ def _students(
     for file in found:
         names = [file.who]
         if file.reading is not None and file.reading.format.system == "Gradescope":
-            names, time = handed_in_by.get(file.who, ([file.who], None))
-            file.time = time
+            listed, file.time = handed_in_by.get(file.who, ([], None))
+            names = listed or names  # the list may name nobody
         for name in names:
             try:
                 canvas = file.reading is not None and file.reading.format.system == "Canvas"
@@ -396,7 +408,7 @@ def _students(
                 student = folder_name(name)
                 if roster is not None and student not in done.strangers:
                     done.strangers.append(student)
-            if not student:
+            if not student or student.casefold().startswith(LIST):  # where the list of all lies
                 done.end(file.source, "refused", f"{name!r} is no name for a folder")
                 break
             files.setdefault(student, []).append(file)
@@ -435,8 +447,8 @@ def _listed(content: bytes = b"") -> list[tuple[str, list[str], str | None]]:
         for folder, entry in yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).items():
             people = [p.get(":email") or p.get(":sid") or p.get(":name") for p in entry[":submitters"]]
             time = entry.get(":created_at")
-            time = time.isoformat() if isinstance(time, datetime) else None
-            found.append((str(folder), [str(p) for p in people], time))
+            time = time.isoformat() if isinstance(time, datetime) and is_sensible(time) else None
+            found.append((str(folder), [str(p) for p in people if p], time))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CourseError(str(error)) from None
     return found

@@ -73,6 +73,8 @@ class Marking:
         )
 
     def _answer(self, row: dict[str, Any]) -> str:
+        if not row["answer"]:  # nothing was handed in, and a person has given points all the same, in formgrader say
+            return ""
         path = self.output / "autograded" / nbgrader_id(row["student"]) / self.lab.name / f"{self.lab.name}.ipynb"
         cells = {cell["id"]: cell.source for cell in nbformat.read(path, 4).cells} if path.is_file() else {}
         source = cells.get(row["question"], "")

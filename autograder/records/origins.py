@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autograder.errors import CourseError
+from autograder.grading.reading import student_name
 from autograder.records.tables import read_table
 
 LIST = "collected.csv"
@@ -30,7 +31,7 @@ JOINED = {"moodle": "{prefix}_/feedback.html", "canvas": "{prefix}_feedback.html
 
 def remember(to: Path, rows: Iterable[list[str]]) -> None:
     """Adds what was taken to the list in the folder of submissions; rows of the same students and lab are replaced."""
-    rows = list(rows)
+    rows = [[student_name(row[0]), *row[1:]] for row in rows]
     if not rows:
         return
     new = {(row[0], row[1]) for row in rows}
@@ -43,7 +44,8 @@ def remember(to: Path, rows: Iterable[list[str]]) -> None:
 
 
 def collected(folder: Path, lab: str = "") -> list[dict[str, str]]:
-    """What the list in a folder of submissions says, of one lab if one is named; nothing if there is no list.
+    """What the list in a folder of submissions says, of one lab if one is named; nothing if there is no list. Students
+    are called as in grades.
 
     Raises:
         CourseError: if there is one that cannot be read.
@@ -54,7 +56,7 @@ def collected(folder: Path, lab: str = "") -> list[dict[str, str]]:
     rows = [dict(zip(table.header, cells, strict=True)) for _, cells in table.rows]
     if missing := set(COLUMNS) - set(table.header):
         raise CourseError(f"{table.path} has no column {sorted(missing)[0]!r}: delete it, and collect again")
-    return [row for row in rows if lab in ("", row["lab"])]
+    return [row | {"student": student_name(row["student"])} for row in rows if lab in ("", row["lab"])]
 
 
 def origins(submissions: Path, lab: str) -> dict[str, str]:

@@ -271,7 +271,7 @@ def folder_name(text: str) -> str:
     Two names can become one by this: whoever makes folders has to look.
     """
     text = unicodedata.normalize("NFC", text)
-    text = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    text = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
     return text.strip(" .").encode()[:200].decode("utf-8", "ignore").strip(" .")
 
 

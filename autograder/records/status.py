@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder.grading.reading import student_name
 from autograder.labs.lab import Lab
 from autograder.records.export import Points
 from autograder.records.feedback import has_current_page
@@ -95,7 +96,7 @@ def _notebooks(submissions: Path, lab: str) -> dict[str, Path]:
     """Student -> notebook, of a folder with a folder for each."""
     places = [f"*/{lab}.ipynb", f"*/{lab}/{lab}.ipynb"]
     paths = [path for place in places for path in sorted(Path(submissions).glob(place))]
-    return {path.relative_to(submissions).parts[0]: path for path in reversed(paths)}
+    return {student_name(path.relative_to(submissions).parts[0]): path for path in reversed(paths)}
 
 
 def note_export(output: Path, points: Points) -> None:

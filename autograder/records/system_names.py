@@ -33,7 +33,8 @@ class Format:
     example: tuple[str, dict[str, str | None]] = ("", {})
 
 
-_MOODLE = r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)"
+# the first of the system's own words count: what stands behind them, a student has chosen
+_MOODLE = r"(?P<name>(?:(?!_assignsubmission_).)+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)"
 _BRIGHTSPACE = r"(?P<number>\d+)-\d+ - (?P<name>.+?) ?- (?P<time>(?:(?! - ).)*\b\d{4}\b(?:(?! - ).)*)"  # any language
 _BRIGHTSPACE_TIMES = ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M", "%b %d, %Y %H%M")
 _NUMBER = r"[1-9]\d*"  # as databases count
@@ -98,7 +99,7 @@ FORMATS = (
     Format(
         "Blackboard",
         "file",
-        r".+_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)",
+        r"(?:(?!_attempt_\d{4}-).)+_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|\.txt)",
         ("%Y-%m-%d-%H-%M-%S",),
         example=(
             "Lab_2_al123_attempt_2026-10-05-23-23-10_02_lab.ipynb",
@@ -159,12 +160,15 @@ def readings(text: str, part: str) -> list[Reading]:
     """All that a part of a path may say; empty if no system names files so."""
     found = []
     for form in (form for form in FORMATS if form.part == part):
-        shortest = 1
-        while match := _match(form, text, shortest):
+        match, own = _match(form, text, 1), len(text)
+        while match:
             found.append(_reading(form, match))
             if "(?P<name>.+?)" not in form.pattern:
                 break
-            shortest = len(match["name"]) + 1
+            # what by one way to read it is the file's own name, a student has chosen: nobody else's name reaches there
+            own = min(own, match.start("file") - 1) if "file" in match.groupdict() else own
+            match = _match(form, text, len(match["name"]) + 1)
+            match = match if match and match.end("name") < own else None
     return found
 
 
@@ -177,19 +181,26 @@ def _reading(form: Format, match: re.Match) -> Reading:
     fields = {field: value for field, value in match.groupdict().items() if value}
     fields["upload"] = int(fields.get("upload", 0))
     fields["late"] = "late" in fields
-    fields["time"] = next(filter(None, (_time(fields.get("time"), written) for written in form.times)), None)
+    fields["time"] = next(filter(None, (time_in(fields.get("time"), written) for written in form.times)), None)
     if fields.pop("utc", None) and fields["time"]:
         fields["time"] = fields["time"].replace(tzinfo=UTC)
     return Reading(form, **fields)
 
 
-def _time(text: str | None, written: str) -> datetime | None:
+def time_in(text: str | None, written: str) -> datetime | None:
+    """The time that a text says in strptime's way; None if it says none."""
     if text is None:
         return None
     text = " ".join(text.replace(".", "").split())
     # strptime takes "1123" as hours and minutes, but of "902" it would make 90 and 2
     text = re.sub(r"(?<= )(\d)(\d\d)(?=( [AP]M)?$)", r"0\1\2", text.replace(",", ", ").replace("  ", " "))
     try:
-        return datetime.strptime(text, written)
+        time = datetime.strptime(text, written)
     except ValueError:
         return None
+    return time if is_sensible(time) else None
+
+
+def is_sensible(time: datetime) -> bool:
+    """Whether a system can have meant that time; what is far off cannot be computed with."""
+    return 1970 < time.year < 9999

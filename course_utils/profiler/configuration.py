@@ -83,7 +83,7 @@ def read_configuration(path: str | Path) -> Configuration:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is no UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is no TOML: {error}") from error
     look = _Table(str(path), "", table)
     calibration = _Table(str(path), "calibration", look.take("calibration", dict, {}))

@@ -315,11 +315,13 @@ def read_experiment(folder: Path) -> tuple[dict, dict[str, float]]:
             if name != REFERENCE:
                 float(own["change"]), float(own["standard_error"])
         float(told["difference"]["standard_error"]), float(told["output_sqnr_db"])
+        if not isinstance(told["network"], str) or not isinstance(told["images"], int):
+            raise TypeError("network is a text, and images a number")
         path = folder / "layers.csv"
         with path.open(encoding="utf-8", newline="") as file:
             return told, {row["name"]: float(row["sqnr_db"]) for row in csv.DictReader(file)}
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         told = f"{type(error).__name__}: {error}"
         raise ExperimentError(f"{path}: is not what `course profile` writes ({told})") from error

@@ -1086,6 +1086,36 @@ with check("recreate"):
     ]:  # fmt: skip
         seed = int(torch.randint(1, 10**6, (1,), generator=g))
         try_recreate(rule, program, config, calls, becomes, options, seed)
+
+    def pick(things):
+        return things[int(torch.randint(len(things), (1,), generator=g))]
+
+    for _ in range(6):  # networks and configurations that nobody has seen
+        letters = ["abcdepqklm"[n] for n in torch.randperm(10, generator=g)[:5]]
+        kinds = [KINDS[1 if letter in "pq" else 2 if letter in "klm" else 0] for letter in letters]
+        config, chosen, calls, options = [], {}, [], []
+        for _ in range(3):
+            kind = pick(KINDS)
+            own = [letter for letter, other in zip(letters, kinds, strict=True) if other == kind]
+            table = {"num_bits": pick(range(2, 17)), "merge_relu": pick([True, False, True])}
+            some = pick([None, *range(1, len(own) + 1)])
+            indices = range(len(own)) if some is None else torch.randperm(len(own), generator=g)[:some].tolist()
+            config.append({"kind": kind, **table} | ({} if some is None else {"indices": indices}))
+            chosen |= {own[index]: table for index in indices}
+        program = becomes = "x"
+        for letter in letters:
+            relu, between = pick("rstu"), pick("iyh")
+            taken, shared, behind = f"{relu}({{}})", f"(lambda v: {relu}(v) + v)({{}})", f"{relu}({between}({{}}))"
+            around = pick(["{}", taken, taken, shared, behind])
+            merged = letter in chosen and chosen[letter]["merge_relu"] and around == taken
+            if letter in chosen:
+                calls.append(f"{letter}:{known[relu][0]}" if merged else letter)
+                options.append(chosen[letter])
+            less = f" - {len(calls)}" if letter in chosen else ""
+            program = around.format(f"{letter}({program})")
+            becomes = around.format(f"{letter}({becomes})" + less * (not merged)) + less * merged
+        seed = int(torch.randint(1, 10**6, (1,), generator=g))
+        try_recreate(which, program, config, " ".join(calls), becomes, options, seed)
     ### END HIDDEN TESTS
 
 # %% [markdown]

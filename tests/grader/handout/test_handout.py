@@ -160,6 +160,19 @@ def test_what_is_new_for_students_and_what_only_behind_the_scenes(mini: Lab, tmp
     assert named not in folder.glob("*.whl"), "the release is named anew whatever changes in it"
 
 
+@pytest.mark.parametrize(
+    "told", ["[]", "{}", '{"files": ["../../precious"], "release": "", "labs": {}, "package": ""}']
+)
+def test_what_another_wrote_into_the_folder_deletes_nothing_outside(told: str, mini: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / make.NAME
+    folder.mkdir(parents=True)
+    (folder / HANDOUT).write_text(told)
+    (tmp_path / "precious").write_text("years of work")
+    with pytest.raises(CourseError, match="is no handout"):
+        make_handout([mini], mini.root, tmp_path / "out")
+    assert (tmp_path / "precious").is_file()
+
+
 def test_a_folder_of_something_else_is_left_alone(mini: Lab, tmp_path: Path) -> None:
     mine = tmp_path / "out" / make.NAME / "thesis.tex"
     mine.parent.mkdir(parents=True)

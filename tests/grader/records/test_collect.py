@@ -599,6 +599,60 @@ def test_a_folder_named_like_a_classmate_in_one_s_own_hand_in_is_one_s_own(take,
     assert mark(tmp_path / "inbox", "Mallory_9") == "m"
 
 
+@pytest.mark.parametrize(
+    ("own", "bobs"),
+    [
+        (
+            "Lab 2_eve_attempt_2026-10-05-23-23-10_x_bob_attempt_2026-10-06-10-00-00_00_mini.ipynb",
+            "Lab 2_bob_attempt_2026-10-05-20-00-00_00_mini.ipynb",
+        ),
+        (
+            "Eve_7_assignsubmission_file_x-bob_9_assignsubmission_file_00_mini.ipynb",
+            "Bob_9_assignsubmission_file_a.ipynb",
+        ),
+        ("eve_11_9001_a_12_9999_00_mini.ipynb", "bob_12_9000_00_mini.ipynb"),
+        ("eve_11_9001_x-bob_5_9999_00_mini.ipynb", "bob_12_9000_00_mini.ipynb"),
+    ],
+    ids=["Blackboard", "Moodle", "Canvas, by the number", "Canvas, by the name"],
+)
+def test_a_file_that_is_named_as_if_it_were_another_one_s_replaces_nobody_s(own, bobs, take, tmp_path):
+    roster = Roster([Person("eve", name="Eve", id="11"), Person("bob", name="Bob", id="12")], Path("roster.csv"), [])
+    done = take({own: "e", bobs: "b"}, roster)
+    assert mark(tmp_path / "inbox", "bob") == "b"
+    assert done.taken.get("eve") == own or own in " ".join(done.refused)
+
+
+def test_a_time_of_one_s_own_counts_nothing(take, tmp_path):
+    members: dict[str, str | dict] = {
+        "Lab/Abgaben/Eve_E_eve_1/20261005120000_work.zip": {"20200101000000_00_mini.ipynb": "e"},
+        "Lab/Abgaben/Bob_B_bob_2/99999999999999_00_mini.ipynb": "b",
+        "Lab/Abgaben/Cem_C_cem_3/20261005120000_00_mini.ipynb": "c",
+    }
+    done = take(members)
+    assert len(done.taken) == 3
+    times = {row["student"]: row["time"] for row in collected(tmp_path / "inbox")}
+    noon = "2026-10-05 12:00:00"
+    assert times == {"Eve_E_eve_1": noon, "Bob_B_bob_2": "", "Cem_C_cem_3": noon}
+
+
+def test_who_is_called_like_the_list_of_all_or_like_a_file_costs_nobody_else_anything(mini, book, tmp_path):
+    (tmp_path / "inbox" / "dot" / "00_mini.ipynb").mkdir(parents=True)
+    (tmp_path / "inbox" / "bob").write_text("somebody laid a file there")
+    members = {f"{who}/00_mini.ipynb": book(who) for who in ("ada", "bob", LIST, f"{LIST}.part", "dot", "eve")}
+    done = collect(zipped(tmp_path / "in.zip", members), mini, tmp_path / "inbox")
+    assert sorted(done.taken) == ["ada", "eve"] and len(done.refused) == 4
+    assert sorted(done.without) == ["bob", "dot"]
+    assert {row["student"] for row in collected(tmp_path / "inbox")} == {"ada", "eve"}
+
+
+def test_folders_of_gradescopes_of_which_its_list_names_nobody_are_their_own(take, tmp_path):
+    nobody = {":submitters": [{":email": None, ":name": None}], ":created_at": datetime(1, 1, 1)}
+    listed = {"submission_11": {":submitters": []}, "submission_12": nobody, "submission_13": nobody}
+    members: dict[str, str | bytes] = {f"submission_{n}/00_mini.ipynb": str(n) for n in (11, 12, 13)}
+    done = take(members | {"submission_metadata.yml": yaml.safe_dump(listed).encode()})
+    assert sorted(done.taken) == ["submission_11", "submission_12", "submission_13"]
+
+
 @pytest.mark.parametrize("place", ["work/", "work.zip"])
 def test_a_list_of_gradescopes_in_one_s_own_hand_in_claims_nobody_s(place, take, tmp_path):
     own = {":submitters": [{":email": "eve@example.org"}], ":created_at": datetime(2026, 10, 5)}

@@ -7,11 +7,13 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mini_course import MINI, write_mini
 from mini_records import write_grades
+from nbgrader.api import Gradebook
 
 from autograder.errors import CourseError
 from autograder.grading.grader import Graded, Row, Submission
@@ -81,6 +83,18 @@ def test_the_page_has_scheme_and_answers_and_hides_who(marking: Marking) -> None
     students = re.findall(r'data-student="([^"]*)"', page)
     assert students == ["bob [1] &lt;i&gt;", "ann"], "who waits comes first; nothing is asked of who wrote nothing"
     assert all("<details>" in before for before in page.split("<bdi>")[:-1])
+
+
+def test_points_for_nothing_given_elsewhere_leave_the_page_to_the_others(marking: Marking, mini: Lab) -> None:
+    answers = {c.id: c.source for c in mini.answers if c.id != "why"}
+    rows = [replace(r, status="missing") if r.question == "why" else r for r in rows_of("dan", mini)]
+    with GradeWriter(mini, marking.output) as writer:
+        writer.add(Graded(Submission("dan", mini, Answers(answers)), rows))
+    with Gradebook(f"sqlite:///{marking.output / 'gradebook.db'}") as gradebook:  # as formgrader does
+        gradebook.find_grade("why", "00_mini", "00_mini", "dan").manual_score = 1.0
+        gradebook.db.commit()
+    page = marking.page("why", "key")
+    assert sorted(re.findall(r'data-student="([^"]*)"', page)) == ["ann", "bob [1] &lt;i&gt;", "dan"]
 
 
 def test_answers_cannot_act(mini: Lab, tmp_path: Path) -> None:

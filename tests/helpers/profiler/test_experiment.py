@@ -98,6 +98,7 @@ def test_a_configuration_is_read(tmp_path):
         ("exponent_bits = 4, ", "", "layers[1].float_format.exponent_bits: is missing"),
         ("[[layers]]", "[layers]", "is no TOML"),
         ("seed = 3", "seed = ", "is no TOML"),
+        ("seed = 3", f"seed = {'[' * 5000}", "is no TOML"),
         (GOOD[GOOD.index("[[layers]]") :], "", "layers: there is no [[layers]] table"),
         (GOOD[GOOD.index("[[layers]]") :], "[layers]\nkind = 'conv'", "layers: a list is expected"),
     ],
@@ -237,6 +238,10 @@ def test_folders_that_are_no_experiments_are_named(experiment, tmp_path):
     (folder / "layers.csv").write_text("name,sqnr_db\nhead,inf\n")
     (folder / "summary.json").write_text(json.dumps(summary))
     assert read_experiment(folder)[1] == {"head": math.inf}
+    for wrong in (summary | {"network": [1]}, summary | {"images": "many"}, "[" * 100_000):
+        (folder / "summary.json").write_text(wrong if isinstance(wrong, str) else json.dumps(wrong))
+        with pytest.raises(ExperimentError, match=r"summary\.json: is not what"):
+            read_experiment(folder)
     del summary["accuracy"]["recreated"]
     (folder / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(ExperimentError, match="recreated"):
