@@ -32,6 +32,10 @@ RULE_AT = {"expect": 1, "expect_returns": 1, "expect_domain": 1} | dict.fromkeys
 """Which argument of an expectation is its rule, counted from 0."""
 
 
+COMPARED = {"expect": 1, "expect_equal": 2, "expect_close": 2, "expect_unchanged": 2}
+"""How many of an expectation's arguments are what it looks at."""
+
+
 def slips(lab: Lab) -> Iterator[tuple[str, str]]:
     """Cell or file, and what is wrong with it."""
     yield from _left_to_do(lab)
@@ -142,6 +146,19 @@ def _amiss(node: ast.AST) -> Iterator[str]:
                 yield f"asks `{ast.unparse(node)}`: in grading, arguments and results are copies, so let a @probe ask"
             if DRAWS.fullmatch(called) and not any(k.arg == "generator" for k in node.keywords):
                 yield f"draws `{ast.unparse(node)}` from no seed: say generator=g, with g = generator()"
+            if called.rpartition(".")[2] in COMPARED and _says_nothing(called.rpartition(".")[2], node.args):
+                yield f"`{ast.unparse(node)}` holds or breaks whatever the answer is: compare something of the answer's"
+
+
+def _says_nothing(expectation: str, arguments: list[ast.expr]) -> bool:
+    """Whether an expectation is of constants, or of a thing and itself. (Two calls may well differ.)"""
+    sides = arguments[: COMPARED[expectation]]
+    if expectation == "expect" and sides and isinstance(sides[0], ast.Compare):
+        sides = [sides[0].left, *sides[0].comparators]
+    inside = [type(node) for side in sides for node in ast.walk(side)]
+    if ast.Call in inside or ast.Starred in inside or not sides:
+        return False
+    return ast.Name not in inside or (len(sides) > 1 and len({ast.dump(side) for side in sides}) == 1)
 
 
 def _calls_an_answer(side: ast.AST) -> bool:

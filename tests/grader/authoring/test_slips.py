@@ -13,6 +13,8 @@ RIGHT_IN_A_CHECK = """
     x, y = torch.randn(3, generator=g), torch.empty(3).normal_(generator=g)
     expect(type(double(3)) is int, "twice a whole number is one")
     expect(double(x) is not None, "there is a result")
+    expect(x[0] == x[1], "there is a result")
+    expect_equal(double(3), double(3), "there is a result")
 
     @probe
     def same(values):
@@ -45,6 +47,10 @@ def test_what_is_right_is_no_slip(tmp_path):
         ("expect(double(x) is not x, 'new')", "asks `double(x) is not x`"),
         ("expect(id(double(x)) != id(x), 'new')", "asks `id(double(x))`"),
         ("expect(double(x).data_ptr(), 'new')", "asks `double(x).data_ptr()`"),
+        ("expect(True, 'the double of 3 is 6')", "`expect(True, 'the double of 3 is 6')` holds or breaks whatever"),
+        ("expect(2 * 3 == 6, 'the double of 3 is 6')", "holds or breaks whatever the answer is"),
+        ("expect(x.shape == x.shape, 'the double of 3 is 6')", "holds or breaks whatever the answer is"),
+        ("expect_equal(x[0], x[0], 'the double of 3 is 6')", "holds or breaks whatever the answer is"),
     ],
 )
 def test_what_grading_cannot_show_is_told(line, words, tmp_path):
