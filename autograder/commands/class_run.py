@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,20 @@ from rich.progress import TextColumn, TimeRemainingColumn
 
 from autograder.commands.shown import console, progress_bar
 from autograder.errors import CourseError
+from autograder.sandbox.strangers import few
 
 if TYPE_CHECKING:
     from autograder.grading.cache import ResultCache
     from autograder.grading.grader import Graded
-    from autograder.grading.reading import Reader
+    from autograder.grading.reading import Reader, Submission
     from autograder.grading.spread import Examiners
     from autograder.labs.due import Dates
     from autograder.labs.lab import Lab
     from autograder.records.roster import Roster
     from autograder.records.rows import Records
+
+NAMED = 30
+"""So many students are named of whom something changed; `course grade --dry-run` shows every row."""
 
 
 def enough_workers(submissions: Path) -> int:
@@ -33,14 +37,25 @@ def enough_workers(submissions: Path) -> int:
 
 
 def people_of(
-    lab: Lab, folders: dict[str, Path], roster: Roster | None, reader: Reader
-) -> tuple[dict[str, Path], list[str]]:
-    """Whose submissions are to be graded, by the roster's names if there is one; and who handed in nothing.
+    lab: Lab,
+    folders: dict[str, Path],
+    roster: Roster | None,
+    reader: Reader,
+    submissions: Path,
+    forget: Collection[str] = (),
+) -> tuple[dict[str, Path | str], list[str]]:
+    """Whose submissions are to be graded, by the roster's names if there is one: the folder of each, or why there is no
+    notebook of what they handed in. And who handed in nothing.
+
+    Args:
+        forget: who is left out of those without a notebook.
 
     Raises:
         CourseError: if two folders of one person both hold the lab.
     """
-    found: dict[str, Path] = {}
+    from autograder.records.origins import without_notebook
+
+    found: dict[str, Path | str] = {}
     absent = []
     for name, folder in folders.items():
         student = (roster.student(name) if roster else None) or name
@@ -51,6 +66,7 @@ def people_of(
             raise CourseError(f"{found[student]} and {folder} are both of {student}, and both hold {lab.name}")
         else:
             found[student] = folder
+    found |= without_notebook(submissions, lab.name, {*found, *forget}, roster)
     everybody = [*absent, *(roster.students if roster else ())]
     return dict(sorted(found.items())), [student for student in dict.fromkeys(everybody) if student not in found]
 
@@ -138,18 +154,19 @@ def tell_other_names(records: Records | None, roster: Roster | None) -> None:
 
 
 def grade_lab(
-    lab: Lab, folders: dict[str, Path], reader: Reader, examiners: Examiners, cache: ResultCache, secret: bytes
+    lab: Lab, people: dict[str, Path | str], reader: Reader, examiners: Examiners, cache: ResultCache, secret: bytes
 ) -> Iterator[Graded]:
-    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
+    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done; `people_of`
+    says whose that is."""
     from autograder.grading.grader import Task
 
     # read when its turn comes, so that a large class does not fill the memory
-    read = (reader.read(student, lab, folder) for student, folder in folders.items())
+    read = (read_submission(reader, student, lab, where) for student, where in people.items())
     tasks = (Task(submission, cache, secret=secret) for submission in read)
     columns = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[slowest]}")
     slowest = (0.0, "")
     with progress_bar(*columns) as progress:
-        bar = progress.add_task(lab.name, total=len(folders), rate="", slowest="")
+        bar = progress.add_task(lab.name, total=len(people), rate="", slowest="")
         for task, report in examiners.examine_all(tasks):
             graded = task.finish(report)
             slowest = max([slowest, *((row.seconds, row.question) for row in graded.rows)])
@@ -159,6 +176,15 @@ def grade_lab(
             yield graded
 
 
+def read_submission(reader: Reader, student: str, lab: Lab, where: Path | str) -> Submission:
+    """See `people_of`."""
+    from autograder.grading.reading import Submission
+
+    if isinstance(where, str):
+        return Submission.lost(student, lab, where, None, "")
+    return reader.read(student, lab, where)
+
+
 def show_student(
     labs: list[Lab], student: str, submissions: Path, output: Path, roster: Roster | None, verbose: bool
 ) -> None:
@@ -166,21 +192,33 @@ def show_student(
     from autograder.grading.grader import Grader
     from autograder.grading.reading import Reader, student_folders
     from autograder.grading.seeds import KNOWN, SECRET, secret_beside
+    from autograder.records.origins import without_notebook
 
     def tell(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
 
     folders = student_folders(submissions)
-    if student not in folders and roster and (known := roster.student(student)):
+    known = (roster.student(student) if roster else None) or student
+    if student not in folders and roster:
         student = next((name for name in folders if roster.student(name) == known), student)
-    if student not in folders:
+    lost = {lab.name: without_notebook(submissions, lab.name, (), roster).get(known) for lab in labs}
+    if student not in folders and not any(lost.values()):
         raise CourseError(f"there is no folder {submissions / student}")
     # where nobody was graded yet there is no secret, and to look at a student makes none
     secret = secret_beside(output) if (output / SECRET).exists() else KNOWN
     with Grader(secret=secret) as grader, Reader(labs) as reader:
-        tell_walls(grader.walls(), required=False)
+        with console.status("starting"):
+            walls = grader.walls()
+        tell_walls(walls, required=False)
         for lab in labs:
-            graded = grader.grade(reader.read(student, lab, folders[student]))
+            where = folders.get(student)
+            if lost[lab.name] and not (where and reader.holds(where, lab)):
+                where = lost[lab.name]
+            if where is None:
+                tell(f"{lab.name}: nothing was handed in")
+                continue
+            with console.status(f"{lab.name}: grading {student} afresh"):
+                graded = grader.grade(read_submission(reader, student, lab, where))
             console.rule(f"{lab.name}: {graded.score:g} points", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")
@@ -204,7 +242,8 @@ def tell_walls(standing: list[str], required: bool) -> None:
     if missing:
         console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
     else:
-        console.print(f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}", style="dim")
+        told = f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}"
+        console.print(told, style="dim", highlight=False, soft_wrap=True)
 
 
 def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:
@@ -224,6 +263,15 @@ def show_changes(lab: Lab, before: Records | None, after: Records | None) -> Non
             tell(f"  {row.question}: {row.before or 'nothing'} -> {row.after or 'gone'}")
             if row.message:
                 tell(f"      {row.message.splitlines()[0]}", "dim")
+
+
+def tell_whose(lab: str, before: Records | None, after: Records | None, tense: str) -> None:
+    """Names those of whom something changed, and who was there before."""
+    from autograder.records.changes import whose
+
+    if students := whose(before, after, lab):
+        told = f"{tense}: {', '.join(few(students, NAMED))}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def records_or_none(output: Path) -> Records | None:

@@ -20,6 +20,7 @@ from autograder.commands.class_run import (
     tell_late,
     tell_other_names,
     tell_walls,
+    tell_whose,
 )
 from autograder.commands.shown import GRADES, INBOX, console, labs_of
 from autograder.errors import CourseError
@@ -244,7 +245,7 @@ def grade(
             folders = student_folders(submissions)
             folders = {student: folder for student, folder in folders.items() if student not in forget}
             people = course_roster(root, roster)
-            handed_in = [people_of(lab, folders, people, reader) for lab in chosen]
+            handed_in = [people_of(lab, folders, people, reader, submissions, forget) for lab in chosen]
             tell_other_names(before := records_or_none(output), people)
             place = stack.enter_context(rehearsal(output)) if dry_run else output
             if not dry_run:
@@ -285,5 +286,7 @@ def grade(
                 console.print(told, markup=False, soft_wrap=True)
             told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
             console.print(f"{lab.name}{', no grade written' if dry_run else ''}: {told}", markup=False, soft_wrap=True)
+            if not dry_run:
+                tell_whose(lab.name, before, after, "changed")
         if not dry_run:
             console.print(f"gradebook: {writers[0].database}; what next: course status", markup=False)

@@ -182,12 +182,13 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
         done.taken[student] = file.source.name
         done.end(file.source, "taken")
         done.late += [student] if file.late else []
-        time = file.time.isoformat(sep=" ") if file.time else ""
-        rows.append([student, lab.name, time, "late" if file.late else "", file.source.name, source.name])
+        rows.append(_listed_as(student, lab, [file], source))
     done.before = [student for student in _there(to, look, roster) if student not in done.taken]
     for student in done.before:
         if student in done.without:
             done.without[student] += "; the notebook from before stays"
+    lost = [student for student in done.without if student not in done.taken and student not in done.before]
+    rows += [_listed_as(student, lab, by_student[student], source, done.without[student]) for student in lost]
     if roster is not None:
         known = {*by_student, *done.before}
         done.doubtful = [student for student in dict.fromkeys(done.doubtful) if student not in known]
@@ -204,6 +205,14 @@ def _in_the_way(folder: Path, target: Path) -> str:
     if folder.exists() and not folder.is_dir():
         return f"{folder} is no folder"
     return f"{target} is no file" if target.exists() and not target.is_file() else ""
+
+
+def _listed_as(student: str, lab: Lab, files: list[_Found], archive: Path, problem: str = "") -> list[str]:
+    """The line about a student in the list of what was collected; of several files, the time of the last."""
+    time = max((file.time for file in files if file.time), key=datetime.timestamp, default=None)
+    late = "late" if any(file.late for file in files) else ""
+    written = time.isoformat(sep=" ") if time else ""
+    return [student, lab.name, written, late, files[0].source.name, archive.name, problem]
 
 
 def _there(to: Path, look: _Looks, roster: Roster | None) -> list[str]:

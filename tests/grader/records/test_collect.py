@@ -26,7 +26,7 @@ from autograder.labs.lab import Lab
 from autograder.processes import limited
 from autograder.records import archives
 from autograder.records.collect import Collected, collect
-from autograder.records.origins import LIST, collected
+from autograder.records.origins import LIST, collected, without_notebook
 from autograder.records.roster import Person, Roster
 from autograder.records.system_names import FORMATS, readings
 
@@ -423,6 +423,25 @@ def test_a_broken_notebook_does_not_replace_a_whole_one_from_before(mini, book, 
         "cyd/m.rar: a rar archive is not opened: unpack it, and put the notebook into the student's folder",
     ]
     assert (done.before, list(done.taken)) == (["ada", "cyd", "dan"], ["bob", "eve"])
+
+
+def test_who_handed_in_no_notebook_is_in_the_list_until_there_is_one(mini, book, tmp_path):
+    inbox = tmp_path / "inbox"
+    first = {"ada/00_mini.ipynb": book(), "bob/m.rar": b"Rar!", "cyd/a.pdf": b"%PDF"}
+    collect(zipped(tmp_path / "one.zip", first), mini, inbox)
+    problems = {row["student"]: row["problem"] for row in collected(inbox)}
+    assert problems["ada"] == "" and problems["cyd"] == "a.pdf: it is no notebook"
+    assert problems["bob"].startswith("m.rar: a rar archive is not opened: ")
+    assert list(without_notebook(inbox, "00_mini", {"ada"}, None)) == ["bob", "cyd"]
+    assert list(without_notebook(inbox, "00_mini", {"bob"}, None)) == ["cyd"], "bob's was laid there by hand"
+    assert without_notebook(inbox, "01_other", (), None) == {}
+    collect(zipped(tmp_path / "two.zip", {"bob/m.ipynb": book(), "ada/m.rar": b"Rar!"}), mini, inbox)
+    assert list(without_notebook(inbox, "00_mini", (), None)) == ["cyd"], "ada's notebook from before stays"
+
+
+def test_a_list_of_an_earlier_kit_is_read(tmp_path):
+    (tmp_path / LIST).write_text("student,lab,time,late,source,archive\nada,00_mini,,,ada/m.ipynb,in.zip\n")
+    assert collected(tmp_path)[0]["problem"] == "" and without_notebook(tmp_path, "00_mini", (), None) == {}
 
 
 def test_a_notebook_of_another_lab_is_not_taken_for_this_one(take, mini):
