@@ -120,6 +120,8 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
             tell(f"{how}: {file}")
     for student, why in done.without.items():
         tell(f"no notebook of {student}: {why}")
+    if done.lost:
+        tell(f"{len(done.lost)} of these will be graded as unreadable, unless you lay a notebook into {to}/<student>/")
     for told, students in (
         ("NOT in the roster", done.strangers),
         ("late, says the system", done.late),

@@ -85,6 +85,11 @@ class Collected:
         return self.ended("refused")
 
     @property
+    def lost(self) -> list[str]:
+        """Of whom no notebook lies there, though they handed in something."""
+        return [student for student in self.without if student not in self.taken and student not in self.before]
+
+    @property
     def complete(self) -> bool:
         """Whether nobody has to look after anything."""
         return not (self.refused or self.without or self.strangers)
@@ -187,8 +192,7 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
     for student in done.before:
         if student in done.without:
             done.without[student] += "; the notebook from before stays"
-    lost = [student for student in done.without if student not in done.taken and student not in done.before]
-    rows += [_listed_as(student, lab, by_student[student], source, done.without[student]) for student in lost]
+    rows += [_listed_as(student, lab, by_student[student], source, done.without[student]) for student in done.lost]
     if roster is not None:
         known = {*by_student, *done.before}
         done.doubtful = [student for student in dict.fromkeys(done.doubtful) if student not in known]
@@ -521,7 +525,7 @@ def _what_else(source: Source) -> str:
     if kind is None:
         return "it is no notebook"
     within = "a zip archive within another" if kind[1].lower() == "zip" else f"a {kind[1].lower()} archive"
-    return f"{within} is not opened: unpack it, and put the notebook into the student's folder"
+    return f"{within} is not opened"
 
 
 def _rank(file: _Found, whole: bool, fits: bool, lab: Lab) -> tuple:

@@ -242,6 +242,7 @@ def test_who_handed_in_no_notebook_is_graded_and_not_called_absent(mini, tmp_pat
     output = ["--output", tmp_path / "grades"]
     result = course(mini, "collect", "00_mini", tmp_path / "in.zip", "--to", tmp_path / "inbox", *roster)
     assert result.exit_code == 1 and "no notebook of bob: work.rar: a rar archive is not opened" in result.output
+    assert f"2 of these will be graded as unreadable, unless you lay a notebook into {tmp_path}" in result.output
     (tmp_path / "inbox" / "cyd").mkdir()
     nbformat.write(answered(mini), tmp_path / "inbox" / "cyd" / "00_mini.ipynb")  # unpacked by hand
 

@@ -22,7 +22,7 @@ from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records import backups
 from autograder.records.backups import backed_up, undo
-from autograder.records.changes import changes, summary
+from autograder.records.changes import changes, summary, whose
 from autograder.records.gradebook import GradeWriter, nbgrader_id
 from autograder.records.rows import read_records
 
@@ -102,6 +102,17 @@ def test_a_class_shrinks_only_when_told(course, mini, tmp_path):
     assert ("cyd", "why") in csv_rows(tmp_path / "grades")
 
 
+def test_undo_names_whose_comment_it_takes_back(course, mini, tmp_path):
+    with (
+        backed_up(tmp_path / "grades"),
+        Gradebook(f"sqlite:///{tmp_path / 'grades' / 'gradebook.db'}") as gradebook,
+    ):
+        gradebook.find_comment("why", "00_mini", "00_mini", "bob").manual_comment = "meant for ann"
+        gradebook.db.commit()
+    told = course("undo", "--output", tmp_path / "grades")
+    assert "1 row of 1 student changed back, 2 students as before\nchanged back: bob\n" in told
+
+
 def test_what_was_handed_in_by_the_exchange_is_not_deleted_with_the_grade(course, mini, tmp_path):
     submitted = tmp_path / "grades" / "submitted"
     course("grade", "00_mini", "--submissions", submitted, "--output", tmp_path / "grades", "--forget", "cyd")
@@ -177,6 +188,7 @@ def test_changes_name_what_comes_and_goes(mini, tmp_path):
     assert ("bob", "check_counter") not in found
     told = summary(old, new, "00_mini", tense="changed")
     assert told == "1 row of 1 student changed, 1 student new, 1 student gone"
+    assert whose(old, new, "00_mini") == ["bob"], "who is there before and after"
     assert changes(None, old, "00_mini") and not changes(old, old, "00_mini")
 
 
