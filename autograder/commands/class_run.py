@@ -94,13 +94,17 @@ def dates_of(
     from autograder.labs.due import SUBMITTED, Clock, Dates, named_zone, read_time, zone_of
     from autograder.labs.lab import lab_names
     from autograder.records.origins import LIST, collected
+    from autograder.records.rows import zone_of_due
     from autograder.records.times import read_times
 
-    written = due or lab.due_text
+    before = zone_of_due(output, lab.name) if output else ""  # of the date that an earlier run was told
+    written = due or ("" if before else lab.due_text)
     if zone:
         clock = Clock(named_zone(zone, "--zone"), "--zone")
     elif written and (own_zone := zone_of(written, "--due" if due else f"{lab.source}, due")):
         clock = Clock(own_zone, "that of the due date")
+    elif before:
+        clock = Clock(named_zone(before, str(output)), "that of the due date")
     else:
         clock = Clock()
     handed_in, called_late = {}, set()
@@ -114,7 +118,10 @@ def dates_of(
     if timestamps:
         handed_in |= read_times(timestamps, lab.name, clock, roster, folders, labs)
     own = read_times(extensions, lab.name, clock, roster, folders, labs) if extensions else {}
-    moment = read_time(due, "--due", clock) if due else lab.due
+    moment = read_time(due, "--due", clock) if due else None if before else lab.due
+    if before and lab.due_text and not due:
+        told = f"{lab.name}: due as an earlier --due said, not as the lab's source says"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     for told in clock.told():
         console.print(told, markup=False, highlight=False, soft_wrap=True)
     if unknown := (handed_in.keys() | own.keys()) - set(folders):
@@ -122,7 +129,8 @@ def dates_of(
         console.print(told, style="bold yellow", markup=False, soft_wrap=True)
     collected_there = output and submissions and submissions.resolve() == (output / SUBMITTED).resolve()
     exchange = submissions if collected_there else None
-    return Dates(moment, own, handed_in, frozenset(called_late - handed_in.keys()), exchange)
+    late = frozenset(called_late - handed_in.keys())
+    return Dates(moment, own, handed_in, late, exchange, str(zone_of(due, "--due") or clock.zone) if due else "")
 
 
 def tell_late(lab: Lab, records: Records | None) -> None:

@@ -199,7 +199,7 @@ def test_collect_remembers_and_feedback_packs(mini: Lab, tmp_path: Path) -> None
         ]
     write_grades(mini, tmp_path / "grades", {"by hand": {}})
     assert "by hand" in course("feedback", "00_mini", *options, code=1)
-    remember(tmp_path / "inbox", [[students[0], "00_mini", "", "", "another", "x.zip"]])
+    remember(tmp_path / "inbox", [[students[0], "00_mini", "", "", "another", "x.zip", ""]])
     assert list(origins(tmp_path / "inbox", "00_mini").values()) == [
         "another",
         "pascalblaise_4712_900002_00_mini.ipynb",
