@@ -212,6 +212,7 @@ def show_student(
     lost = {lab.name: without_notebook(submissions, lab.name, (), roster).get(known) for lab in labs}
     if student not in folders and not any(lost.values()):
         raise CourseError(f"there is no folder {submissions / student}")
+    records = records_or_none(output)
     # where nobody was graded yet there is no secret, and to look at a student makes none
     secret = secret_beside(output) if (output / SECRET).exists() else KNOWN
     with Grader(secret=secret) as grader, Reader(labs) as reader:
@@ -227,16 +228,30 @@ def show_student(
                 continue
             with console.status(f"{lab.name}: grading {student} afresh"):
                 graded = grader.grade(read_submission(reader, student, lab, where))
-            console.rule(f"{lab.name}: {graded.score:g} points", align="left")
+            kept = _kept(records, known, lab)
+            counts = f"; in the gradebook {records.totals().loc[known, lab.name]:g}" if kept else ""
+            console.rule(f"{lab.name}: {graded.score:g} points{counts}", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")
             for row in graded.rows:
                 tell(f"{row.question}: {row.status}, {row.score:g} of {row.max_score:g}, {row.seconds:.2f} s")
-                if row.message:
+                score, status = kept.get(row.question, (row.score, row.status))
+                if differs := (score, status) != (row.score, row.status):
+                    tell(f"  in the gradebook: {status}, {score:g} of {row.max_score:g}")
+                if row.message and not (differs and row.status == "by hand"):
                     tell(f"  {row.message}")
             for cell, text in graded.output.items() if verbose else ():
                 console.rule(f"printed in {cell}", align="left", style="dim")
                 tell(text)
+
+
+def _kept(records: Records | None, student: str, lab: Lab) -> dict[str, tuple[float, str]]:
+    """Question -> points and status, as the gradebook has them of one student."""
+    if records is None:
+        return {}
+    rows = records.of(lab.name)
+    own = rows[rows["student"] == student]
+    return {row.question: (row.score, row.status) for row in own.itertuples()}
 
 
 def tell_walls(standing: list[str], required: bool) -> None:

@@ -102,6 +102,19 @@ def test_a_class_shrinks_only_when_told(course, mini, tmp_path):
     assert ("cyd", "why") in csv_rows(tmp_path / "grades")
 
 
+def test_a_look_at_a_student_says_what_the_gradebook_has(course, mini, tmp_path):
+    with Gradebook(f"sqlite:///{tmp_path / 'grades' / 'gradebook.db'}") as gradebook:
+        for question, points in (("why", 2.5), ("check_double", 1.0)):
+            grade = gradebook.find_grade(question, "00_mini", "00_mini", "ann")
+            grade.manual_score, grade.needs_manual_grade = points, False
+        gradebook.db.commit()
+    options = ["--submissions", tmp_path / "inbox", "--output", tmp_path / "grades", "--student", "ann"]
+    told = course("grade", "00_mini", *options)
+    assert "00_mini: 4 points; in the gradebook 5.5" in told and "waits for" not in told
+    assert "check_double: passed, 2 of 2" in told and "  in the gradebook: graded by hand, 1 of 2" in told
+    assert "  in the gradebook: graded by hand, 2.5 of 3" in told and told.count("in the gradebook") == 3
+
+
 def test_undo_names_whose_comment_it_takes_back(course, mini, tmp_path):
     with (
         backed_up(tmp_path / "grades"),
