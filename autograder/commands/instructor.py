@@ -263,13 +263,11 @@ def grade(
         tell_walls(walls, require_sandbox)
         cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
         for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
-            statuses: list[str] = []
             unreadable: list[str] = []
             with writer:
                 gone = [student for student in forget if writer.forget(student, submissions)]
                 for graded in grade_lab(lab, own, reader, examiners, cache, secret):
                     writer.add(graded)
-                    statuses += [row.status for row in graded.rows]
                     if why := graded.submission.unreadable:
                         unreadable.append(f"{graded.submission.student}: {why}")
             if unknown := [student for student in forget if student not in gone]:
@@ -284,6 +282,8 @@ def grade(
             if dry_run:
                 show_changes(lab, before, after)
             else:
+                rows = after.of(lab.name) if after else None  # with what persons gave
+                statuses = () if rows is None else rows[rows["student"].isin(list(own))]["status"]
                 told = f"{lab.name}: {len(own)} submissions graded ({counted(statuses)})"
                 console.print(told, markup=False, soft_wrap=True)
             told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")

@@ -108,8 +108,10 @@ def test_a_look_at_a_student_says_what_the_gradebook_has(course, mini, tmp_path)
             grade = gradebook.find_grade(question, "00_mini", "00_mini", "ann")
             grade.manual_score, grade.needs_manual_grade = points, False
         gradebook.db.commit()
-    options = ["--submissions", tmp_path / "inbox", "--output", tmp_path / "grades", "--student", "ann"]
+    options = ["--submissions", tmp_path / "inbox", "--output", tmp_path / "grades"]
     told = course("grade", "00_mini", *options)
+    assert "3 submissions graded (8 passed, 2 graded by hand, 2 by hand)" in told
+    told = course("grade", "00_mini", *options, "--student", "ann")
     assert "00_mini: 4 points; in the gradebook 5.5" in told and "waits for" not in told
     assert "check_double: passed, 2 of 2" in told and "  in the gradebook: graded by hand, 1 of 2" in told
     assert "  in the gradebook: graded by hand, 2.5 of 3" in told and told.count("in the gradebook") == 3
