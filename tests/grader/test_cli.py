@@ -232,6 +232,14 @@ def test_a_look_at_nobody_is_refused(mini, inbox, arguments, words):
     assert words in result.stderr
 
 
+def test_two_courses_are_not_mixed(tmp_path, monkeypatch):
+    for name in ("solutions", "autograder"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 2 and "this folder is a course of its own, and this `course` takes labs" in result.stderr
+
+
 def test_who_handed_in_no_notebook_is_graded_and_not_called_absent(mini, tmp_path):
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         archive.writestr("ann/00_mini.ipynb", nbformat.writes(answered(mini)))
