@@ -390,18 +390,19 @@ def probe(function: Callable) -> Callable:
 def expect_no_loop(call: Callable[[torch.Tensor], Any], data: Callable[[int], torch.Tensor]) -> None:
     """Expect that ``call(data(n))`` computes with whole tensors: for up to a million elements it takes less than half
     the time of a loop that takes each number apart and does nothing with it. (Tensor code, also a lookup in a table,
-    takes up to a quarter, whatever a loop calculates at least as much again.) Each n is five times the last, so that a
-    slow loop is found early. Only the quickest of up to eight tries counts, with one thread, for other programs may
-    have the processors, and torch's threads wait for each other.
+    takes up to a quarter, whatever a loop calculates at least as much again. Time cannot tell a loop from a hundred
+    passes over the tensor; so a docstring says this limit.) Each n is five times the last, so that a slow loop is found
+    early. Only the quickest of up to eight tries counts, with one thread, for other programs may have the processors,
+    and torch's threads wait for each other.
 
     Args:
         call: does the work on a tensor of n elements.
-        data: makes the tensor.
+        data: makes the tensor. A shape of one row or one column tells loops over rows or columns, too.
 
     Raises:
         CheckFailed: if it takes too long.
     """
-    rule = "there is no Python loop over the elements"
+    rule = "there is no Python loop over the elements, nor what takes half as long as one"
     for n in (2000, 10_000, 50_000, 250_000, 1_000_000):
         x, plain = data(n), torch.linspace(-20, 20, n)
         loop = took = math.inf
@@ -413,9 +414,9 @@ def expect_no_loop(call: Callable[[torch.Tensor], Any], data: Callable[[int], to
         expect(
             took < 0.03 + loop / 2,
             rule,
-            given=f"{n} elements; to take each of so many numbers apart takes a loop {1000 * loop:.0f} ms",
+            given=f"shape {tuple(x.shape)}; a loop that calls math.frexp for each element takes {1000 * loop:.0f} ms",
             got=f"{1000 * took:.0f} ms",
-            hint="map, tolist and comprehensions loop as well: let torch work on the whole tensor at once",
+            hint="map, tolist and comprehensions loop, too: let torch work on the whole tensor at once, in few passes",
         )
 
 
