@@ -203,6 +203,7 @@ def _name(data: st.DataObject) -> str:
                 *("31415-6203 - Ada - Oct 5, 2026 1123 PM - 00_mini.ipynb", "Ada Lovelace - 00_mini.ipynb"),
                 *("Lab 2_al123_attempt_2026-10-05-23-23-10_00_mini.ipynb", "Lovelace_Ada_al_123"),
                 *("ada+00_mini+2026-10-05 12:00:00.000000 UTC", "submission_metadata.yml", "timestamp.txt"),
+                *("20261005120000_00_mini.ipynb", "99999999999999_00_mini.ipynb", "submission_12", "collected.csv"),
             ]
         )
     )  # fmt: skip

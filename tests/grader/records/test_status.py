@@ -14,15 +14,16 @@ from mini_records import write_grades
 from nbgrader.api import Gradebook
 
 from autograder.cli import main
-from autograder.commands.class_run import tell_late
+from autograder.commands.class_run import dates_of, tell_late
 from autograder.grading.grader import Graded, Row
-from autograder.grading.reading import Submission
+from autograder.grading.reading import Submission, student_folders
 from autograder.labs.build import answered, build
 from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records.export import Points
 from autograder.records.feedback import write_feedback
 from autograder.records.gradebook import GradeWriter
+from autograder.records.origins import origins, remember
 from autograder.records.roster import read_roster
 from autograder.records.rows import read_records
 from autograder.records.status import Standing, note_export, standing
@@ -131,3 +132,16 @@ def test_a_folder_by_another_name_of_the_same_person_is_theirs(tmp_path: Path) -
     (tmp_path / "inbox" / "Ann Li_12").mkdir(parents=True)
     nbformat.write(answered(lab), tmp_path / "inbox" / "Ann Li_12" / "00_mini.ipynb")
     assert (look(lab).collected, look(lab).absent) == ({"ann"}, {"bob"})
+
+
+def test_a_name_that_is_shown_in_another_way_is_one_student(tmp_path: Path) -> None:
+    """Accents as macOS writes them, and a mark for the direction of reading, as many a name has it."""
+    lab, folder, name = write_mini(tmp_path), "e\u0301va\u200e", "\u00e9va\\u200e"
+    (tmp_path / "inbox" / folder).mkdir(parents=True)
+    nbformat.write(answered(lab), tmp_path / "inbox" / folder / "00_mini.ipynb")
+    remember(tmp_path / "inbox", [[folder, "00_mini", "2026-10-05 12:00:00", "", "a.ipynb", "a.zip"]])
+    found = standing(lab, None, tmp_path / "inbox", tmp_path / "grades", None)
+    assert found.collected == {name} == set(student_folders(tmp_path / "inbox"))
+    dates = dates_of(lab, "2026-10-01 12:00", None, None, [name], submissions=tmp_path / "inbox")
+    assert dates.handed_in == {name: datetime(2026, 10, 5, 12)}
+    assert origins(tmp_path / "inbox", "00_mini") == {name: "a.ipynb"}
