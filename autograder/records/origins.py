@@ -20,11 +20,14 @@ COLUMNS = ["student", "lab", "time", "late", "source", "archive"]
 
 PREFIXES = {
     # "Ada Lovelace_4711_assignsubmission_file_", a folder or the beginning of a file's name
-    "moodle": re.compile(r"(?:^|.*/)(?P<prefix>[^/]*_\d+_assignsubmission_file)(?:_[^/]*|)(?:/|$)"),
+    "moodle": re.compile(r"(?:^|.*?/)(?P<prefix>[^/]*?_\d+_assignsubmission_file)(?:_[^/]*|)(?:/|$)"),
     # "lovelaceada_LATE_4711_900001_"; with anonymous grading "anon_x7Yz_900001_"
-    "canvas": re.compile(r"(?:^|.*/)(?P<prefix>(?:anon(?:ymous)?_(?:LATE_)?[^/_]+|[^/]*?_\d+)_\d+)_[^/]+$"),
+    "canvas": re.compile(
+        r"(?:^|.*?/)(?P<prefix>(?:anon(?:ymous)?_(?:LATE_)?[^/_]+|[^/]*?_\d+)_\d+)_[^/]+(?:\.zip/.*)?$", re.IGNORECASE
+    ),
 }
-"""System -> how it begins the names of files in the archives that it offers; it reads them again in the same way."""
+"""System -> how it begins the names of files in the archives that it offers; it reads them again in the same way. The
+first such name counts: what is further in, a student may have named, so as to be given another one's page."""
 
 JOINED = {"moodle": "{prefix}_/feedback.html", "canvas": "{prefix}_feedback.html"}
 

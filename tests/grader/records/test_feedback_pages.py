@@ -157,6 +157,18 @@ def test_how_late_it_was_is_told_in_words(minutes: int, told: str) -> None:
             "Group 1-Ada_L_4711_assignsubmission_file/x/00_mini.ipynb",
             "Group 1-Ada_L_4711_assignsubmission_file_/feedback.html",
         ),
+        (
+            "moodle",
+            "Eve_7_assignsubmission_file_/Bob_9_assignsubmission_file_/00_mini.ipynb",
+            "Eve_7_assignsubmission_file_/feedback.html",
+        ),
+        (
+            "moodle",
+            "Eve_7_assignsubmission_file_Bob_9_assignsubmission_file_00_mini.ipynb",
+            "Eve_7_assignsubmission_file_/feedback.html",
+        ),
+        ("canvas", "lab_1_2_x/eve_11_9001_a.zip/bob_12_9000_00_mini.ipynb", "eve_11_9001_feedback.html"),
+        ("canvas", "eve_11_9001_bob_12_9000_00_mini.ipynb", "eve_11_9001_feedback.html"),
         ("canvas", "lovelaceada_4711_900007_00_mini-1.ipynb", "lovelaceada_4711_900007_feedback.html"),
         ("canvas", "lovelaceada_LATE_4711_900007_a_b_1_2.ipynb", "lovelaceada_LATE_4711_900007_feedback.html"),
         ("canvas", "anon_x7Yz_900007_00_mini.ipynb", "anon_x7Yz_900007_feedback.html"),
