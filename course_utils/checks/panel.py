@@ -158,16 +158,17 @@ def _draw_curves(d: Difference, figure: Figure) -> None:
     x = torch.arange(len(expected)).double() if d.given is None else d.given.flatten()
     order = x.argsort()
     x, expected, got, bad, within = (t[order].numpy() for t in (x, expected, got, bad, within))
-    size = 4 if len(x) > 100 else 8
+    size, cross = (4, 6) if len(x) > 100 else (8, 10)  # a cross is seen around its dot
+    crosses = {"color": VERMILLION, "markersize": cross, "markeredgewidth": 2}
     left, middle, right = figure.subplots(1, 3, sharex=True)
     middle.sharey(left)
     for axes, y, name in ((left, expected, "target: what the rule asks"), (middle, got, "yours")):
         axes.plot(x, y, ".", color="#0072B2", markersize=size)
         axes.set_title(name, loc="left", fontsize=10)
-    middle.plot(x[bad], got[bad], "x", color=VERMILLION, markersize=6)
+    middle.plot(x[bad], got[bad], "x", **crosses)
     right.fill_between(x, -within, within, color="#56B4E9", alpha=0.5, label="allowed")
     right.plot(x, got - expected, ".", color="#0072B2", markersize=size)
-    right.plot(x[bad], (got - expected)[bad], "x", color=VERMILLION, markersize=6, label="too far")
+    right.plot(x[bad], (got - expected)[bad], "x", **crosses, label="too far")
     right.set_title("yours - target", loc="left", fontsize=10)
     right.legend(fontsize=8)
     for axes in (left, middle, right):
