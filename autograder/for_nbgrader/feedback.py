@@ -21,7 +21,7 @@ class FeedbackPage(HTMLExporter):
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **_: Any) -> tuple[str, dict]:
         from autograder.processes.limited import Limited, Stopped
-        from autograder.records.feedback import feedback_page
+        from autograder.records.feedback import feedback_page, render_release
         from autograder.records.gradebook import nbgrader_id
         from autograder.records.rows import read_records
 
@@ -30,6 +30,7 @@ class FeedbackPage(HTMLExporter):
         records = read_records(Path(make_url(about["db_url"]).database).parent, [lab.name])
         students = {nbgrader_id(student): student for student in records.rows["student"]}
         student = students[about["student"]]
+        render_release(nb)
         with Limited({"page": lambda: feedback_page(lab, student, records, nb)}) as limited:
             try:
                 page = limited.call("page")

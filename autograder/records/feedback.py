@@ -208,10 +208,7 @@ def _cells(lab: Lab, notebook: NotebookNode, parts: list[Part], plain: str) -> l
     cells = []
     for cell in notebook.cells:
         identity = cell["id"]
-        if plain and identity in titles:
-            page = Markup(as_written(cell.source, plain))
-        else:
-            page = _code(cell.source) if cell.cell_type == "code" else _text(cell.source)
+        page = Markup(as_written(cell.source, plain)) if plain and identity in titles else _page(cell)
         outputs = [visible(o.text) for o in cell.get("outputs", []) if o.output_type == "stream"]
         if row := verdicts.get(identity):
             outputs = [_verdict(row)]
@@ -224,6 +221,18 @@ def _verdict(row: dict) -> str:
         return "not graded yet"
     told = f"{row['status']}: {row['score']:g} of {row['max_score']:g} points"
     return told if row["status"] in ("passed", "graded by hand") else f"{told}\n{row['public']}"
+
+
+def render_release(notebook: NotebookNode) -> None:
+    """Renders an autograded notebook but for its answers: the course's own texts, the same for everybody. A child that
+    is forked after this finds them done."""
+    for cell in notebook.cells:
+        if not cell.metadata.get("nbgrader", {}).get("solution"):
+            _page(cell)
+
+
+def _page(cell: NotebookNode) -> Markup:
+    return _code(cell.source) if cell.cell_type == "code" else _text(cell.source)
 
 
 @functools.lru_cache(maxsize=1000)  # most cells are the release's, the same for everybody

@@ -24,6 +24,7 @@ from autograder.cli import main
 from autograder.errors import CourseError
 from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
+from autograder.records import feedback
 from autograder.records.feedback import _told, has_current_page, page_path, write_feedback
 from autograder.records.origins import origins, pack, remember
 from autograder.records.roster import read_roster
@@ -230,3 +231,13 @@ def test_nbgraders_own_command_makes_the_same_page(tmp_path: Path) -> None:
     assert "not graded yet" in theirs["ann"]
     written = write_feedback(lab, read_records(grades), grades).pages
     assert theirs == {student: path.read_text() for student, path in written.items()}
+
+
+def test_outside_of_the_limits_no_answer_is_rendered(mini: Lab, tmp_path: Path, monkeypatch) -> None:
+    write_grades(mini, tmp_path, {"ann": {}})
+    notebook = nbformat.read(tmp_path / "autograded" / "ann" / mini.name / f"{mini.name}.ipynb", 4)
+    rendered: list[str] = []
+    monkeypatch.setattr(feedback, "_page", lambda cell: rendered.append(cell["id"]))
+    feedback.render_release(notebook)
+    answers = {cell.id for cell in mini.answers}
+    assert rendered == [cell["id"] for cell in notebook.cells if cell["id"] not in answers]
