@@ -91,6 +91,10 @@ def main(context: click.Context, root: Path) -> None:
       course gates 02_quantization_helpers           is the lab honest? every variant, its score, its message
       course mutants 02_quantization_helpers mse     do the checks catch the slips that nobody thought of?
     """
+    here = Path.cwd()
+    if root == ROOT != here and (here / "solutions").is_dir() and (here / "autograder").is_dir():
+        told = f"this folder is a course of its own, and this `course` takes labs and roster from {ROOT}"
+        raise CourseError(f"{told}: go there, or activate the environment (.venv) of this one")
     context.obj = root
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,20 @@ from rich.progress import TextColumn, TimeRemainingColumn
 
 from autograder.commands.shown import console, progress_bar
 from autograder.errors import CourseError
+from autograder.sandbox.strangers import few
 
 if TYPE_CHECKING:
     from autograder.grading.cache import ResultCache
     from autograder.grading.grader import Graded
-    from autograder.grading.reading import Reader
+    from autograder.grading.reading import Reader, Submission
     from autograder.grading.spread import Examiners
     from autograder.labs.due import Dates
     from autograder.labs.lab import Lab
     from autograder.records.roster import Roster
     from autograder.records.rows import Records
+
+NAMED = 30
+"""So many students are named of whom something changed; `course grade --dry-run` shows every row."""
 
 
 def enough_workers(submissions: Path) -> int:
@@ -33,14 +37,25 @@ def enough_workers(submissions: Path) -> int:
 
 
 def people_of(
-    lab: Lab, folders: dict[str, Path], roster: Roster | None, reader: Reader
-) -> tuple[dict[str, Path], list[str]]:
-    """Whose submissions are to be graded, by the roster's names if there is one; and who handed in nothing.
+    lab: Lab,
+    folders: dict[str, Path],
+    roster: Roster | None,
+    reader: Reader,
+    submissions: Path,
+    forget: Collection[str] = (),
+) -> tuple[dict[str, Path | str], list[str]]:
+    """Whose submissions are to be graded, by the roster's names if there is one: the folder of each, or why there is no
+    notebook of what they handed in. And who handed in nothing.
+
+    Args:
+        forget: who is left out of those without a notebook.
 
     Raises:
         CourseError: if two folders of one person both hold the lab.
     """
-    found: dict[str, Path] = {}
+    from autograder.records.origins import without_notebook
+
+    found: dict[str, Path | str] = {}
     absent = []
     for name, folder in folders.items():
         student = (roster.student(name) if roster else None) or name
@@ -51,6 +66,7 @@ def people_of(
             raise CourseError(f"{found[student]} and {folder} are both of {student}, and both hold {lab.name}")
         else:
             found[student] = folder
+    found |= without_notebook(submissions, lab.name, {*found, *forget}, roster)
     everybody = [*absent, *(roster.students if roster else ())]
     return dict(sorted(found.items())), [student for student in dict.fromkeys(everybody) if student not in found]
 
@@ -78,13 +94,17 @@ def dates_of(
     from autograder.labs.due import SUBMITTED, Clock, Dates, named_zone, read_time, zone_of
     from autograder.labs.lab import lab_names
     from autograder.records.origins import LIST, collected
+    from autograder.records.rows import zone_of_due
     from autograder.records.times import read_times
 
-    written = due or lab.due_text
+    before = zone_of_due(output, lab.name) if output else ""  # of the date that an earlier run was told
+    written = due or ("" if before else lab.due_text)
     if zone:
         clock = Clock(named_zone(zone, "--zone"), "--zone")
     elif written and (own_zone := zone_of(written, "--due" if due else f"{lab.source}, due")):
         clock = Clock(own_zone, "that of the due date")
+    elif before:
+        clock = Clock(named_zone(before, str(output)), "that of the due date")
     else:
         clock = Clock()
     handed_in, called_late = {}, set()
@@ -98,7 +118,10 @@ def dates_of(
     if timestamps:
         handed_in |= read_times(timestamps, lab.name, clock, roster, folders, labs)
     own = read_times(extensions, lab.name, clock, roster, folders, labs) if extensions else {}
-    moment = read_time(due, "--due", clock) if due else lab.due
+    moment = read_time(due, "--due", clock) if due else None if before else lab.due
+    if before and lab.due_text and not due:
+        told = f"{lab.name}: due as an earlier --due said, not as the lab's source says"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     for told in clock.told():
         console.print(told, markup=False, highlight=False, soft_wrap=True)
     if unknown := (handed_in.keys() | own.keys()) - set(folders):
@@ -106,7 +129,8 @@ def dates_of(
         console.print(told, style="bold yellow", markup=False, soft_wrap=True)
     collected_there = output and submissions and submissions.resolve() == (output / SUBMITTED).resolve()
     exchange = submissions if collected_there else None
-    return Dates(moment, own, handed_in, frozenset(called_late - handed_in.keys()), exchange)
+    late = frozenset(called_late - handed_in.keys())
+    return Dates(moment, own, handed_in, late, exchange, str(zone_of(due, "--due") or clock.zone) if due else "")
 
 
 def tell_late(lab: Lab, records: Records | None) -> None:
@@ -138,18 +162,19 @@ def tell_other_names(records: Records | None, roster: Roster | None) -> None:
 
 
 def grade_lab(
-    lab: Lab, folders: dict[str, Path], reader: Reader, examiners: Examiners, cache: ResultCache, secret: bytes
+    lab: Lab, people: dict[str, Path | str], reader: Reader, examiners: Examiners, cache: ResultCache, secret: bytes
 ) -> Iterator[Graded]:
-    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done."""
+    """Grades what students handed in for a lab, with a progress bar, in the order in which they are done; `people_of`
+    says whose that is."""
     from autograder.grading.grader import Task
 
     # read when its turn comes, so that a large class does not fill the memory
-    read = (reader.read(student, lab, folder) for student, folder in folders.items())
+    read = (read_submission(reader, student, lab, where) for student, where in people.items())
     tasks = (Task(submission, cache, secret=secret) for submission in read)
     columns = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[slowest]}")
     slowest = (0.0, "")
     with progress_bar(*columns) as progress:
-        bar = progress.add_task(lab.name, total=len(folders), rate="", slowest="")
+        bar = progress.add_task(lab.name, total=len(people), rate="", slowest="")
         for task, report in examiners.examine_all(tasks):
             graded = task.finish(report)
             slowest = max([slowest, *((row.seconds, row.question) for row in graded.rows)])
@@ -159,6 +184,15 @@ def grade_lab(
             yield graded
 
 
+def read_submission(reader: Reader, student: str, lab: Lab, where: Path | str) -> Submission:
+    """See `people_of`."""
+    from autograder.grading.reading import Submission
+
+    if isinstance(where, str):
+        return Submission.lost(student, lab, where, None, "")
+    return reader.read(student, lab, where)
+
+
 def show_student(
     labs: list[Lab], student: str, submissions: Path, output: Path, roster: Roster | None, verbose: bool
 ) -> None:
@@ -166,31 +200,58 @@ def show_student(
     from autograder.grading.grader import Grader
     from autograder.grading.reading import Reader, student_folders
     from autograder.grading.seeds import KNOWN, SECRET, secret_beside
+    from autograder.records.origins import without_notebook
 
     def tell(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
 
     folders = student_folders(submissions)
-    if student not in folders and roster and (known := roster.student(student)):
+    known = (roster.student(student) if roster else None) or student
+    if student not in folders and roster:
         student = next((name for name in folders if roster.student(name) == known), student)
-    if student not in folders:
+    lost = {lab.name: without_notebook(submissions, lab.name, (), roster).get(known) for lab in labs}
+    if student not in folders and not any(lost.values()):
         raise CourseError(f"there is no folder {submissions / student}")
+    records = records_or_none(output)
     # where nobody was graded yet there is no secret, and to look at a student makes none
     secret = secret_beside(output) if (output / SECRET).exists() else KNOWN
     with Grader(secret=secret) as grader, Reader(labs) as reader:
-        tell_walls(grader.walls(), required=False)
+        with console.status("starting"):
+            walls = grader.walls()
+        tell_walls(walls, required=False)
         for lab in labs:
-            graded = grader.grade(reader.read(student, lab, folders[student]))
-            console.rule(f"{lab.name}: {graded.score:g} points", align="left")
+            where = folders.get(student)
+            if lost[lab.name] and not (where and reader.holds(where, lab)):
+                where = lost[lab.name]
+            if where is None:
+                tell(f"{lab.name}: nothing was handed in")
+                continue
+            with console.status(f"{lab.name}: grading {student} afresh"):
+                graded = grader.grade(read_submission(reader, student, lab, where))
+            kept = _kept(records, known, lab)
+            counts = f"; in the gradebook {records.totals().loc[known, lab.name]:g}" if kept else ""
+            console.rule(f"{lab.name}: {graded.score:g} points{counts}", align="left")
             for note in graded.submission.answers.notes:
                 tell(f"note: {note}")
             for row in graded.rows:
                 tell(f"{row.question}: {row.status}, {row.score:g} of {row.max_score:g}, {row.seconds:.2f} s")
-                if row.message:
+                score, status = kept.get(row.question, (row.score, row.status))
+                if differs := (score, status) != (row.score, row.status):
+                    tell(f"  in the gradebook: {status}, {score:g} of {row.max_score:g}")
+                if row.message and not (differs and row.status == "by hand"):
                     tell(f"  {row.message}")
             for cell, text in graded.output.items() if verbose else ():
                 console.rule(f"printed in {cell}", align="left", style="dim")
                 tell(text)
+
+
+def _kept(records: Records | None, student: str, lab: Lab) -> dict[str, tuple[float, str]]:
+    """Question -> points and status, as the gradebook has them of one student."""
+    if records is None:
+        return {}
+    rows = records.of(lab.name)
+    own = rows[rows["student"] == student]
+    return {row.question: (row.score, row.status) for row in own.itertuples()}
 
 
 def tell_walls(standing: list[str], required: bool) -> None:
@@ -204,7 +265,8 @@ def tell_walls(standing: list[str], required: bool) -> None:
     if missing:
         console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
     else:
-        console.print(f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}", style="dim")
+        told = f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}"
+        console.print(told, style="dim", highlight=False, soft_wrap=True)
 
 
 def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:
@@ -224,6 +286,15 @@ def show_changes(lab: Lab, before: Records | None, after: Records | None) -> Non
             tell(f"  {row.question}: {row.before or 'nothing'} -> {row.after or 'gone'}")
             if row.message:
                 tell(f"      {row.message.splitlines()[0]}", "dim")
+
+
+def tell_whose(lab: str, before: Records | None, after: Records | None, tense: str) -> None:
+    """Names those of whom something changed, and who was there before."""
+    from autograder.records.changes import whose
+
+    if students := whose(before, after, lab):
+        told = f"{tense}: {', '.join(few(students, NAMED))}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def records_or_none(output: Path) -> Records | None:

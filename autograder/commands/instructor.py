@@ -20,6 +20,7 @@ from autograder.commands.class_run import (
     tell_late,
     tell_other_names,
     tell_walls,
+    tell_whose,
 )
 from autograder.commands.shown import GRADES, INBOX, console, labs_of
 from autograder.errors import CourseError
@@ -119,6 +120,8 @@ def collect(root: Path, lab: str, source: Path, to: Path, roster: Path | None, v
             tell(f"{how}: {file}")
     for student, why in done.without.items():
         tell(f"no notebook of {student}: {why}")
+    if done.lost:
+        tell(f"{len(done.lost)} of these will be graded as unreadable, unless you lay a notebook into {to}/<student>/")
     for told, students in (
         ("NOT in the roster", done.strangers),
         ("late, says the system", done.late),
@@ -244,7 +247,7 @@ def grade(
             folders = student_folders(submissions)
             folders = {student: folder for student, folder in folders.items() if student not in forget}
             people = course_roster(root, roster)
-            handed_in = [people_of(lab, folders, people, reader) for lab in chosen]
+            handed_in = [people_of(lab, folders, people, reader, submissions, forget) for lab in chosen]
             tell_other_names(before := records_or_none(output), people)
             place = stack.enter_context(rehearsal(output)) if dry_run else output
             if not dry_run:
@@ -260,13 +263,11 @@ def grade(
         tell_walls(walls, require_sandbox)
         cache, secret = stack.enter_context(ResultCache(output / "cache.db")), secret_beside(output)
         for lab, writer, (own, absent) in zip(chosen, writers, handed_in, strict=True):
-            statuses: list[str] = []
             unreadable: list[str] = []
             with writer:
                 gone = [student for student in forget if writer.forget(student, submissions)]
                 for graded in grade_lab(lab, own, reader, examiners, cache, secret):
                     writer.add(graded)
-                    statuses += [row.status for row in graded.rows]
                     if why := graded.submission.unreadable:
                         unreadable.append(f"{graded.submission.student}: {why}")
             if unknown := [student for student in forget if student not in gone]:
@@ -281,9 +282,13 @@ def grade(
             if dry_run:
                 show_changes(lab, before, after)
             else:
+                rows = after.of(lab.name) if after else None  # with what persons gave
+                statuses = () if rows is None else rows[rows["student"].isin(list(own))]["status"]
                 told = f"{lab.name}: {len(own)} submissions graded ({counted(statuses)})"
                 console.print(told, markup=False, soft_wrap=True)
             told = summary(before, after, lab.name, tense="would change" if dry_run else "changed")
             console.print(f"{lab.name}{', no grade written' if dry_run else ''}: {told}", markup=False, soft_wrap=True)
+            if not dry_run:
+                tell_whose(lab.name, before, after, "changed")
         if not dry_run:
             console.print(f"gradebook: {writers[0].database}; what next: course status", markup=False)

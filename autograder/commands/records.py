@@ -159,10 +159,12 @@ def feedback(root: Path, lab: str, output: Path, system: str | None, submissions
     from autograder.records.roster import course_roster
     from autograder.records.rows import read_records
 
-    records = read_records(output, [lab])
-    written = write_feedback(Lab(lab, root), records, output, course_roster(root))
+    records, people = read_records(output, [lab]), course_roster(root)
+    written = write_feedback(Lab(lab, root), records, output, people)
     pages = written.pages
     console.print(f"{lab}: {len(pages)} pages in {output / FOLDER}", markup=False, soft_wrap=True)
+    if absent := people.absent(pages) if people else ():
+        console.print(f"no page, for nothing was handed in: {', '.join(absent)}", markup=False, soft_wrap=True)
     waiting = records.rows.loc[records.rows["status"] == "by hand", "student"].unique()
     if len(waiting):
         told = f'{len(waiting)} of them say "not graded yet" of written answers: course mark {lab}'
@@ -224,7 +226,7 @@ def undo(output: Path) -> None:
 
     Notebooks that formgrader shows stay as they are until `course grade` writes them again.
     """
-    from autograder.commands.class_run import records_or_none
+    from autograder.commands.class_run import records_or_none, tell_whose
     from autograder.records.backups import undo as restore
     from autograder.records.changes import summary
     from autograder.records.rows import write_csv
@@ -236,6 +238,7 @@ def undo(output: Path) -> None:
     for lab in sorted({*(now.labs if now else ()), *(then.labs if then else ())}):
         write_csv(output, lab)
         console.print(f"{lab}: {summary(now, then, lab, tense='changed back')}", markup=False, highlight=False)
+        tell_whose(lab, now, then, "changed back")
 
 
 @click.command()
@@ -255,12 +258,16 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
     Then the answers that are mostly a copy of course_utils, whose sources students have. What could not be compared is
     named, and the exit code is then 1.
     """
-    from autograder.grading.reading import find_submissions
+    from autograder.commands.class_run import people_of, read_submission
+    from autograder.grading.reading import Reader, student_folders
     from autograder.labs.lab import Lab
+    from autograder.records.roster import course_roster
     from autograder.records.similar import compare, grouped
 
-    chosen = Lab(lab, root)
-    compared = compare(chosen, find_submissions(chosen, submissions))
+    chosen, folders = Lab(lab, root), student_folders(submissions)
+    with Reader([chosen]) as reader:
+        own, absent = people_of(chosen, folders, course_roster(root), reader, submissions)
+        compared = compare(chosen, (read_submission(reader, student, chosen, where) for student, where in own.items()))
     found = grouped(compared.pairs)
     for group in found[:groups]:
         console.print(", ".join(group.students), style="bold", markup=False, highlight=False)
@@ -279,8 +286,11 @@ def similar(root: Path, lab: str, submissions: Path, groups: int) -> None:
             for line in lines:
                 console.print(f"      {line}", markup=False, highlight=False, style="dim")
     console.print("Likeness is no proof: short exercises have few right answers. Read the answers before you judge.")
+    if absent:
+        console.print(f"not handed in: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
     for student, why in compared.left_out.items():
-        console.print(f"NOT compared: {student}: {why}", style="bold yellow", markup=False, highlight=False)
+        told = f"NOT compared: {student}: {why}"
+        console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     if compared.left_out:
         raise SystemExit(1)
 

@@ -105,6 +105,7 @@ class Dates:
         called_late: of whom a learning system says that it was late, and not by how much.
         exchange: the folder into which nbgrader's exchange collected what is graded, with the time beside each
             notebook; None if it came another way.
+        zone: in which ``--due`` said the due date; empty if the lab or nobody did.
     """
 
     due: datetime | None = None
@@ -112,6 +113,7 @@ class Dates:
     handed_in: dict[str, datetime] = field(default_factory=dict)
     called_late: frozenset[str] = frozenset()
     exchange: Path | None = None
+    zone: str = ""
 
 
 def read_time(text: str, where: str, clock: Clock | None = None) -> datetime:

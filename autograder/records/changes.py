@@ -29,11 +29,17 @@ def changes(before: Records | None, after: Records | None, lab: str) -> list[Cha
     ]
 
 
+def whose(before: Records | None, after: Records | None, lab: str) -> list[str]:
+    """The students who are in both states, and of whom a row differs."""
+    both = {student for student, _ in _rows(before, lab)} & {student for student, _ in _rows(after, lab)}
+    return list(dict.fromkeys(c.student for c in changes(before, after, lab) if c.student in both))
+
+
 def summary(before: Records | None, after: Records | None, lab: str, *, tense: str) -> str:
     """One line: how many rows change, who comes, who goes; ``tense`` is "would change" or "changed", say."""
     old, new = ({student for student, _ in _rows(records, lab)} for records in (before, after))
-    changed = [c for c in changes(before, after, lab) if c.student in old & new]
-    students = {c.student for c in changed}
+    students = {*whose(before, after, lab)}
+    changed = [c for c in changes(before, after, lab) if c.student in students]
     told = [
         f"{_many(len(changed), 'row')} of {_many(len(students), 'student')} {tense}" if changed else "",
         f"{_many(len(new - old), 'student')} new" if new - old else "",
@@ -48,12 +54,14 @@ def _many(count: int, what: str) -> str:
 
 
 def _rows(records: Records | None, lab: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """(student, question) -> points with status, and message."""
+    """(student, question) -> points with status and a person's comment, and message."""
     if records is None:
         return {}
-    rows = {
-        (row.student, row.question): (f"{row.score:g}/{row.max_score:g} {row.status}", row.message)
-        for row in records.of(lab).itertuples()
-    }
+    rows = {}
+    for row in records.of(lab).itertuples():
+        about = records.submissions.get((row.student, lab))
+        comment = about.comments.get(row.question, "") if about else ""
+        told = f"{row.score:g}/{row.max_score:g} {row.status}" + (f', "{comment}"' if comment else "")
+        rows[row.student, row.question] = (told, row.message)
     late = {(s, LATENESS): (f"-{points:g}", "") for (s, name), points in records.penalties.items() if name == lab}
     return rows | late

@@ -85,6 +85,11 @@ class Collected:
         return self.ended("refused")
 
     @property
+    def lost(self) -> list[str]:
+        """Of whom no notebook lies there, though they handed in something."""
+        return [student for student in self.without if student not in self.taken and student not in self.before]
+
+    @property
     def complete(self) -> bool:
         """Whether nobody has to look after anything."""
         return not (self.refused or self.without or self.strangers)
@@ -182,12 +187,12 @@ def _collect(source: Path, look: _Looks, to: Path, roster: Roster | None) -> Col
         done.taken[student] = file.source.name
         done.end(file.source, "taken")
         done.late += [student] if file.late else []
-        time = file.time.isoformat(sep=" ") if file.time else ""
-        rows.append([student, lab.name, time, "late" if file.late else "", file.source.name, source.name])
+        rows.append(_listed_as(student, lab, [file], source))
     done.before = [student for student in _there(to, look, roster) if student not in done.taken]
     for student in done.before:
         if student in done.without:
             done.without[student] += "; the notebook from before stays"
+    rows += [_listed_as(student, lab, by_student[student], source, done.without[student]) for student in done.lost]
     if roster is not None:
         known = {*by_student, *done.before}
         done.doubtful = [student for student in dict.fromkeys(done.doubtful) if student not in known]
@@ -204,6 +209,14 @@ def _in_the_way(folder: Path, target: Path) -> str:
     if folder.exists() and not folder.is_dir():
         return f"{folder} is no folder"
     return f"{target} is no file" if target.exists() and not target.is_file() else ""
+
+
+def _listed_as(student: str, lab: Lab, files: list[_Found], archive: Path, problem: str = "") -> list[str]:
+    """The line about a student in the list of what was collected; of several files, the time of the last."""
+    time = max((file.time for file in files if file.time), key=datetime.timestamp, default=None)
+    late = "late" if any(file.late for file in files) else ""
+    written = time.isoformat(sep=" ") if time else ""
+    return [student, lab.name, written, late, files[0].source.name, archive.name, problem]
 
 
 def _there(to: Path, look: _Looks, roster: Roster | None) -> list[str]:
@@ -512,7 +525,7 @@ def _what_else(source: Source) -> str:
     if kind is None:
         return "it is no notebook"
     within = "a zip archive within another" if kind[1].lower() == "zip" else f"a {kind[1].lower()} archive"
-    return f"{within} is not opened: unpack it, and put the notebook into the student's folder"
+    return f"{within} is not opened"
 
 
 def _rank(file: _Found, whole: bool, fits: bool, lab: Lab) -> tuple:

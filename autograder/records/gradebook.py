@@ -40,7 +40,7 @@ from autograder.labs.build import NamedStub, release
 from autograder.labs.cell import Cell
 from autograder.labs.due import TIMESTAMP, Dates, timestamp_beside
 from autograder.labs.lab import Lab
-from autograder.records.rows import GRADEBOOK, TABLE, write_csv
+from autograder.records.rows import DUE_TABLE, GRADEBOOK, TABLE, write_csv
 from autograder.sandbox.refused import refusals
 from course_utils.checks.notebook import Unreadable, read_content
 
@@ -54,6 +54,7 @@ LONGEST_FOLDER = 255  # bytes of its name, on most systems
 
 KNOWN = "SELECT told FROM course_submission WHERE student = :s AND lab = :l"
 TELL = "INSERT OR REPLACE INTO course_submission (student, lab, nbgrader_id, told) VALUES (:s, :l, :n, :told)"
+TELL_DUE = "INSERT OR REPLACE INTO course_due (lab, zone) VALUES (:l, :z)"
 FORGET = "DELETE FROM course_submission WHERE student = :s AND lab = :l"
 
 
@@ -134,6 +135,11 @@ class GradeWriter:
             _number_new_database(self.database)
             with self._gradebook() as gradebook:
                 gradebook.db.execute(text(TABLE))
+                gradebook.db.execute(text(DUE_TABLE))
+                if self.dates.due is not None:
+                    self._keep_extensions(gradebook)
+                if self.dates.zone:
+                    gradebook.db.execute(text(TELL_DUE), {"l": self.lab.name, "z": self.dates.zone})
                 gradebook.update_or_create_assignment(self.lab.name, **known)
             for step in (LockCells, NamedStub, ClearOutput, ComputeChecksums, SaveCells):
                 notebook, _ = step().preprocess(notebook, copy.deepcopy(self._resources))
@@ -144,6 +150,16 @@ class GradeWriter:
                 f"{self.database} holds grades for another version of {self.lab.name} ({error}): "
                 "grade into another folder with --output FOLDER, or delete this gradebook"
             ) from error
+
+    def _keep_extensions(self, gradebook: Gradebook) -> None:
+        """nbgrader keeps by how much a due date of one's own is later: the date stays where it is if that of all moves.
+        One that the new date of all has reached is none."""
+        with contextlib.suppress(MissingEntry):
+            assignment = gradebook.find_assignment(self.lab.name)
+            for submission in assignment.submissions if assignment.duedate is not None else ():
+                if submission.extension:
+                    later = assignment.duedate + submission.extension - self.dates.due
+                    submission.extension = later if later > timedelta() else None
 
     def _gradebook(self) -> Gradebook:
         return Gradebook(self._resources["nbgrader"]["db_url"])

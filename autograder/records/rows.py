@@ -34,6 +34,9 @@ TABLE = """CREATE TABLE IF NOT EXISTS course_submission (
 """``told`` is JSON: rows (question, max_score, status, message, public, seconds, answer), notes, refused, walls and
 version."""
 
+DUE_TABLE = "CREATE TABLE IF NOT EXISTS course_due (lab TEXT PRIMARY KEY, zone TEXT NOT NULL)"
+"""Labs whose due date ``--due`` said, which nbgrader's table keeps in UTC, and the zone in which that was."""
+
 SUBMISSIONS = """
 SELECT c.student, c.lab, c.told, n.id, n.late_submission_penalty, s.timestamp, a.duedate, s.extension
 FROM course_submission c
@@ -195,6 +198,17 @@ def read_records(output: Path, labs: Iterable[str] = ()) -> Records:
         named = f" of {', '.join(sorted(labs))}" if labs else ""
         raise CourseError(f"there are no grades{named} in {output}: run `course grade` first")
     return Records(pd.DataFrame(rows), known)
+
+
+def zone_of_due(output: Path, lab: str) -> str:
+    """The zone of the due date that ``--due`` said in an earlier run; empty if none did."""
+    path = Path(output) / GRADEBOOK
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT zone FROM course_due WHERE lab = ?", [lab]).fetchone()
+    except sqlite3.DatabaseError:  # there is no gradebook, or an earlier kit's; what is wrong with it, others tell
+        return ""
+    return found[0] if found else ""
 
 
 def _copied(files: list[Path], labs: set[str]) -> Records:

@@ -13,6 +13,7 @@ from autograder.labs.lab import Lab
 from autograder.records.export import Points
 from autograder.records.feedback import has_current_page
 from autograder.records.gradebook import lab_version, nbgrader_id
+from autograder.records.origins import without_notebook
 from autograder.records.roster import Roster
 from autograder.records.rows import GRADEBOOK, Records
 from course_utils.checks.notebook import MAX_BYTES
@@ -65,7 +66,8 @@ def standing(lab: Lab, records: Records | None, submissions: Path, output: Path,
         (roster.student(name) if roster else None) or name: path
         for name, path in _notebooks(submissions, lab.name).items()
     }
-    found.collected = set(notebooks)
+    lost = without_notebook(submissions, lab.name, notebooks.keys(), roster)
+    found.collected = {*notebooks, *lost}
     if records is not None and lab.name in records.labs:
         rows = records.of(lab.name)
         found.graded = set(rows["student"])
@@ -80,6 +82,7 @@ def standing(lab: Lab, records: Records | None, submissions: Path, output: Path,
         graded = Path(output) / "submitted" / nbgrader_id(student) / lab.name / notebook.name
         if student not in found.graded or not _same(notebook, graded):
             found.ungraded.add(student)
+    found.ungraded |= lost.keys() - found.graded
     if roster is not None:
         found.absent = set(roster.absent(found.collected | found.graded))
     return found

@@ -2312,8 +2312,10 @@ rows = [(name, f) for f in ("TorchScript", "state_dict") for name in ("fx", "flo
 for i, (name, format_name) in enumerate(rows):
     left = 0
     part = {**parts[name], "names, program, container": sizes[format_name][name] - sum(parts[name].values())}
-    for (what, size), colour in zip(part.items(), ("blue", "green", "orange", "vermillion"), strict=True):
-        ax.barh(i, size / 1000, left=left / 1000, color=COLOURS[colour], label=what if i == 1 else None)
+    colours, hatches = ("blue", "green", "orange", "vermillion"), (None, None, None, "////")
+    for (what, size), colour, hatch in zip(part.items(), colours, hatches, strict=True):
+        look = {"color": COLOURS[colour], "hatch": hatch, "edgecolor": "white", "lw": 0}
+        ax.barh(i, size / 1000, left=left / 1000, label=what if i == 1 else None, **look)
         left += size
     ax.text(left / 1000 + 5, i, f"{left / 1000:.1f} kB", va="center", fontsize=9)
 ax.set_yticks(range(len(rows)), [f"{name}, {f}" for name, f in rows])

@@ -1601,13 +1601,13 @@ for stage, parts in sizes.items():
 # %% tags=["explore"]
 figure, ax = plt.subplots(figsize=(8.4, 3.2))
 colours = {"codebook": "black", "codes": "blue", "gaps": "sky", "tables": "vermillion", "biases": "green"}
+hatches = {"tables": "////", "biases": "...."}  # for those who see no colours
 stages = [stage for stage in sizes if stage != "float"]
 left_ends = torch.zeros(len(stages))
 for part, colour in colours.items():
     widths = torch.tensor([sizes[stage][part] / 8000 for stage in stages])
-    ax.barh(
-        stages, widths, left=left_ends, color=COLOURS[colour], label="weights or codes" if part == "codes" else part
-    )
+    label, hatch = "weights or codes" if part == "codes" else part, hatches.get(part)
+    ax.barh(stages, widths, left=left_ends, color=COLOURS[colour], hatch=hatch, edgecolor="white", lw=0, label=label)
     left_ends += widths
 for stage, end in zip(stages, left_ends.tolist(), strict=True):
     ax.text(end, stage, f"  {sum(sizes['float'].values()) / 8000 / end:.1f} times smaller", va="center", fontsize=9)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sqlite3
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -228,3 +230,43 @@ def test_a_look_at_nobody_is_refused(mini, inbox, arguments, words):
     result = course(mini, "grade", "00_mini", "--submissions", inbox, *arguments)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_two_courses_are_not_mixed(tmp_path, monkeypatch):
+    for name in ("solutions", "autograder"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 2 and "this folder is a course of its own, and this `course` takes labs" in result.stderr
+
+
+def test_who_handed_in_no_notebook_is_graded_and_not_called_absent(mini, tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("ann/00_mini.ipynb", nbformat.writes(answered(mini)))
+        archive.writestr("bob/work.rar", b"Rar!")
+        archive.writestr("cyd/work.rar", b"Rar!")
+    (tmp_path / "roster.csv").write_text("student\nann\nbob\ncyd\ndan\n")
+    inbox, roster = ["--submissions", tmp_path / "inbox"], ["--roster", tmp_path / "roster.csv"]
+    output = ["--output", tmp_path / "grades"]
+    result = course(mini, "collect", "00_mini", tmp_path / "in.zip", "--to", tmp_path / "inbox", *roster)
+    assert result.exit_code == 1 and "no notebook of bob: work.rar: a rar archive is not opened" in result.output
+    assert f"2 of these will be graded as unreadable, unless you lay a notebook into {tmp_path}" in result.output
+    (tmp_path / "inbox" / "cyd").mkdir()
+    nbformat.write(answered(mini), tmp_path / "inbox" / "cyd" / "00_mini.ipynb")  # unpacked by hand
+
+    result = course(mini, "grade", "00_mini", *inbox, *output, *roster)
+    assert "cannot be read: bob: work.rar: a rar archive is not opened" in result.output
+    assert "not handed in: dan\n" in result.output and "3 submissions graded" in result.output
+    rows = rows_of(tmp_path / "grades")
+    assert list(rows) == ["ann", "bob", "cyd"] and rows["cyd"]["check_double"]["status"] == "passed"
+    assert {(r["status"], r["score"]) for r in rows["bob"].values()} == {("unreadable", "0.0")}
+    told = course(mini, "status", *inbox, *output, *roster).output
+    assert re.search(r"00_mini +│ +3 │ +3 │", told), told
+
+    result = course(mini, "grade", "00_mini", *inbox, *output, *roster, "--student", "bob")
+    assert result.exit_code == 0 and "unreadable, 0 of 2" in result.output and "a rar archive" in result.output
+
+    result = course(mini, "similar", "00_mini", *inbox)
+    assert result.exit_code == 1 and "NOT compared: bob: work.rar" in result.output
+    result = course(mini, "grade", "00_mini", *inbox, *output, *roster, "--forget", "bob")
+    assert "bob" not in rows_of(tmp_path / "grades"), "until the class is graded again"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -27,16 +26,9 @@ def hang(*_, **__):
 """
 
 
-@pytest.fixture(scope="module")
-def fresh() -> Iterator[Grader]:
-    """Without a memory of results: time is what is looked at."""
-    with Grader() as grader:
-        yield grader
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "where"), [(lab_names()[0], "cell"), *((name, "call") for name in lab_names())])
-def test_an_answer_that_always_hangs_costs_seconds(name: str, where: str, fresh: Grader):
+def test_an_answer_that_always_hangs_costs_seconds(name: str, where: str, grader: Grader):
     lab = Lab(name)
     checks = Counter(lab.exercise_of(cell).id for cell in lab.questions if cell.kind == "check")
     (most, count), *_ = checks.most_common()
@@ -46,7 +38,7 @@ def test_an_answer_that_always_hangs_costs_seconds(name: str, where: str, fresh:
 
     def seconds(answers: dict[str, str]) -> float:
         began = time.monotonic()
-        graded = fresh.grade(Submission("student", hurried(lab, LIMIT), Answers(answers)))
+        graded = grader.grade(Submission("student", hurried(lab, LIMIT), Answers(answers)), afresh=True)
         rows = [row for row in graded.rows if row.question in own]
         assert {row.status == "passed" for row in rows} == {answers is right}, rows
         assert all(row.status in ("passed", "by hand") for row in graded.rows if row.question not in own), graded.rows

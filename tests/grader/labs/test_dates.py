@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -125,6 +125,14 @@ def test_an_extension_moves_the_due_date_of_one(course, grader):
     assert penalties(course)["bob"] == 0.5
 
 
+def test_a_new_due_date_of_all_moves_nobody_s_own(course, grader):
+    grade(course, grader, due=DUE, extensions={"bob": datetime(2026, 11, 30, 13, 30)})
+    grade(course, grader, due=DUE + timedelta(hours=1))
+    assert penalties(course)["bob"] == 0.5, "due at half past one, as before"
+    grade(course, grader, due=DUE + timedelta(hours=1, minutes=45))
+    assert penalties(course)["bob"] == 0.25, "all have more time by now"
+
+
 def test_an_extension_of_nothing_is_an_error(course, grader):
     with pytest.raises(CourseError, match="bob has an extension, but 00_mini has no due date"):
         grade(course, grader, extensions={"bob": DUE})
@@ -151,6 +159,20 @@ def test_a_lab_may_say_itself_when_it_is_due_and_the_command_knows_better(tmp_pa
     lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30 13:00 Europe/Vienna"))
     assert dates_of(lab, None, None, None, {}).due == DUE
     assert dates_of(lab, "2026-12-24 00:00 UTC", None, None, {}).due == datetime(2026, 12, 24)
+
+
+def test_what_the_command_knew_better_stays_with_its_zone(tmp_path, capsys):
+    lab = write_mini(tmp_path, MINI.replace("title: Mini", "title: Mini\n#     due: 2026-11-30 13:00 UTC"))
+    grades = tmp_path / "grades"
+    (tmp_path / "times.csv").write_text("student,time\nann,2026-12-24 00:30\n")
+    for due, told in (("2026-12-24 00:00 Europe/Vienna", ""), (None, "due as an earlier --due said, not as the lab")):
+        dates = dates_of(lab, due, tmp_path / "times.csv", None, {"ann": None}, output=grades)
+        assert dates.handed_in == {"ann": datetime(2026, 12, 23, 23, 30)}
+        assert told in capsys.readouterr().out
+        GradeWriter(lab, grades, dates)
+    with Gradebook(f"sqlite:///{grades / 'gradebook.db'}") as gradebook:
+        assert gradebook.find_assignment("00_mini").duedate == datetime(2026, 12, 23, 23)
+    assert dates_of(lab, "2026-12-25 00:00 UTC", None, None, {}, output=grades).due == datetime(2026, 12, 25)
 
 
 def test_a_lab_that_says_nothing_leaves_the_gradebook_as_it_is(course):
@@ -370,9 +392,9 @@ def test_what_an_archive_says_of_times_is_used(course):
     remember(
         course.root / COLLECTED,
         [
-            ["ann", "00_mini", "2026-11-30 13:30:00", "", "x", "in.zip"],
-            ["cyd", "00_mini", "", "late", "y", "in.zip"],
-            ["cyd", "01_other", "2026-11-30 19:00:00", "", "z", "in.zip"],
+            ["ann", "00_mini", "2026-11-30 13:30:00", "", "x", "in.zip", ""],
+            ["cyd", "00_mini", "", "late", "y", "in.zip", ""],
+            ["cyd", "01_other", "2026-11-30 19:00:00", "", "z", "in.zip", ""],
         ],
     )
     told = run(course, "--due", "2026-11-30 13:00 Europe/Vienna")
@@ -384,7 +406,9 @@ def test_what_an_archive_says_of_times_is_used(course):
     assert any("not by how much: counted as one second" in note for note in about.notes)
     (course.root / "times.csv").write_text("student,time\ncyd,2026-11-30 15:00 UTC\n")
     assert "late: cyd, 3 h 0 min late, -3 points" in run(course, "--timestamps", course.root / "times.csv")
-    assert "late: cyd, 3 h 0 min late, -3 points" in run(course), "what is known better stays"
+    told = run(course)
+    assert "late: cyd, 3 h 0 min late, -3 points" in told, "what is known better stays"
+    assert "late: ann, 30 min late, -0.5 points" in told, "the zone of the due date is not forgotten"
 
 
 def test_the_roster_s_names_stand_in_the_gradebook_and_who_is_missing_is_told(course):

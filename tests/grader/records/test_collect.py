@@ -26,7 +26,7 @@ from autograder.labs.lab import Lab
 from autograder.processes import limited
 from autograder.records import archives
 from autograder.records.collect import Collected, collect
-from autograder.records.origins import LIST, collected
+from autograder.records.origins import LIST, collected, without_notebook
 from autograder.records.roster import Person, Roster
 from autograder.records.system_names import FORMATS, readings
 
@@ -349,7 +349,7 @@ def test_archives(name, take, tmp_path):
             ["ada/lab.html", "ada/lab.pdf"],
             ["ada"],
         ),
-        ({"ada/x.7z": b"7z", "bob/m.ipynb": "b"}, ["ada/x.7z: a 7z archive is not opened: unpack it"], ["ada"]),
+        ({"ada/x.7z": b"7z", "bob/m.ipynb": "b"}, ["ada/x.7z: a 7z archive is not opened"], ["ada"]),
         ({"ada/notes.txt": b"notes", "bob/m.ipynb": "b"}, ["ada/notes.txt: notes.txt is not a notebook"], ["ada"]),
         ({"ada_1_2_link.html": b"<a>"}, ["ada_1_2_link.html: it may be of ada_1 or ada_1_2"], []),
         ({"ada_1_text.html": b"<p>", "bob_2_3_00_mini.ipynb": "b"}, ["ada_1_text.html: it is no notebook"], ["ada_1"]),
@@ -359,7 +359,7 @@ def test_archives(name, take, tmp_path):
         ({"ada/empty.zip": {}, "bob/m.ipynb": "b"}, ["ada/empty.zip: it is an empty archive"], ["ada"]),
         (
             {"ada/in.zip": {"deep.zip": b"PK"}, "bob/m.ipynb": "b"},
-            ["ada/in.zip/deep.zip: a zip archive within another is not opened: unpack it"],
+            ["ada/in.zip/deep.zip: a zip archive within another is not opened"],
             ["ada"],
         ),
         (
@@ -420,9 +420,28 @@ def test_a_broken_notebook_does_not_replace_a_whole_one_from_before(mini, book, 
     assert done.without["cyd"].endswith("; the notebook from before stays")
     assert done.refused == [
         "ada/00_mini.ipynb: 00_mini.ipynb is empty",
-        "cyd/m.rar: a rar archive is not opened: unpack it, and put the notebook into the student's folder",
+        "cyd/m.rar: a rar archive is not opened",
     ]
     assert (done.before, list(done.taken)) == (["ada", "cyd", "dan"], ["bob", "eve"])
+
+
+def test_who_handed_in_no_notebook_is_in_the_list_until_there_is_one(mini, book, tmp_path):
+    inbox = tmp_path / "inbox"
+    first = {"ada/00_mini.ipynb": book(), "bob/m.rar": b"Rar!", "cyd/a.pdf": b"%PDF"}
+    collect(zipped(tmp_path / "one.zip", first), mini, inbox)
+    problems = {row["student"]: row["problem"] for row in collected(inbox)}
+    assert problems["ada"] == "" and problems["cyd"] == "a.pdf: it is no notebook"
+    assert problems["bob"] == "m.rar: a rar archive is not opened"
+    assert list(without_notebook(inbox, "00_mini", {"ada"}, None)) == ["bob", "cyd"]
+    assert list(without_notebook(inbox, "00_mini", {"bob"}, None)) == ["cyd"], "bob's was laid there by hand"
+    assert without_notebook(inbox, "01_other", (), None) == {}
+    collect(zipped(tmp_path / "two.zip", {"bob/m.ipynb": book(), "ada/m.rar": b"Rar!"}), mini, inbox)
+    assert list(without_notebook(inbox, "00_mini", (), None)) == ["cyd"], "ada's notebook from before stays"
+
+
+def test_a_list_of_an_earlier_kit_is_read(tmp_path):
+    (tmp_path / LIST).write_text("student,lab,time,late,source,archive\nada,00_mini,,,ada/m.ipynb,in.zip\n")
+    assert collected(tmp_path)[0]["problem"] == "" and without_notebook(tmp_path, "00_mini", (), None) == {}
 
 
 def test_a_notebook_of_another_lab_is_not_taken_for_this_one(take, mini):

@@ -204,7 +204,7 @@ def test_collect_remembers_and_feedback_packs(mini: Lab, tmp_path: Path) -> None
     write_grades(mini, tmp_path / "grades", {student: {} for student in students})
     options = ["--output", tmp_path / "grades", "--submissions", tmp_path / "inbox", "--for", "canvas"]
     told = course("feedback", "00_mini", *options)
-    assert "2 pages for canvas" in told and "not graded yet" in told
+    assert "2 pages for canvas" in told and "not graded yet" in told and "no page" not in told
     with zipfile.ZipFile(tmp_path / "grades" / "feedback" / "00_mini-canvas.zip") as archive:
         assert sorted(archive.namelist()) == [
             "lovelaceada_4711_900001_feedback.html",
@@ -212,11 +212,20 @@ def test_collect_remembers_and_feedback_packs(mini: Lab, tmp_path: Path) -> None
         ]
     write_grades(mini, tmp_path / "grades", {"by hand": {}})
     assert "by hand" in course("feedback", "00_mini", *options, code=1)
-    remember(tmp_path / "inbox", [[students[0], "00_mini", "", "", "another", "x.zip"]])
+    remember(tmp_path / "inbox", [[students[0], "00_mini", "", "", "another", "x.zip", ""]])
     assert list(origins(tmp_path / "inbox", "00_mini").values()) == [
         "another",
         "pascalblaise_4712_900002_00_mini.ipynb",
     ]
+
+
+def test_who_gets_no_page_is_named(tmp_path: Path) -> None:
+    lab = write_mini(tmp_path)
+    (tmp_path / "roster.csv").write_text("student\nann\nbob\n")
+    write_grades(lab, tmp_path / "grades", {"ann": {}})
+    arguments = ["--root", str(tmp_path), "feedback", lab.name, "--output", str(tmp_path / "grades")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0 and "no page, for nothing was handed in: bob\n" in result.output
 
 
 def test_nbgraders_own_command_makes_the_same_page(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from autograder.labs.due import Dates
 from autograder.labs.lab import Lab
 from autograder.records import backups
 from autograder.records.backups import backed_up, undo
-from autograder.records.changes import changes, summary
+from autograder.records.changes import changes, summary, whose
 from autograder.records.gradebook import GradeWriter, nbgrader_id
 from autograder.records.rows import read_records
 
@@ -102,6 +102,32 @@ def test_a_class_shrinks_only_when_told(course, mini, tmp_path):
     assert ("cyd", "why") in csv_rows(tmp_path / "grades")
 
 
+def test_a_look_at_a_student_says_what_the_gradebook_has(course, mini, tmp_path):
+    with Gradebook(f"sqlite:///{tmp_path / 'grades' / 'gradebook.db'}") as gradebook:
+        for question, points in (("why", 2.5), ("check_double", 1.0)):
+            grade = gradebook.find_grade(question, "00_mini", "00_mini", "ann")
+            grade.manual_score, grade.needs_manual_grade = points, False
+        gradebook.db.commit()
+    options = ["--submissions", tmp_path / "inbox", "--output", tmp_path / "grades"]
+    told = course("grade", "00_mini", *options)
+    assert "3 submissions graded (8 passed, 2 graded by hand, 2 by hand)" in told
+    told = course("grade", "00_mini", *options, "--student", "ann")
+    assert "00_mini: 4 points; in the gradebook 5.5" in told and "waits for" not in told
+    assert "check_double: passed, 2 of 2" in told and "  in the gradebook: graded by hand, 1 of 2" in told
+    assert "  in the gradebook: graded by hand, 2.5 of 3" in told and told.count("in the gradebook") == 3
+
+
+def test_undo_names_whose_comment_it_takes_back(course, mini, tmp_path):
+    with (
+        backed_up(tmp_path / "grades"),
+        Gradebook(f"sqlite:///{tmp_path / 'grades' / 'gradebook.db'}") as gradebook,
+    ):
+        gradebook.find_comment("why", "00_mini", "00_mini", "bob").manual_comment = "meant for ann"
+        gradebook.db.commit()
+    told = course("undo", "--output", tmp_path / "grades")
+    assert "1 row of 1 student changed back, 2 students as before\nchanged back: bob\n" in told
+
+
 def test_what_was_handed_in_by_the_exchange_is_not_deleted_with_the_grade(course, mini, tmp_path):
     submitted = tmp_path / "grades" / "submitted"
     course("grade", "00_mini", "--submissions", submitted, "--output", tmp_path / "grades", "--forget", "cyd")
@@ -177,6 +203,7 @@ def test_changes_name_what_comes_and_goes(mini, tmp_path):
     assert ("bob", "check_counter") not in found
     told = summary(old, new, "00_mini", tense="changed")
     assert told == "1 row of 1 student changed, 1 student new, 1 student gone"
+    assert whose(old, new, "00_mini") == ["bob"], "who is there before and after"
     assert changes(None, old, "00_mini") and not changes(old, old, "00_mini")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nbformat
 from click.testing import CliRunner
-from mini_course import DOUBLE
+from mini_course import DOUBLE, write_mini
 
 from autograder.cli import main
 from autograder.grading.grader import Submission
@@ -61,6 +61,20 @@ def test_the_command_says_that_it_is_no_proof(mini: Lab, tmp_path):
     assert result.exit_code == 0, result.output
     assert "ann, bob\n  counter: the same" in result.output and "  double: the same but for names" in result.output
     assert "no proof" in result.output
+
+
+def test_who_handed_in_nothing_is_no_failure(tmp_path):
+    lab = write_mini(tmp_path)
+    (tmp_path / "roster.csv").write_text("student\nann\nbob\ncyd\n")
+    for student in ("ann", "bob"):
+        (tmp_path / "inbox" / student).mkdir(parents=True)
+    nbformat.write(answered(lab), tmp_path / "inbox" / "ann" / "00_mini.ipynb")
+    arguments = ["--root", str(lab.root), "similar", "00_mini", "--submissions", str(tmp_path / "inbox")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0 and "not handed in: bob, cyd" in result.output, result.output
+    (tmp_path / "inbox" / "bob" / "00_mini.ipynb").write_text("{")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and "NOT compared: bob: 00_mini.ipynb is not a notebook" in result.output
 
 
 def pair(exercise: str, first: str, second: str, likeness: float) -> Pair:
