@@ -1954,8 +1954,8 @@ positions = torch.linspace(-12, 10, 22 * 500 + 1, dtype=torch.float64)[:-1]
 sizes = (2.0**positions).float()
 curves = {
     "e5m2": ("blue", "-", round_to_minifloat(sizes, 5, 2)),
-    "e4m3": ("green", "-", round_to_minifloat(sizes, 4, 3)),
-    "e3m4": ("orange", "-", round_to_minifloat(sizes, 3, 4)),
+    "e4m3": ("green", "-.", round_to_minifloat(sizes, 4, 3)),
+    "e3m4": ("orange", ":", round_to_minifloat(sizes, 3, 4)),
     "fixed 5.3": ("vermillion", "--", to_fixed(sizes, 5, 3) / 2**3),
 }
 figure, axes = plt.subplots(figsize=(8, 4))
