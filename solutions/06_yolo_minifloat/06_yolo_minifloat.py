@@ -1562,7 +1562,7 @@ def quantized(layers, program, seed, images, x, touched, spelt):
         "state": {name: value for name, value in ran.items() if "values" not in name},
         "before and after": [f"{name}: {state.get(name)}, then {value}" for name, value in ran.items()
                              if str(state.get(name)) != str(value)],
-        "written": [float(t.abs().sum()) for t in (*model.parameters(), *model.buffers())],
+        "written": [float(t.detach().abs().sum()) for t in (*model.parameters(), *model.buffers())],
     }  # fmt: skip
 
 
