@@ -453,12 +453,12 @@ def symbolic_convert(value, word_length, exponent_bits):
 
     Args:
         value: float32 tensor of any shape, contiguous or not, empty ones too; it may require a gradient. It is not
-            changed. No Python loop over its elements.
+            changed. No Python loop over its elements, nor what takes half as long as one that only calls math.frexp.
         word_length: whole number of bits, exponent_bits + 2 to 16, so that there is at least one mantissa bit.
         exponent_bits: whole number from 1 to 7.
 
     Returns:
-        New float32 tensor of value's shape.
+        New float32 tensor of value's shape, whatever torch's default dtype is.
 
     Raises:
         ValueError: if one of the numbers of bits is out of its range.
@@ -601,36 +601,37 @@ with check("symbolic_convert"):
     for e in range(1, 8):
         for word_length in range(e + 2, 17):
             look_at_format(word_length, e, 20)
-    large = torch.randn(10_007, generator=g).repeat(7)  # more than 65,536, and no multiple of much
-    rule = f"{nearest}, however many there are"
-    expect_equal(
-        watching(large, 8, 3), FloatFormat(3, 4).quantize(large[:10_007]).repeat(7), rule, given=large, hint=hint
-    )
     sets = [(torch.randn(3, 5, generator=g), word_length, 3) for word_length in (8, 8, 9, 8)]
     sets.append((torch.tensor([[0.5, 1.0, -2.0, 4.0, 0.0]] * 3), 8, 3))  # values of the format already
+    wanted = [FloatFormat(3, bits - 4).quantize(x) for x, bits, _ in sets]
     for results in reused(symbolic_convert, sets):
-        wanted = [FloatFormat(3, bits - 4).quantize(x) for x, bits, _ in sets]
-        own = "each call gives a new tensor of its own"
-        expect_equal(
-            results, wanted, own, given="numbers in the same storage, one set after the other", hint="what is kept?"
-        )
+        own, told = "each call gives a new tensor of its own", "numbers in the same storage, one set after the other"
+        expect_equal(results, wanted, own, given=told, hint="what is kept?")
 
     @probe
     def convert_parameter(x, default):
-        """What comes of a parameter, which requires a gradient, where torch's default dtype is another one."""
+        """What comes of a parameter, and of one expanded, where torch's default dtype is another one; and what the
+        parameter is after its result got other data."""
         torch.set_default_dtype(getattr(torch, default))
         try:
             parameter = nn.Parameter(x.clone())
-            return symbolic_convert(parameter, 8, 3).detach(), state_of(parameter)
+            results = [symbolic_convert(value, 8, 3) for value in (parameter, parameter.expand(2, -1))]
+            told = [result.detach().clone() for result in results]
+            results[0].data = torch.ones(3, dtype=torch.float32)
+            return told, state_of(parameter)
         finally:
             torch.set_default_dtype(torch.float32)
 
-    for default in ("float32", "float64", "float16"):
-        rule, given = "value may require a gradient", f"a parameter, where torch's default dtype is {default}"
-        got, after = expect_returns(lambda d=default: convert_parameter(large[:9], d), rule, given=given)
-        expect_type(got, torch.float32, "the result is a float32 tensor of value's shape", shape=(9,), given=given)
-        expect_equal(got, FloatFormat(3, 4).quantize(large[:9]), rule, given=large[:9])
-        expect_unchanged(state_of(nn.Parameter(large[:9].clone())), after, "value itself is not changed")
+    for count, default in ((9, "float32"), (9, "float64"), (9, "float16"), (0, "float32")):
+        x, rule = torch.randn(count, generator=g), "value may require a gradient"
+        given = f"a parameter of {count} elements, also expanded to two rows; torch's default dtype is {default}"
+        got, after = expect_returns(lambda x=x, d=default: convert_parameter(x, d), rule, given=given)
+        for result, shape in zip(got, ((count,), (2, count)), strict=True):
+            kind = "the result is a float32 tensor of value's shape"
+            expect_type(result, torch.float32, kind, shape=shape, given=given)
+            expect_equal(result, FloatFormat(3, 4).quantize(x).expand(shape), rule, given=x.expand(shape))
+        new = "the result is a new tensor, an empty one, too: whatever becomes of it, value stays"
+        expect_unchanged(state_of(nn.Parameter(x.clone())), after, new)
     ### BEGIN HIDDEN TESTS
     for word_length, e in ((8, 4), (16, 1), (16, 3), (16, 5), (11, 2), (10, 7)):
         look_at_format(word_length, e, 300)
@@ -699,7 +700,19 @@ with check("symbolic_convert"):
     y = symbolic_convert(x.view(torch.float32), 8, 3)
     expect_equal(y, [math.nan] * 5, rule, given="NaNs of all kinds: other bits of the mantissa, either sign")
 
-    expect_no_loop(lambda x: symbolic_convert(x, 8, 3), lambda n: torch.randn(n, generator=generator()))
+    expect_no_loop(  # one half as a column, with a single exponent bit: that is no case for a loop, either
+        lambda x: [symbolic_convert(x[0], 8, 3), symbolic_convert(x[1].unsqueeze(1), 8, 1)],
+        lambda n: torch.randn(2, n // 2, generator=generator()),
+    )
+    from course_utils.numerics import FloatFormat
+
+    some = torch.randn(10_007, generator=generator())
+    large, of_large = (part.repeat(105) for part in (some, FloatFormat(3, 4).quantize(some)))  # 2^20, and a few more
+    rule = "every element goes to the nearest value of the format, however many there are"
+    expect_equal(symbolic_convert(large, 8, 3), of_large, rule, given=large, hint="what becomes of the last ones?")
+    for results in reused(symbolic_convert, [(large, 8, 3), (-large, 8, 3)]):
+        own, told = "each call gives a new tensor of its own", f"{len(large)} numbers, then others in the same storage"
+        expect_equal(results, [of_large, -of_large], own, given=told, hint="what is kept?")
     x = torch.tensor([0.3, -0.51, 1.99, 2.5])
     only = "with one exponent bit there are only subnormal values, in steps of 2^(1 - m), up to 2 - 2^(1 - m)"
     expect_equal(
@@ -764,8 +777,6 @@ with check("symbolic_convert"):
         given=tiny,
     )
     ### BEGIN HIDDEN TESTS
-    from course_utils.numerics import FloatFormat
-
     g = generator()
     for shape in ((), (0, 2), (2, 3, 4, 5), (1,), (7,)):
         x = torch.randn(shape, generator=g) * 4
