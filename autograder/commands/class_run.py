@@ -266,7 +266,7 @@ def tell_walls(standing: list[str], required: bool) -> None:
         console.print(f"sandbox: only {', '.join(standing)}; NOT in force: {', '.join(missing)}", style="bold yellow")
     else:
         told = f"sandbox: {', '.join(standing)}{'' if GROUP in standing else NO_GROUP}"
-        console.print(told, style="dim", highlight=False, soft_wrap=True)
+        console.print(told, style="dim", highlight=False)
 
 
 def show_changes(lab: Lab, before: Records | None, after: Records | None) -> None:

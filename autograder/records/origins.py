@@ -59,9 +59,9 @@ def collected(folder: Path, lab: str = "") -> list[dict[str, str]]:
     if not (folder / LIST).is_file():
         return []
     table = read_table(folder / LIST)
-    rows = [{"problem": ""} | dict(zip(table.header, cells, strict=True)) for _, cells in table.rows]
     if missing := set(COLUMNS) - {"problem"} - set(table.header):  # earlier lists have none
         raise CourseError(f"{table.path} has no column {sorted(missing)[0]!r}: delete it, and collect again")
+    rows = [dict.fromkeys(COLUMNS, "") | dict(zip(table.header, cells, strict=True)) for _, cells in table.rows]
     return [row | {"student": student_name(row["student"])} for row in rows if lab in ("", row["lab"])]
 
 

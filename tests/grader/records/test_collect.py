@@ -661,7 +661,8 @@ def test_who_is_called_like_the_list_of_all_or_like_a_file_costs_nobody_else_any
     done = collect(zipped(tmp_path / "in.zip", members), mini, tmp_path / "inbox")
     assert sorted(done.taken) == ["ada", "eve"] and len(done.refused) == 4
     assert sorted(done.without) == ["bob", "dot"]
-    assert {row["student"] for row in collected(tmp_path / "inbox")} == {"ada", "eve"}
+    problems = {row["student"]: bool(row["problem"]) for row in collected(tmp_path / "inbox")}
+    assert problems == {"ada": False, "bob": True, "dot": True, "eve": False}
 
 
 def test_folders_of_gradescopes_of_which_its_list_names_nobody_are_their_own(take, tmp_path):
@@ -814,8 +815,8 @@ def test_the_list_says_where_everything_came_from(mini, book, tmp_path):
     one = zipped(tmp_path / "one.zip", {name: book(), "bob_LATE_1_2_00_mini.ipynb": book()})
     collect(one, mini, tmp_path / "inbox")
     assert [list(row.values()) for row in collected(tmp_path / "inbox", "00_mini")] == [
-        ["Ada_1", "00_mini", "2026-10-05 23:23:00", "", name, "one.zip"],
-        ["bob_1", "00_mini", "", "late", "bob_LATE_1_2_00_mini.ipynb", "one.zip"],
+        ["Ada_1", "00_mini", "2026-10-05 23:23:00", "", name, "one.zip", ""],
+        ["bob_1", "00_mini", "", "late", "bob_LATE_1_2_00_mini.ipynb", "one.zip", ""],
     ]
     assert collected(tmp_path / "inbox", "01_other") == collected(tmp_path) == []
     again = collect(zipped(tmp_path / "two.zip", {"bob_1_7_00_mini.ipynb": book("new")}), mini, tmp_path / "inbox")
