@@ -1052,6 +1052,7 @@ with check("recreate"):
         (alone, "h(a(y(b(x))))", [conv4], "b a", "h(a(y(b(x) - 1)) - 2)"),
         (alone, "(lambda v: r(v) + v)(a(x))", [conv4], "a", "(lambda v: r(v) + v)(a(x) - 1)"),
         (alone, "(lambda v: r(v) + t(v))(a(x))", [conv4], "a", "(lambda v: r(v) + t(v))(a(x) - 1)"),
+        (alone, "(lambda v, w: r(v) + t(w))(a(x), b(x))", [conv4], "a:ReLU b:ReLU6", "r(a(x)) - 1 + t(b(x)) - 2"),
         (alone, "(lambda v: v + v)(a(r(x)))", [conv4], "a", "(lambda v: v + v)(a(r(x)) - 1)"),
         (gone, "(lambda v: b(v) + v)(r(a(x)))", [conv4], "a:ReLU b", "(lambda v: b(v) - 2 + v)(r(a(x)) - 1)"),
         (gone, "r(b(r(a(r(x)))))", [{**conv4, "indices": [0]}], "a:ReLU", "r(b(r(a(r(x))) - 1))"),
