@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -258,6 +259,59 @@ def test_whole_numbers_do_not_wrap_round(got, expected):
 def test_time_tells_a_loop_and_hundreds_of_passes_from_tensor_code(loop):
     expect_no_loop(lambda x: x.double().exp().log1p().round(), torch.ones)
     assert "no Python loop over the elements, nor what" in told(lambda: expect_no_loop(loop, torch.ones))
+
+
+def test_a_slow_answer_is_told_before_its_time_is_up():
+    """Each try takes as long as the whole limit of a check would leave for three."""
+    started = time.perf_counter()
+    assert "no Python loop" in told(lambda: expect_no_loop(lambda x: time.sleep(0.5), torch.ones))
+    assert time.perf_counter() - started < 4
+
+
+SOME = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2**53,
+        2**53 + 1,
+        2**70,
+        0.0,
+        -0.0,
+        1.0,
+        math.nan,
+        math.inf,
+        "1",
+        "",
+        1j,
+        torch.Size([2]),
+    ),
+    *(np.float64(1), np.int64(1), np.array([1.0, 2.0]), [1, 2], (1, 2), [1.0, 2.0], {"a": 1}, {"a": torch.ones(2)}, []),
+    *(torch.tensor(v, dtype=d) for v in (1, [1, 2], [2, 1], []) for d in (torch.float32, torch.float16, torch.int8)),
+    *(torch.tensor([1.0, math.nan]), torch.tensor([True, False]), torch.tensor([1j, 2j]), torch.ones(1, 2)),
+    *(torch.nn.Parameter(torch.ones(2)), torch.ones(2), torch.ones(2).to_sparse(), [torch.ones(2)], [torch.ones(2), 1]),
+]
+
+
+@pytest.mark.parametrize("within", [0.0, 0.5, math.inf])
+def test_the_short_way_for_what_is_plainly_equal_decides_nothing(within, monkeypatch):
+    def verdicts():
+        for got in SOME:
+            for expected in SOME:
+                try:
+                    expectations._compare(got, expected, within, "they are equal", None, "")
+                except Exception as error:
+                    yield f"{type(error).__name__}: {error}"
+                else:
+                    yield "holds"
+
+    short = list(verdicts())
+    monkeypatch.setattr(expectations, "_same", lambda got, expected: False)
+    assert short == list(verdicts())
+    assert short.count("holds") > len(SOME) / 2
 
 
 def told(call) -> str:
