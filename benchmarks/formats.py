@@ -1,20 +1,20 @@
-"""How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints three tables.
+"""How fast numbers are rounded, here and by others: ``python benchmarks/formats.py`` prints four tables.
 
 Every implementation runs in a process of its own, one after another, with one thread, on the same N(0, 1) numbers. Its
-cases take turns, and every call is preceded by a ``torch.clone`` in the same process. A figure is the median over the
-rounds of the call's processor time, divided by the median of the clones': 1.0 is the speed of copying memory, which
+cases take turns, and every call is preceded by a copy of the tensor in the same process. A figure is the median over
+the rounds of the call's processor time, divided by the median of the copies': 1.0 is the speed of copying memory, which
 nothing that returns a new tensor can beat by much. Processor time, unlike time on the wall, does not grow when others
-use the machine; what noise is left hits the clone alike. The tensor is larger than any cache. ``--elements 4194304``
-takes one that fits a large third-level cache: there a clone is faster, and whatever else is done shows more.
+use the machine; what noise is left hits the copy alike. The tensor is larger than any cache. ``--elements 4194304``
+takes one that fits a large third-level cache: there a copy is faster, and whatever else is done shows more.
 
 The first table is speed. Of the integers, "zeros" means a zero point of its own for each channel or block; without the
 word all are 0, and per tensor it is 3. "encode" and "decode" are from float32 to codes and back; "mxfp8", "mxfp4" and
-"nvfp4" are numbers in blocks to numbers, "mxfp8 codes" to the codes of elements and scales. The second table is this
-kit's alone: every method, and of several formats the slowest (float16, bfloat16 and float64 compared with a clone of
-that dtype); and one thread's processor time in times of that of the busier of two threads: what two free cores gain,
-but for the memory they share. The third is what each returns for NaN, infinities, -0
-and a number too large, and how many of a million numbers it rounds to another value than the first line does. ``--gpu``
-prints the second one as a CUDA GPU has it, and no other.
+"nvfp4" are numbers in blocks to numbers, "mxfp8 codes" to the codes of elements and scales. The second table is what
+each returns for NaN, infinities, -0 and a number too large, and how many of a million numbers it rounds otherwise than
+the first line does. The others are this kit's alone: every method, of several formats the slowest (float16, bfloat16
+and float64 compared with a copy in that dtype), and what two threads gain by the clock on the wall, at three sizes: the
+fastest of many calls on one thread, divided by the fastest of as many on two, in turns. For that both cores have to be
+free for a moment now and then. ``--gpu`` prints every method as a CUDA GPU has it, and no other table.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--only`` names some.
 ``--write`` puts the tables into docs/numerics.md and the chart beside it.
@@ -31,7 +31,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -46,16 +45,13 @@ INTEGERS = ["int8", "int8 per channel", "int8 per block", "channel, zeros", "blo
 CASES = [*FLOATS, "e4m3 stochastic", *CODES, *BLOCKED, *INTEGERS]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
 ENOUGH = 2.0  # seconds: what is so slow has fewer rounds
+CLONE = "torch.clone"
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
 Calls = dict[str, Callable]  # case -> function of a float32 tensor (CHANNELS, n), returning float32
 
 
 # The implementations. Each imports what it needs, in its own process.
-
-
-def clone() -> Calls:
-    return dict.fromkeys(CASES, lambda x: x.clone())
 
 
 def ours_compiled() -> Calls:
@@ -399,17 +395,11 @@ def methods(x) -> dict[str, list[tuple]]:
     rows["dynamic fixed point"] = [(DynamicFixedPoint(8).quantize, x, x)]
     for name, f in {**BLOCK_FORMATS, "nvfp4": NVFP4}.items():
         rows[f"{name}, quantize"], rows[f"{name}, encode"] = [(f.quantize, x, x)], [(f.encode, x, x)]
-    return {name: calls for name, calls in rows.items() if calls} | {"": [(torch.clone, x, x)]}
-
-
-def processor_times() -> dict[int, float]:
-    """Seconds that each of Python's threads, which are those of the loops, has computed."""
-    threads = [t.ident for t in threading.enumerate()]
-    return {ident: time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in threads}
+    return {name: calls for name, calls in rows.items() if calls} | {CLONE: [(torch.clone, x, x)]}
 
 
 def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
-    """In a process of its own: sends row -> (ratio to a clone, one thread's time / that of the busier of two)."""
+    """In a process of its own: sends row -> ratio to a clone."""
     import torch
 
     from course_utils.numerics import chunks
@@ -420,39 +410,61 @@ def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
     found = {}
     with torch.no_grad():
         for name, calls in methods(x).items():
-            ratios, gains = [], []
+            found[name] = 0.0
             for call, t, compared in calls:
                 call(t)
                 pairs = [timed(call, t, compared) for _ in range(rounds)]
-                ratios.append(statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs))
-            if compiled and name and hasattr(time, "pthread_getcpuclockid"):
-                seconds: dict[int, list[float]] = {1: [], 2: []}
-                for _ in range(6 * rounds):
-                    for threads, busiest in seconds.items():
-                        torch.set_num_threads(threads)
-                        before = processor_times()
-                        call(t)
-                        busiest.append(max(v - before.get(k, 0.0) for k, v in processor_times().items()))
-                torch.set_num_threads(1)
-                gains.append(min(seconds[1]) / min(seconds[2]))
-            found[name] = max(ratios), min(gains, default=math.nan)
+                ratio = statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs)
+                found[name] = max(found[name], ratio)
     pipe.send(found)
 
 
-def methods_table(elements: int, rounds: int) -> str:
-    columns: list[dict] = []
+def serve_threads(elements: int, tries: int, pipe) -> None:
+    """In a process of its own: sends row -> the fastest call on one thread, in times of the fastest one on two."""
+    import torch
+
+    x = torch.randn(CHANNELS, elements // CHANNELS, generator=torch.Generator().manual_seed(0))
+    found = {}
+    with torch.no_grad():
+        for name, calls in methods(x).items():
+            found[name] = math.inf
+            for call, t, _ in calls:
+                fastest = {1: math.inf, 2: math.inf}
+                for turn in range(2 * tries):
+                    threads = 1 + turn % 2
+                    torch.set_num_threads(threads)
+                    start = time.perf_counter()
+                    result = call(t)
+                    fastest[threads] = min(fastest[threads], time.perf_counter() - start)
+                    del result
+                found[name] = min(found[name], fastest[1] / fastest[2])
+    pipe.send(found)
+
+
+def elsewhere(work: Callable, *arguments):
+    """What a function sends that runs in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
-    for compiled, size in ((True, elements), (True, elements // 4), (False, elements)):
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=serve_methods, args=(compiled, size, rounds, theirs), daemon=True)
-        process.start()
-        columns.append(ours.recv())
-        process.join()
-    rows = [
-        [name, *(f"{c[name][0]:.1f}" for c in columns), f"{columns[0][name][1]:.1f}"] for name in columns[0] if name
-    ]
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=work, args=(*arguments, theirs), daemon=True)
+    process.start()
+    found = ours.recv()
+    process.join()
+    return found
+
+
+def methods_table(elements: int, rounds: int) -> str:
+    sizes = ((True, elements), (True, elements // 4), (False, elements))
+    columns = [elsewhere(serve_methods, compiled, size, rounds) for compiled, size in sizes]
+    rows = [[name, *(f"{c[name]:.1f}" for c in columns)] for name in columns[0] if name != CLONE]
     head = ["times a clone", f"compiled, {elements:,}", f"compiled, {elements // 4:,}", f"torch only, {elements:,}"]
-    return table([*head, "two threads: times as fast"], rows)
+    return table(head, rows)
+
+
+def threads_table(elements: int, rounds: int) -> str:
+    sizes = [elements // 16, elements // 4, elements]
+    columns = [elsewhere(serve_threads, size, 5 * rounds * elements // size) for size in sizes]
+    rows = [[name, *(f"{c[name]:.2f}" for c in columns)] for name in columns[0]]
+    return table(["two threads: times as fast", *(f"{size:,}" for size in sizes)], rows)
 
 
 def gpu_table(elements: int, rounds: int) -> str:
@@ -477,7 +489,7 @@ def gpu_table(elements: int, rounds: int) -> str:
                 ratios.append(statistics.median(p[1] for p in pairs) / statistics.median(p[0] for p in pairs))
             rows.append([name, f"{max(ratios):.1f}"])
     head = f"{elements:,} numbers; {torch.cuda.get_device_name()}, torch {torch.__version__}"
-    return f"{head}\n\n{table(['times a clone', 'GPU'], [r for r in rows if r[0]])}"
+    return f"{head}\n\n{table(['times a clone', 'GPU'], [r for r in rows if r[0] != CLONE])}"
 
 
 # The processes.
@@ -505,12 +517,20 @@ def serve(name: str, elements: int, pipe) -> None:
 
 
 def timed(call: Callable, x, compared=None) -> tuple[float, float]:
-    """Processor seconds of a clone (of ``compared``, or of ``x``) and of the call, each after a warm-up of its own."""
+    """Processor seconds of a copy (of ``compared``, or of ``x``) and of the call, each after a warm-up of its own.
+
+    The copy goes to memory that is kept. A clone asks for aligned memory, for which glibc before 2.38 does not always
+    take what was just freed: 16 million numbers then pay for 16,384 fresh pages, or not, by an accident of the heap.
+    """
+    import torch
+
+    given = x if compared is None else compared
+    kept = _once("kept", (given.shape, given.dtype), lambda: torch.empty_like(given))
     seconds = []
-    for function, given in ((lambda x: x.clone(), x if compared is None else compared), (call, x)):
-        function(given)
+    for function in (lambda: kept.copy_(given), lambda: call(x)):
+        function()
         start = time.process_time()
-        function(given)
+        function()
         seconds.append(time.process_time() - start)
     return tuple(seconds)
 
@@ -672,7 +692,7 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=2**24, help="of the tensor (default: 16 million)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table; none: the second table alone"
+        "--only", nargs="*", default=list(IMPLEMENTATIONS), help="names as in the table; none: this kit's own tables"
     )
     parser.add_argument("--gpu", action="store_true", help="every method of this kit on a CUDA GPU")
     parser.add_argument("--write", action="store_true", help="into docs/numerics.md and docs/numerics.svg")
@@ -698,10 +718,11 @@ def main() -> None:
             chart(names, ratios, DOCS / "numerics.svg")
             write("speed", speed)
             write("behaviour", behaviour)
-    every = f"{methods_table(arguments.elements, arguments.rounds)}\n\n{load()}"
-    print(f"\n{every}")
-    if arguments.write:
-        write("methods", every)
+    for name, measured in (("methods", methods_table), ("threads", threads_table)):
+        text = f"{machine()}\n\n{measured(arguments.elements, arguments.rounds)}\n\n{load()}"
+        print(f"\n{text}", flush=True)
+        if arguments.write:
+            write(name, text)
 
 
 if __name__ == "__main__":

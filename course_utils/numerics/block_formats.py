@@ -48,6 +48,7 @@ from course_utils.numerics.chunks import (
     block_length,
     compiled_loops,
     draw_key,
+    empty,
     in_blocks,
     in_slices,
     largest_finite,
@@ -228,14 +229,13 @@ class BlockFormat:
             self.element._compiled(loops, real, rounding, "saturate"),
             self._rule(loops, tensor_scale, real),
         )
-        y, scales = torch.empty(blocks.shape, dtype=result), torch.empty(blocks.shape[:-1], dtype=torch.uint8)
-
+        (y, numbers), (scales, codes) = empty(blocks.shape, result), empty(blocks.shape[:-1], torch.uint8)
         key = draw_key(rounding, generator)
 
         def run(x, y, scales, shared) -> None:
             getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule, shared)
 
-        in_slices(run, blocks, y, scales, unit=self.block_size)
+        in_slices(run, blocks, numbers, codes, unit=self.block_size)
         return y, scales, tensor_scale
 
     def _rule(self, loops, tensor_scale: Tensor | None, real: type):

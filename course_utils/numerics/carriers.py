@@ -6,6 +6,7 @@ Stands on torch only.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ def require_floating(x: Tensor) -> None:
         raise TypeError(f"x must be a floating-point tensor, not {x.dtype}: call x.float() first")
 
 
+@cache
 def holds(dtype: torch.dtype, format) -> bool:
     """Whether a torch dtype carries every value of a format (one with significant_bits, largest, smallest)."""
     info = torch.finfo(dtype)

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import gfloat
@@ -206,32 +208,90 @@ def test_no_more_threads_to_be_had(small_slices, monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
-    chunks._threads.cache_clear()
+    chunks._jobs.cache_clear()
     monkeypatch.setattr(threading.Thread, "start", refuse)
     torch.set_num_threads(4)
     x = torch.randn(999, generator=torch.Generator().manual_seed(5))
     for _ in range(2):
         assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
-    chunks._threads.cache_clear()
 
 
 def test_nobody_waits_for_a_thread_that_has_not_begun(small_slices):
-    """Other work has all of them; a slice is what one waits for at most."""
+    """Other work has it; a slice is what one waits for at most."""
     torch.set_num_threads(2)
-    pool, free = chunks._threads(os.getpid()), threading.Event()
-    others = [pool.submit(free.wait, 60) for _ in range(os.cpu_count())]
+    free, ended = threading.Event(), threading.Event()
+    chunks._jobs(os.getpid(), 0).put([lambda: free.wait(60), ended.set])
     try:
         x = torch.randn(999, generator=torch.Generator().manual_seed(5))
         assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
-        assert not any(other.done() for other in others)
+        assert not ended.is_set()
     finally:
         free.set()
+
+
+def test_another_thread_takes_part(small_slices):
+    torch.set_num_threads(2)
+    both = threading.Barrier(2)
+
+    def loop(x, shared):
+        both.wait(10)
+        shared[1] = x.size  # done
+
+    chunks.in_slices(loop, torch.ones(999))
+
+
+def test_a_slice_that_has_begun_is_waited_for(small_slices):
+    torch.set_num_threads(2)
+    begun, done = threading.Event(), []
+
+    def loop(x, shared):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(60)
+            return
+        begun.set()
+        time.sleep(0.1)
+        done.append(x.size)
+        shared[1] = x.size
+
+    chunks.in_slices(loop, torch.ones(999))
+    assert done == [999]
+
+
+def test_a_thread_survives_what_a_job_raises(small_slices):
+    torch.set_num_threads(2)
+    both = threading.Barrier(2)
+
+    def refuse(x, shared):
+        both.wait(10)
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        chunks.in_slices(refuse, torch.ones(999))
+    test_another_thread_takes_part(None)
+
+
+def test_no_thread_keeps_the_tensors(small_slices):
+    """Not one that has worked on them, and not one that has other work, and these before it."""
+    torch.set_num_threads(3)
+    free = threading.Event()
+    chunks._jobs(os.getpid(), 0).put([lambda: free.wait(60)])
+    y, numbers = chunks.empty(torch.Size([999]), torch.float32)
+    f = compiled.fixed_format(FixedPoint(4, 4), np.float32, "nearest-even")
+    chunks.in_slices(lambda x, y, shared: compiled.quantize(x, y, f, None, shared), torch.ones(999), numbers)
+    assert y.unique().tolist() == [1.0]
+    kept = weakref.ref(numbers)
+    del y, numbers
+    deadline = time.monotonic() + 30
+    while kept() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept() is None
+    free.set()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # later Pythons warn of every fork of a process with threads
 def test_a_fork_has_threads_of_its_own(small_slices):
-    """The parent has used its threads, the child cannot: it must not wait for them."""
+    """The parent has used its threads, the child cannot: it must not wait for them, and starts others."""
     torch.set_num_threads(2)
     x = torch.linspace(-9, 9, 1000)
     y = FORMATS["e4m3"].quantize(x)
@@ -240,6 +300,9 @@ def test_a_fork_has_threads_of_its_own(small_slices):
         same_there = False
         try:
             same_there = torch.equal(FORMATS["e4m3"].quantize(x), y)
+            test_another_thread_takes_part(None)
+        except threading.BrokenBarrierError:
+            same_there = False
         finally:
             os._exit(not same_there)
     assert os.waitpid(child, 0)[1] == 0
