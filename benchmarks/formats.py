@@ -368,7 +368,7 @@ IMPLEMENTATIONS = {
 
 
 def methods(x) -> dict[str, list[tuple]]:
-    """row -> [(call, tensor, the tensor whose clone it is compared with)]: a row shows the slowest of them."""
+    """row -> [(call, tensor, the tensor whose copy it is compared with)]: a row shows the slowest of them."""
     import torch
 
     from course_utils.numerics.block_formats import BLOCK_FORMATS, NVFP4
@@ -399,7 +399,7 @@ def methods(x) -> dict[str, list[tuple]]:
 
 
 def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
-    """In a process of its own: sends row -> ratio to a clone."""
+    """In a process of its own: sends row -> ratio to a copy."""
     import torch
 
     from course_utils.numerics import chunks
@@ -456,7 +456,7 @@ def methods_table(elements: int, rounds: int) -> str:
     sizes = ((True, elements), (True, elements // 4), (False, elements))
     columns = [elsewhere(serve_methods, compiled, size, rounds) for compiled, size in sizes]
     rows = [[name, *(f"{c[name]:.1f}" for c in columns)] for name in columns[0] if name != CLONE]
-    head = ["times a clone", f"compiled, {elements:,}", f"compiled, {elements // 4:,}", f"torch only, {elements:,}"]
+    head = ["times a copy", f"compiled, {elements:,}", f"compiled, {elements // 4:,}", f"torch only, {elements:,}"]
     return table(head, rows)
 
 
@@ -576,7 +576,7 @@ class Process:
 
 
 def measure(process: Process, rounds: int) -> dict[tuple[str, str], float]:
-    """(implementation, case) -> ratio to clone."""
+    """(implementation, case) -> ratio to a copy."""
     seconds: dict[str, list[tuple[float, float]]] = {}
     for _ in range(rounds):
         for case in CASES:
@@ -624,7 +624,7 @@ def speed_table(names: list[str], ratios: dict[tuple[str, str], float]) -> str:
     rows = [
         [f"{name} ({IMPLEMENTATIONS[name][1]} {versions[name]})", *(cell(name, c) for c in CASES)] for name in names
     ]
-    return table(["times a clone", *CASES], rows)
+    return table(["times a copy", *CASES], rows)
 
 
 def behaviour_table(case: str, answers: dict[str, tuple]) -> str:

@@ -250,8 +250,8 @@ def _do(job: list[Callable]) -> None:
 def empty(shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, np.ndarray]:
     """A tensor to be filled, and its numbers in one dimension.
 
-    Its memory comes from numpy, which unlike torch asks for huge pages: where it is not memory used before, getting
-    pages takes longer than the loop.
+    Its memory is numpy's: getting fresh pages takes longer than the loop. Unlike torch, numpy asks for huge ones, and
+    for memory that is not aligned, which glibc takes more surely from what was freed. Such a tensor cannot be resized.
     """
     numbers = np.empty(math.prod(shape), _numpy_dtype(dtype))
     tensor = torch.from_numpy(numbers.reshape(shape))
