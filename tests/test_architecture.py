@@ -55,3 +55,13 @@ def test_arrows_run_one_way(package):
 def test_what_notebooks_import_knows_nothing_of_grading():
     known = [p for p in (ROOT / "course_utils").rglob("*.py") if any("autograder" in name for name in imported(p))]
     assert not known
+
+
+def test_torchvision_is_imported_when_it_is_needed():
+    """To import it takes as long as torch itself: no lab's first cell and no command waits for it."""
+    waits = []
+    for path in sorted((ROOT / "course_utils").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import | ast.ImportFrom) and "torchvision" in ast.unparse(node):
+                waits.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
+    assert not waits, "\n".join(waits)

@@ -94,6 +94,7 @@ def load() -> None:
     importlib.import_module("torch.ao.quantization.fx._decomposed")  # its operators exist from then on
     for name in COPIES:
         importlib.import_module(name)
+    importlib.import_module("torchvision")  # which course_utils imports when it is needed, and not before
     import_all(course_utils)
     for thing in gc.get_objects():
         if type(thing) is types.FunctionType:

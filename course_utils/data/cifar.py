@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity
 
 from course_utils import COMMAND
 from course_utils.data.places import DataError, places
@@ -29,7 +27,7 @@ __all__ = ["CLASSES", "cifar10", "find"]
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-_TORCHVISION, _PACKED = CIFAR10.base_folder, "cifar10"
+_TORCHVISION, _PACKED = "cifar-10-batches-py", "cifar10"
 
 # MD5 of a batch's pixels, uint8 (10000, 3, 32, 32), and of its labels as 10000 bytes
 _TRAIN = {
@@ -76,6 +74,9 @@ def cifar10(train: bool, root: str | Path | None = None) -> tuple[torch.Tensor, 
 
 
 def _read_torchvision(folder: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    from torchvision.datasets import CIFAR10  # here, as it takes as long to import as torch
+    from torchvision.datasets.utils import check_integrity
+
     try:
         dataset = CIFAR10(folder.parent, train=train, download=False)
     except RuntimeError as error:  # torchvision does not say which file it is

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from torchvision.datasets import CIFAR10
 
 from course_utils.data import cifar
 from course_utils.data.places import DataError, places
@@ -59,6 +58,8 @@ def _bar() -> Progress:
 
 
 def _fetch_cifar10(root: Path, progress: Callable[[int, int | None], None]) -> Path:
+    from torchvision.datasets import CIFAR10  # here, as it takes as long to import as torch
+
     target = root / CIFAR10.base_folder
     try:
         root.mkdir(parents=True, exist_ok=True)

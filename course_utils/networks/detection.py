@@ -20,7 +20,6 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch.nn import functional
-from torchvision.ops import nms
 
 from course_utils.networks.darknet_network import Darknet, decode
 from course_utils.pictures.plots import COLOURS
@@ -144,6 +143,8 @@ def non_maximum_suppression(
         score_threshold: lower scores are dropped. 0.25 to look at boxes, 0.005 to measure average precision.
         iou_threshold: a box that overlaps a better one of its class by more is dropped.
     """
+    from torchvision.ops import nms  # here, as it takes as long to import as torch
+
     index, labels = (scores > score_threshold).nonzero(as_tuple=True)
     boxes, scores = boxes[index], scores[index, labels]
     stays = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

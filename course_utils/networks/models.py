@@ -15,7 +15,6 @@ import safetensors
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import MobileNetV2
 
 from course_utils.data import generated_scenes
 from course_utils.data.places import places, remedy
@@ -111,6 +110,8 @@ def mobilenet_v2() -> nn.Module:
     (but for the last convolution's 1280), ReLU6, and batch normalization apart from the convolutions; only the second
     stage keeps its height and width, so that the map before the pooling is 2 x 2 and not 1 x 1. 700,490 parameters.
     """
+    from torchvision.models import MobileNetV2  # here, as it takes as long to import as torch
+
     # expansion, channels, blocks and stride of every stage, as in table 2 of Sandler et al., arXiv:1801.04381
     stages = [
         [1, 16, 1, 1],
