@@ -24,13 +24,14 @@ class Desk:
 
     def __init__(self, server: Any, browser: Browser) -> None:
         self.root: Path = server.root
-        self._address, self._browser, self._page = server.address("lab"), browser, None
+        self._server, self._browser, self._page, self._pages = server, browser, None, 0
 
     def open(self, path: str) -> Locator:
         """The notebook at ``path`` in the server's folder, its kernel ready."""
         if self._page is None:
             self._page = new_page(self._browser)
-            self._page.goto(self._address)
+            self._pages += 1  # a workspace of its own: JupyterLab would open the tabs of the page before again
+            self._page.goto(self._server.address(f"lab/workspaces/desk{self._pages}"))
             self._page.wait_for_function("!!window.jupyterapp", timeout=90_000)
             self._page.evaluate("jupyterapp.restored.then(() => null)")
         self._page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path}).then(() => null)", path)
