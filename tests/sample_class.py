@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import ROOT
-from autograder.authoring.answered import points_of
+from autograder.authoring.answered import points_of, together
 from autograder.labs.build import answered, release
 from autograder.labs.lab import Lab, lab_names
 
@@ -39,8 +39,13 @@ class Student:
         return lab.max_score - sum(points_of(lab, exercise) for exercise in self.lost)
 
 
-def sample_class(lab: Lab) -> list[Student]:
-    """The class: at least twelve students."""
+def sample_class(lab: Lab, *, alone: bool = False) -> list[Student]:
+    """The class: at least twelve students.
+
+    Args:
+        alone: every exercise's wrong answer has a student of its own. Else two or three students share them: right
+            answers take most of what a grading takes, and so each of them is run beside wrong ones once or twice.
+    """
     first, last = lab.exercises[0].id, lab.exercises[-1].id
     everything = {c.id: "not attempted" for c in lab.exercises}
     wrong = lab.variants(right=False)
@@ -59,12 +64,12 @@ def sample_class(lab: Lab) -> list[Student]:
     ]
     right = {v.exercise: v.source for v in reversed(lab.variants(right=True))}  # the first ones, as gate 5 begins
     students.append(_student("bella", "all right, every exercise written another way", answered(lab, right)))
-    for number, variant in enumerate({v.exercise: v for v in wrong}.values()):
-        student = _student(
-            f"wrong{number:02}", f"wrong: {variant.about}", *_replaced(lab, variant.exercise, variant.source, "failed")
-        )
-        student.at_most = True
-        students.append(student)
+    one_each = list({v.exercise: v for v in wrong}.values())
+    halves = [[v] for v in one_each] if alone else [one_each[::2], one_each[1::2]]
+    for number, variants in enumerate(group for half in halves for group in together(lab, half)):
+        notebook = answered(lab, {v.exercise: v.source for v in variants})
+        lost, about = {v.exercise: "failed" for v in variants}, "; ".join(v.about for v in variants)
+        students.append(_student(f"wrong{number:02}", f"wrong: {about}", notebook, lost, at_most=True))
     return sorted(students, key=lambda s: s.name)
 
 
@@ -78,8 +83,8 @@ def write_sample_class(lab: Lab, folder: Path) -> list[Student]:
     return students
 
 
-def _student(name: str, about: str, notebook: NotebookNode, lost: dict[str, str] | None = None) -> Student:
-    return Student(name, about, nbformat.writes(notebook).encode("utf-8"), lost or {})
+def _student(name: str, about: str, notebook: NotebookNode, lost: dict[str, str] | None = None, **more) -> Student:
+    return Student(name, about, nbformat.writes(notebook).encode("utf-8"), lost or {}, **more)
 
 
 def _replaced(lab: Lab, exercise: str, source: str, status: str) -> tuple[NotebookNode, dict[str, str]]:

@@ -17,8 +17,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
+import random
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,6 +68,11 @@ class Outcome:
     only_hidden: list[str]
     survivors: dict[str, str]
 
+    def among(self, names: Collection[str]) -> Outcome:
+        """The same of some of the mutants only."""
+        survivors = {name: reason for name, reason in self.survivors.items() if name in names}
+        return Outcome(self.of, len(names), [name for name in self.only_hidden if name in names], survivors)
+
     @property
     def faults(self) -> list[str]:
         """What does not hold, one line each."""
@@ -87,12 +94,14 @@ def grade_mutants(
     examiners: Examiners,
     cache: ResultCache | None = None,
     graded: Callable[[int], object] = lambda count: None,
+    only: dict[str, set[str]] | None = None,
 ) -> dict[str, Outcome]:
-    """Grades all mutants of some exercises by their checks: by their shown part, and by the whole where that is not
+    """Grades the mutants of some exercises by their checks: by their shown part, and by the whole where that is not
     enough.
 
     Args:
         graded: called after each grading, with how many mutants it was for.
+        only: exercise -> the names of those to grade; by default all.
 
     Returns:
         Exercise -> what came of its mutants.
@@ -105,13 +114,16 @@ def grade_mutants(
     for exercise, names in excused.items():
         if unknown := sorted(names.keys() - {m.name for m in mutants[exercise]}):
             raise CourseError(f"{lab.folder / EXCUSES}: {exercise} has no mutant {unknown[0]!r}")
+    if only is not None:
+        mutants = {i: [m for m in own if m.name in only[i]] for i, own in mutants.items()}
+    chosen = {i: {m.name for m in own} for i, own in mutants.items()}
     answers = [Variant(m.name, i, m.name in excused[i], m.source, "", "") for i, own in mutants.items() for m in own]
     not_shown = _that_pass(lab, answers, examiners, cache, graded, as_shown=True)
     left = _that_pass(lab, not_shown, examiners, cache, graded, as_shown=False)
     outcomes = {}
     for exercise in exercises:
         survivors = {v.name: excused[exercise.id].get(v.name, "") for v in left if v.exercise == exercise.id}
-        if caught := excused[exercise.id].keys() - survivors.keys():
+        if caught := excused[exercise.id].keys() & chosen[exercise.id] - survivors.keys():
             told = f"the checks of {exercise.id} catch {min(caught)!r}: remove the excuse"
             raise CourseError(f"{lab.folder / EXCUSES}: {told}")
         only_hidden = [v.name for v in not_shown if v.exercise == exercise.id and v.name not in survivors]
@@ -247,14 +259,17 @@ def receipt_faults(lab: Lab) -> list[str]:
     return faults
 
 
-def exercise_of_the_day(lab: Lab) -> Cell:
-    """One exercise, chosen by all that the outcomes depend on and by the code that runs answers and checks.
+def sample_of_the_day(lab: Lab) -> dict[str, set[str]]:
+    """Exercise -> names of some of its mutants: of all together as many as an exercise has, on average, and some more.
 
-    So it is another one when any of that changes.
+    They are drawn by all that the outcomes depend on and by the code that runs answers and checks: others are when any
+    of that changes. Those of different exercises are graded together, so all exercises cost no more than one.
     """
     folder = Path(processes.__file__).parent
     runs = [_code(path) for path in sorted(folder.glob("*.py"))]
-    return lab.exercises[int(_hash([runs, *(digest(lab, e) for e in lab.exercises)]), 16) % len(lab.exercises)]
+    draw = random.Random(_hash([runs, *(digest(lab, e) for e in lab.exercises)]))
+    names = {e.id: [m.name for m in mutants_of(e)] for e in lab.exercises}
+    return {i: set(draw.sample(own, math.ceil(len(own) / len(names)))) for i, own in names.items()}
 
 
 def chosen_exercises(lab: Lab, names: Iterable[str]) -> list[Cell]:

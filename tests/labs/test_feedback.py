@@ -14,6 +14,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import PyFileConfigLoader
 
 from autograder import ROOT
+from autograder.authoring.answered import checks_of, released_answers
 from autograder.authoring.gates import secret_lines
 from autograder.grading.grader import Graded, Grader, Submission
 from autograder.labs.build import answered, release
@@ -113,7 +114,8 @@ def test_feedback_gives_nothing_away_and_runs_nothing(name: str, grader: Grader,
     mallory.mkdir()
     printing = {lab.exercises[0].id: f"print({SCRIPT!r})\nraise ValueError({SCRIPT!r})"}
     written = {cell.id: SCRIPT for cell in lab.answers if cell.kind == "written"}
-    nbformat.write(answered(lab, printing | written), mallory / f"{name}.ipynb")
+    nothing_else = released_answers(lab).sources  # so that no line of a right answer is her own
+    nbformat.write(answered(lab, nothing_else | printing | written), mallory / f"{name}.ipynb")
     graded = {student.name: each for student, each in graded_class(name)}
     graded["mallory"] = grader.grade(Submission.read("mallory", lab, mallory))
     failed = next(name for name, each in graded.items() if any(row.status == "failed" for row in each.rows))
@@ -143,7 +145,8 @@ def test_the_scan_finds_what_it_looks_for(grader: Grader, tmp_path: Path):
     lab = Lab(lab_names()[0])
     wrong = lab.variants(right=False)[0]
     nbformat.write(answered(lab, {wrong.exercise: wrong.source}), tmp_path / f"{lab.name}.ipynb")
-    graded = as_of_hidden_lines(grader.grade(Submission.read("ada", lab, tmp_path)))
+    own = [cell.id for cell in checks_of(lab, wrong.exercise)]
+    graded = as_of_hidden_lines(grader.grade(Submission.read("ada", lab, tmp_path), only=own))
     variant = next(r for r in graded.rows if r.message != r.public)
     assert what_leaks(lab, graded, Page("<p>nothing</p>")) == []
     assert what_leaks(lab, graded, Page(f"<pre>{html.escape(variant.message)}</pre>"))
