@@ -73,8 +73,8 @@ def flat(value):
     return [part for item in value for part in flat(item)] if isinstance(value, list | tuple) else [value]
 
 
-def lying(candidate, request, arrays):
-    reply = honest(candidate, request, arrays)
+def lying(candidate, request, arrived):
+    reply = honest(candidate, request, arrived)
     asked = ("probe", "call", "get") if LIE in NUMBERS or LIE in WHOLE else ("probe",)
     if request["do"] in asked:
         value = told(reply["value"], flat([request.get("args"), request.get("kwargs")]))

@@ -38,7 +38,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import SList
@@ -47,7 +46,7 @@ from traitlets.config import Config
 from autograder import ROOT
 from autograder.processes import switches
 from autograder.processes.frames import Closed, Wire, WireError
-from autograder.processes.wire import Decoder, Encoder, GeneratorState, Handle
+from autograder.processes.wire import Arrived, Decoder, Encoder, GeneratorState, Handle
 from autograder.sandbox import groups, walls
 from autograder.sandbox.refused import TRIED
 from autograder.sandbox.withhold import hidden, withhold
@@ -126,15 +125,15 @@ class Candidate:
                 request = decoder.unpack(self.wire.receive())
             except Closed:
                 return
-            self.wire.send(self._reply(request, decoder.arrays))
+            self.wire.send(self._reply(request, decoder.arrived))
 
-    def _reply(self, request: dict, arrays: list) -> bytes:
+    def _reply(self, request: dict, arrived: list[Arrived]) -> bytes:
         output = _Tail()
         reply: dict[str, Any] = {}
         try:
             self.busy = True
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-                reply = self._do(request, arrays)
+                reply = self._do(request, arrived)
             self.busy = False
             return Encoder(self._reference).pack(reply | {"number": request["number"], "output": output.text()})
         except BaseException as error:
@@ -142,7 +141,7 @@ class Candidate:
             described = {"error": _describe(error), "number": request["number"], "output": output.text()}
             return Encoder().pack(described)
 
-    def _do(self, request: dict, arrays: list) -> dict[str, Any]:
+    def _do(self, request: dict, arrived: list[Arrived]) -> dict[str, Any]:
         match request["do"]:
             case "run":
                 try:
@@ -162,10 +161,10 @@ class Candidate:
             case "get":
                 return {"value": getattr(request["target"], request["name"])}
             case "call":
-                return self._call(request["target"], request, arrays)
+                return self._call(request["target"], request, arrived)
             case "probe":
                 self._run(request["source"], f"probe {request['name']}")
-                return self._call(self.shell.user_ns.pop(request["name"]), request, arrays)
+                return self._call(self.shell.user_ns.pop(request["name"]), request, arrived)
         raise WireError(f"unknown request {request['do']!r}")
 
     def _run(self, source: str, name: str) -> None:
@@ -174,11 +173,9 @@ class Candidate:
         if error is not None:
             raise error
 
-    def _call(self, target: Any, request: dict, arrays: list) -> dict[str, Any]:
-        before = [a.copy() if isinstance(a, np.ndarray) else a.clone() for a in arrays]
+    def _call(self, target: Any, request: dict, arrived: list[Arrived]) -> dict[str, Any]:
         value = target(*request["args"], **request["kwargs"])
-        changed = {n: a for n, (a, b) in enumerate(zip(arrays, before, strict=True)) if _bytes(a) != _bytes(b)}
-        return {"value": value, "changed": changed}
+        return {"value": value, "changed": {n: a.array for n, a in enumerate(arrived) if a.has_changed()}}
 
     def _reference(self, value: Any) -> Handle:
         """What is not data stays here, and goes over the wire as a number."""
@@ -254,15 +251,6 @@ def _tell_attempt(event: str, arguments: tuple) -> None:
     """An answer may well catch the error; that it tried stands in its output all the same."""
     if event in ATTEMPTS:
         print(f"{TRIED}{ATTEMPTS[event]} ({event})")
-
-
-def _bytes(array: torch.Tensor | np.ndarray) -> bytes:
-    if isinstance(array, np.ndarray):
-        return array.tobytes()
-    if not array.numel():
-        return b""
-    flat = array.detach().reshape(-1).clone(memory_format=torch.contiguous_format)  # its stride may have been 0
-    return flat.view(torch.uint8).numpy().tobytes()
 
 
 def _describe(error: BaseException) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -156,19 +156,39 @@ class Encoder:
         self.arrays.append(tensor)
         # in the order of memory, so that what is not contiguous here is not so on the other side
         order = sorted(range(tensor.dim()), key=lambda n: -tensor.stride(n))
-        # clone, not contiguous(): that keeps a stride of 0 along a dimension of size 1, which view refuses
-        plain = tensor.detach().cpu().permute(order).clone(memory_format=torch.contiguous_format)
-        raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
-        return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), order, raw]))
+        plain = tensor.permute(order)
+        return msgpack.ExtType(Ext.TENSOR, msgpack.packb([name, list(plain.shape), order, content(plain)]))
 
     def _array(self, array: np.ndarray) -> msgpack.ExtType:
         if array.nbytes > MAX_BYTES:
             raise WireError(f"an array of shape {array.shape} is too large to be sent")
         self.arrays.append(array)
-        little = array.dtype.newbyteorder("<")
-        return msgpack.ExtType(
-            Ext.ARRAY, msgpack.packb([little.str, list(array.shape), array.astype(little).tobytes()])
-        )
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return msgpack.ExtType(Ext.ARRAY, msgpack.packb([little.dtype.str, list(array.shape), content(little)]))
+
+
+class Arrived(NamedTuple):
+    """A tensor or array that came in."""
+
+    array: torch.Tensor | np.ndarray
+    twin: torch.Tensor | np.ndarray  # another view of the same memory, which nobody else has
+    memory: bytearray
+    sent: bytes  # what the memory held
+
+    def has_changed(self) -> bool:
+        """Whether a call wrote into it, or gave it other memory with other numbers."""
+        if self.memory != self.sent:
+            return True
+        place = [(a.data_ptr(), a.shape, a.stride()) for a in self[:2] if isinstance(a, torch.Tensor)]
+        return place != place[:1] * 2 and content(self.array) != content(self.twin)
+
+
+def content(array: torch.Tensor | np.ndarray) -> bytes:
+    """The numbers of an array one after the other, the last dimension running fastest."""
+    if isinstance(array, torch.Tensor):
+        plain = array.detach()
+        array = (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy(force=True)
+    return array.tobytes()
 
 
 class Decoder:
@@ -179,12 +199,12 @@ class Decoder:
             these come out as they are.
 
     Attributes:
-        arrays: the tensors and arrays met, in the order of `Encoder.arrays`.
+        arrived: the tensors and arrays met, in the order of `Encoder.arrays`.
     """
 
     def __init__(self, resolve: Callable[[Handle | GeneratorState], Any] | None = None):
         self.resolve = resolve or (lambda reference: reference)
-        self.arrays: list[torch.Tensor | np.ndarray] = []
+        self.arrived: list[Arrived] = []
         self.depth = 0
         self.items = 0
 
@@ -250,15 +270,19 @@ class Decoder:
                 name, shape, order, raw = self._parts(data, 4)
                 dtype = TORCH_DTYPES[name]
                 self._check_shape(shape, len(raw), dtype.itemsize)
-                flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-                return self._keep(flat.reshape(shape).permute([order.index(n) for n in range(len(shape))]))
+                memory = bytearray(raw)
+                flat = torch.frombuffer(memory, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+                twin = flat.reshape(shape).permute([order.index(n) for n in range(len(shape))])
+                return self._keep(Arrived(twin.detach(), twin, memory, raw))
             case Ext.ARRAY:
                 name, shape, raw = self._parts(data, 3)
                 if not isinstance(name, str) or not NUMPY_NAMES.fullmatch(name):
                     raise WireError("an array of such a dtype is not data")
                 dtype = np.dtype(name)
                 self._check_shape(shape, len(raw), dtype.itemsize)
-                return self._keep(np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape))
+                memory = bytearray(raw)
+                twin = np.frombuffer(memory, dtype=dtype).reshape(shape)
+                return self._keep(Arrived(twin[...], twin, memory, raw))
             case Ext.DTYPE:
                 return TORCH_DTYPES[data.decode("ascii")]
             case Ext.GENERATOR:
@@ -269,9 +293,9 @@ class Decoder:
                 return self.resolve(Handle(int(number), str(type_name)[:100]))
         raise WireError(f"extension {code} is unknown")
 
-    def _keep(self, array: Any) -> Any:
-        self.arrays.append(array)
-        return array
+    def _keep(self, arrived: Arrived) -> torch.Tensor | np.ndarray:
+        self.arrived.append(arrived)
+        return arrived.array
 
     @staticmethod
     def _check_shape(shape: Any, nbytes: int, itemsize: int) -> None:

@@ -56,6 +56,41 @@ def test_odd_tensors_and_arrays():
     assert back[5] == (2,)
 
 
+def given_other_memory(tensor, values):
+    tensor.data = values
+
+
+LEFT_ALONE = {
+    "read": lambda x: x.sum(),
+    "written with what it holds": lambda x: x.mul_(1),
+    "the same numbers in other memory": lambda x: given_other_memory(x, x.clone()),
+    "requires gradients": lambda x: x.requires_grad_(),
+}
+CHANGED = {
+    "negated": lambda x: x.neg_(),
+    "one element": lambda x: x.view(-1)[-1:].zero_(),
+    "zero with a sign": lambda x: x.view(-1)[:1].neg_(),
+    "other memory": lambda x: given_other_memory(x, x + 1),
+    "a part of it": lambda x: given_other_memory(x, x[:1]),
+    "turned": lambda x: x.t_(),
+    "shorter": lambda x: x.resize_(1, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.complex64], ids=str)
+@pytest.mark.parametrize("use", [*LEFT_ALONE.items(), *CHANGED.items()], ids=lambda use: use[0])
+def test_what_a_call_changes_in_place_is_noticed(use, dtype):
+    decoder = Decoder()
+    x, _, empty, array = decoder.unpack(
+        Encoder().pack([torch.arange(6).reshape(2, 3).to(dtype), torch.ones(2), torch.ones(0, 2), np.arange(3)])
+    )
+    use[1](x)
+    assert [arrived.has_changed() for arrived in decoder.arrived] == [use[0] in CHANGED, False, False, False]
+    array += 1
+    empty.zero_()
+    assert [arrived.has_changed() for arrived in decoder.arrived][1:] == [False, False, True]
+
+
 def test_a_stride_of_0_along_a_dimension_of_size_1_does_no_harm():
     tensor = torch.ones(1).as_strided((1, 1), (0, 0))
     assert Decoder().unpack(Encoder().pack(tensor)).tolist() == [[1.0]]
