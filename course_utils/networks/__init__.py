@@ -21,7 +21,7 @@ from course_utils.networks.models import (
     normalize,
 )
 from course_utils.networks.tflite import TfliteError, TfliteNetwork, load_tflite
-from course_utils.networks.wired import Wired, draw_paths, lived_in
+from course_utils.networks.wired import Wired, draw_paths, lived_in, traced
 
 __all__ = [
     "ClassyClassifier",
@@ -48,4 +48,5 @@ __all__ = [
     "mean_average_precision",
     "non_maximum_suppression",
     "normalize",
+    "traced",
 ]

@@ -55,7 +55,7 @@ from torch.fx import symbolic_trace
 from torch.nn import functional
 
 from course_utils.checks import *
-from course_utils.networks import Wired, accuracy, draw_paths, lived_in, load_trained, normalize
+from course_utils.networks import Wired, accuracy, draw_paths, lived_in, load_trained, normalize, traced
 from course_utils.pictures import COLOURS, channel_ranges, use_course_style
 
 use_course_style()
@@ -464,7 +464,7 @@ with check("replace_layers"):
     @probe
     def replaced(description, seed, kinds, training, way, factors, x):
         """What came of it: make wraps a copy of each layer, or halves its weights; then it ruins what it was handed."""
-        graph = lived_in(symbolic_trace(network_of(description, seed)), seed).train(training)
+        graph = lived_in(traced(network_of(description, seed)), seed).train(training)
         classes = tuple(
             type(graph.get_submodule(kind[1:])) if kind[0] == "=" else __import__("operator").attrgetter(kind)(nn)
             for kind in ([kinds] if isinstance(kinds, str) else kinds)
@@ -520,7 +520,7 @@ with check("replace_layers"):
         got = expect_returns(
             lambda: replaced(description, seed, kinds, training, way, factors, x), rule, given=given, hint=hint
         )
-        own = lived_in(symbolic_trace(network_of(description, seed)), seed).train(training)
+        own = lived_in(traced(network_of(description, seed)), seed).train(training)
         before = state_of(own)
         expect(
             "GraphModule" in got["classes"],
@@ -615,9 +615,7 @@ with check("replace_layers"):
     cases = [
         ("k(r(a(x)))", "Conv2d", "a"),
         ("a(b(a(c(x))).abs()) + k(x)", "Conv2d", "cab"),
-        ("k(a(x))", ["Conv2d", "Linear"], "ak"),
         ("k(a(x))", ["Linear"], "k"),
-        ("k(a(x))", "Tanh", ""),
         ("k(a(x))", [], ""),
         ("r(n(o(D(E(C(x))))))", "Conv2d", "D"),
         ("o(D(E(C(l(x)))))", "modules.conv._ConvNd", "CDo"),
@@ -632,7 +630,7 @@ with check("replace_layers"):
     for number, case in enumerate(cases):
         look_at(*case, training=number % 2 == 0)
     look_at("a(b(a(D(n(x)))))", "Conv2d", "Dab", way="halved")
-    many = {f"z{i}": (path, "ReLU", {}) for i, path in enumerate(draw_paths([str(i) for i in range(61)], g).values())}
+    many = {f"z{i}": (path, "ReLU", {}) for i, path in enumerate(draw_paths([str(i) for i in range(20)], g).values())}
     chain = "".join(f"{name}(" for name in many) + "x" + ")" * len(many)
     look((many, chain), "ReLU", [path for path, _, _ in many.values()][::-1])
     ### BEGIN HIDDEN TESTS
@@ -935,10 +933,10 @@ with check("fuse_conv_bn"):
         ]
     ):
         for bias in (True, False):
-            for affine in (True, False):
-                settings = {"in_channels": 4, "out_channels": 8, "bias": bias, **extra}
-                x = torch.randn(2, 4, 9, 9, generator=g, dtype=torch.float64)
-                look(settings, drawn(settings, bias, affine, g), x, (0.002, 0.2, 1.0)[number])
+            affine = bias == (number % 2 == 0)
+            settings = {"in_channels": 4, "out_channels": 8, "bias": bias, **extra}
+            x = torch.randn(2, 4, 9, 9, generator=g, dtype=torch.float64)
+            look(settings, drawn(settings, bias, affine, g), x, (0.002, 0.2, 1.0)[number])
     settings, x = {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "bias": True}, torch.ones(1, 2, 3, 3)
     for special, eps, *dtypes in (
         ({"var": ones * 3e-24, "gamma": ones * 1e-8}, 1e-30),
@@ -1045,7 +1043,7 @@ with check("fold_batch_norms"):
             tensors = torch.utils._pytree.tree_flatten(output)[0]
             return [t.detach() for t in tensors]
 
-        graph, pairs, made = lived_in(symbolic_trace(network_of(description, seed)), seed), [], []
+        graph, pairs, made = lived_in(traced(network_of(description, seed)), seed), [], []
         new = fold_batch_norms(graph, fuse)
         after = state_of(graph)
         nodes = list(new.graph.nodes)
@@ -1073,7 +1071,7 @@ with check("fold_batch_norms"):
         told = {} if isinstance(description, str) else {n: f"{path}: {k}" for n, (path, k, _) in description[0].items()}
         given = f"{description[1]}, {told}" if told else description
         got = expect_returns(lambda: folded(description, seed, x), rule, given=given, hint=hint)
-        own = lived_in(symbolic_trace(network_of(description, seed)), seed)
+        own = lived_in(traced(network_of(description, seed)), seed)
         original = state_of(own)
         a_new = "the result is a new GraphModule"
         expect(
@@ -1149,7 +1147,7 @@ with check("fold_batch_norms"):
         "relu": ("ReLU", {}),
     }
 
-    def look_at(program, convs, norms, rule, hint, seed=0, **places):
+    def look_at(program, convs, norms, rule, hint, **places):
         """convs: names of those that are folded, in the order of their calls; norms: of those that they absorb."""
         words = __import__("re").findall(r"\w+", program)
         used = [name for name in known if name in words]
@@ -1169,6 +1167,7 @@ with check("fold_batch_norms"):
             return found
 
         layers = {name: (paths[name], *known[name]) for name in used}
+        seed = int(torch.randint(10**6, (1,), generator=g))
         look((layers, program), [paths[name] for name in convs.split()], absorbed, rule, hint, seed)
 
     right_after = "a norm right after a convolution is folded into it"
@@ -1186,23 +1185,18 @@ with check("fold_batch_norms"):
         ("(lambda y: y + y.tanh())(norm(conv(x)))", "conv", "norm", right_after, "who uses the norm does not matter"),
         ("(lambda y, z: norm(y) + z)(conv(x), other(x))", "conv", "norm", right_after, "what is the norm called with?"),
         ("relu(my_norm(my_conv(norm(other(x)))))", "other my_conv", "norm my_norm", every, "of derived classes, too"),
-        ("norm(conv(x).relu())", "", "", stays, what_it_is),
-        ("norm(x) + conv(x)", "", "", stays, what_it_is),
+        ("norm(conv(x).relu()) - norm2(x)", "", "", stays, what_it_is),
         ("norm2(norm(conv(x)))", "conv", "norm", stays, "the second norm's input is a norm"),
-        ("norm(up(x))", "", "", only, what_it_is),
-        ("norm(no_conv(x))", "", "", only, "the class itself, not what it is called"),
-        ("norm(linear(x))", "", "", only, what_it_is),
-        ("instance(conv(x))", "", "", only, what_it_is),
-        ("no_norm(conv(x)) + norm(other(x))", "other", "norm", only, "the class itself, not what it is called"),
+        ("norm(up(x)) + norm2(linear(x))", "", "", only, what_it_is),
+        ("instance(conv(x)) + norm(other(x))", "other", "norm", only, what_it_is),
+        ("norm(no_conv(x)) + no_norm(conv(x))", "", "", only, "the class itself, not what it is called"),
         ("norm(conv(conv(x)))", "", "", twice, "count the calls of a layer in the whole graph"),
         ("norm(conv(x)) + conv(other(x)).tanh()", "", "", twice, "count the calls in the whole graph"),
         ("(lambda y: norm(y) + y)(conv(x))", "", "", elsewhere, "how many users has the convolution's node?"),
-        ("(lambda y: (norm(y), y))(conv(x))", "", "", elsewhere, "the output is a user, too"),
         ("(lambda y: {'a': norm(y), 'b': [y]})(conv(x))", "", "", elsewhere, "the output is a user, too"),
         ("(lambda y: relu(input=y) - norm(y))(conv(x))", "", "", elsewhere, "who gets it by a keyword is a user, too"),
         ("(lambda y: torch.cat([x, y]) - norm(y)[0])(conv(x))", "", "", elsewhere, "in a list, too"),
         ("norm(conv(x)) * conv.weight[0]", "", "", read, "a get_attr node's target begins with the path and a dot"),
-        ("norm(conv(x)) * conv.bias.mean()", "", "", read, "nor one whose bias is"),
         ("norm(conv(x)) * other.weight.mean() + other(x)", "conv", "norm", read, "whose own weight, not another's"),
         ("norm(other(norm(conv(x)).abs()))", "conv other", "norm norm", both, "erase nodes; layers go at the end"),
         ("norm(other(norm(x)))", "other", "norm", both, "the norm's other call stays"),
@@ -1211,14 +1205,14 @@ with check("fold_batch_norms"):
     for case in cases:
         look_at(*case)
     names = "what calls a layer is a call_module node: methods and arguments may have a layer's name"
-    look_at("norm(x) + conv(x)", "", "", names, "ask for node.op", conv="x")
-    look_at("norm(x.abs()) + conv(x)", "", "", names, "ask for node.op", conv="abs")
+    of_names = "norm(x) + norm2(x.abs()) - conv(x) * other(x)", "", "", names, "ask for node.op"
+    look_at(*of_names, conv="x", other="abs")
     similar = "only who reads its own weight or bias keeps a convolution"
-    for place in ("m.c", "m.conv2", "m", "m.con"):
-        hint = f"other is {place}, conv is m.conv: compare whole paths, up to the last dot"
-        if place != "m":
-            look_at("norm(conv(x)) * other.weight.mean()", "conv", "norm", similar, hint, conv="m.conv", other=place)
-    look_at("norm(conv(x)) * conv.bias.mean() - other(x)", "", "", read, "in a block, too", conv="m.k.c", other="m.k.d")
+    hint = "other is m.conv2, third is m.con, conv is m.conv: compare whole paths, up to the last dot"
+    places = {"conv": "m.conv", "other": "m.conv2", "third": "m.con"}
+    look_at("norm(conv(x)) * other.weight.mean() - third.bias.mean()", "conv", "norm", similar, hint, **places)
+    hint = "nor one whose bias is, in a block, too"
+    look_at("norm(conv(x)) * conv.bias.mean() - other(x)", "", "", read, hint, conv="m.k.c", other="m.k.d")
     look(
         "Tangle",
         ["stem.0", "last"],
@@ -1227,15 +1221,13 @@ with check("fold_batch_norms"):
         "stem.0 and stem.1; last and last_norm",
     )
     chain = "x"
-    for i in range(23):
+    for i in range(12):
         known |= {f"c{i}": ("Conv2d", one), f"n{i}": ("BatchNorm2d", {"num_features": 3})}
         chain = f"n{i}(c{i}({chain}))"
-    counted = [" ".join(f"{letter}{i}" for i in range(23)) for letter in "cn"]
+    counted = [" ".join(f"{letter}{i}" for i in range(12)) for letter in "cn"]
     look_at(chain, *counted, every, "however many there are")
     ### BEGIN HIDDEN TESTS
-    seed = 1 + int(torch.randint(10**6, (1,), generator=g))
     for case in [
-        *cases[4::5],
         ("norm(third(x)) + norm2(other(conv(x)))", "third other", "norm norm2", right_after, what_it_is),
         ("(lambda y: norm(y) - norm2(y))(third(x))", "", "", elsewhere, "two norms are two users"),
         ("(lambda y: norm(y) + torch.add(x, other=y))(my_conv(x))", "", "", elsewhere, "by a keyword, too"),
@@ -1245,8 +1237,8 @@ with check("fold_batch_norms"):
         ("my_norm(no_conv(x)) + norm(my_conv(x))", "my_conv", "norm", only, "the class itself"),
         ("norm2(my_norm(my_conv(x)))", "my_conv", "my_norm", stays, "the second norm's input is a norm"),
     ]:  # fmt: skip
-        look_at(*case, seed=seed)
-    look_at("norm(x.relu()) - third(x)", "", "", names, "ask for node.op", seed=seed, third="relu")
+        look_at(*case)
+    look_at("norm(x.relu()) - third(x)", "", "", names, "ask for node.op", third="relu")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1431,7 +1423,7 @@ with check("quantize_with_fx"):
             "c": ("Conv2d", four | {"groups": 2}),
             "r": ("ReLU", {}),
         }
-        known |= {"p": ("MaxPool2d", {"kernel_size": 2}), "l": ("Linear", {"in_features": 64, "out_features": 3})}
+        known |= {"p": ("MaxPool2d", {"kernel_size": 2}), "l": ("Linear", {"in_features": 64, "out_features": 24})}
         used = [name for name in known if f"{name}(" in program]
         paths = draw_paths(used, g)
         return {name: (paths[name], *known[name]) for name in used}, program
@@ -1441,7 +1433,7 @@ with check("quantize_with_fx"):
     look(
         drawn(residual), 3, [middle[:5], small, down[:3]], "batches of 5, 1 and 3 images, the largest values in the one"
     )
-    sizes = [-torch.rand(8, 3, 64, 64, generator=g).clamp(min=1e-6).log() for _ in range(2)]
+    sizes = [-torch.rand(8, 3, 32, 32, generator=g).clamp(min=1e-6).log() for _ in range(2)]
     tails = [size * (torch.randint(2, size.shape, generator=g) * 2 - 1) for size in sizes]  # Laplace's distribution
     look(drawn("a(x)"), 2, tails, "long tails: a histogram does without the last of them", noisy=True)
     pixels = [middle[:1, :, :4, :4]] * 101 + [down[:1, :, :4, :4], up[:1, :, :4, :4]]
@@ -1460,7 +1452,7 @@ with check("quantize_with_fx"):
     expect_domain(
         lambda case: quantize_of(*case),
         "a model in training mode, or no batch, is refused with a ValueError",
-        inside=[(False, 1)],
+        inside=[],  # what was quantized above
         outside=[(True, 2), (False, 0), (True, 0)],
         hint="(whether the model is in training mode, number of batches)",
     )
@@ -1468,9 +1460,8 @@ with check("quantize_with_fx"):
     seed = 2 * int(torch.randint(10**6, (1,), generator=g))
     order = torch.randperm(3, generator=g).tolist()
     batches = [(down, middle, up)[i][: 2 + 5 * i] * 0.7 for i in order]
-    look(drawn("l(p(functional.relu(c(a(x)))).flatten(1))"), seed, batches, f"three batches, in the order {order}")
-    look(drawn("l(p(torch.add(b(r(a(x))), c(b(a(x))))).flatten(1))"), seed, batches[::-1], "the other way round")
-    look(drawn("r(a(x))"), seed, [2 * batch for batch in tails[::-1]], "long tails", noisy=True)
+    program = "l(p(torch.add(functional.relu(c(a(x))), b(r(a(x))))).flatten(1))"
+    look(drawn(program), seed, batches, f"three batches, in the order {order}")
     ### END HIDDEN TESTS
 
 # %% [markdown]

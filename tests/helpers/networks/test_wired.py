@@ -11,7 +11,7 @@ from torch.fx import symbolic_trace
 
 from course_utils.checks import expect_unchanged, state_of
 from course_utils.checks.expectations import CheckFailed
-from course_utils.networks import Wired, draw_paths, lived_in
+from course_utils.networks import Wired, draw_paths, lived_in, traced
 from course_utils.networks.wired import layer_class
 
 CONVOLUTION = {"in_channels": 3, "out_channels": 3, "kernel_size": 1}
@@ -26,6 +26,41 @@ def test_a_network_computes_its_expression():
     graph = symbolic_trace(network)
     assert torch.equal(graph(x), wanted)
     assert [str(node.target) for node in graph.graph.nodes if node.op == "call_module"] == ["stem.0", "abs"]
+
+
+PROGRAMS = [
+    "r(a(x))",
+    "a(r(a(x)).abs()) - a(input=x)",
+    "(lambda y: (r(y), [y, {'b': x}]))(a(x))",
+    "(lambda y: torch.cat([x, y]) - a(y)[0])(a(x))",
+    "torch.add(functional.relu(a(x)), other=x) * a.weight.mean() + operator.mul(a.bias.view(1, 3, 1, 1), 2)",
+    "r(x.flatten(0, 1)).view(x.shape)",
+]
+
+
+def meta_of(node):
+    stack = node.meta.get("nn_module_stack", {})
+    return sorted(set(node.meta) - {"nn_module_stack"}), list(stack.values())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_traced_is_what_torch_traces(program):
+    network = lived_in(Wired(LAYERS, program), 5).eval()
+    ours, torchs = traced(network), symbolic_trace(network)
+    nodes = [
+        [(n.op, n.name, n.target, str(n.args), str(n.kwargs), meta_of(n)) for n in g.graph.nodes]
+        for g in (ours, torchs)
+    ]
+    assert nodes[0] == nodes[1]
+    assert ours.code == torchs.code
+    expect_unchanged(state_of(torchs), state_of(ours), "what a check sees of both is the same")
+    x = torch.randn(2, 3, 4, 4)
+    assert str(ours(x)) == str(torchs(x))
+    ours.graph.lint()
+
+
+def test_traced_takes_other_networks_too():
+    assert traced(nn.Sequential(nn.ReLU())).code == symbolic_trace(nn.Sequential(nn.ReLU())).code
 
 
 def test_classes_are_derived_by_name():
