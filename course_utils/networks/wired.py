@@ -59,7 +59,7 @@ def layer_class(kind: str) -> type[nn.Module]:
 
 
 def traced(network: nn.Module) -> fx.GraphModule:
-    """What `torch.fx.symbolic_trace` makes of a network, of a `Wired` one in a sixth of the time.
+    """What `torch.fx.symbolic_trace` makes of a network, of a `Wired` one in a third of the time.
 
     While torch traces, it puts another ``__call__`` on `nn.Module`, and so empties Python's tables of all its classes.
     In a `Wired` network it is known where layers stand, so proxies can stand there by themselves.
