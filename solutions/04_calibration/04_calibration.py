@@ -409,8 +409,8 @@ with check("percentile_range"):
     for form, values in forms(drawn, (torch.bfloat16, torch.float16, torch.float32, torch.float64), empty=False):
         for p in (50, 50.0001, 60, 91.7, 99.999, 100):
             try_drawn(shape, f"{form}, from {float(values.min()):.6g} to {float(values.max()):.6g}", values, p)
-    many = torch.randn(140_007, generator=g, dtype=torch.float64) * 1e6
-    try_drawn(every, "140007 values", many, 99.5)
+    many = torch.randn(60_013, generator=g, dtype=torch.float64) * 1e6
+    try_drawn(every, "60013 values", many, 99.5)
     try_drawn(every, "1009 values", many[:1009], 75)
     values = torch.zeros(2_000_003, dtype=torch.float16).index_fill(0, torch.tensor([1, 1_300_001]), 5.0)
     try_percentile(every, "2000003 values, two of them 5, the others 0, p = 100", values, 100, 0.0, 5.0)
