@@ -83,7 +83,7 @@ with check("double"):
 
 def write_class(lab: Lab, count: int, folder: Path) -> None:
     """``folder/<student>/<lab>.ipynb`` for ``count`` students, no two alike: answers are signed in a comment."""
-    kinds = [s for s in sample_class(lab, alone=True) if not any(words in s.about for words in LEFT_OUT)]
+    kinds = [s for s in sample_class(lab) if not any(words in s.about for words in LEFT_OUT)]
     exercises = {c.id for c in lab.exercises}
     for number in range(count):
         kind = kinds[number % len(kinds)]

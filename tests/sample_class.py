@@ -39,12 +39,11 @@ class Student:
         return lab.max_score - sum(points_of(lab, exercise) for exercise in self.lost)
 
 
-def sample_class(lab: Lab, *, alone: bool = False) -> list[Student]:
+def sample_class(lab: Lab) -> list[Student]:
     """The class: at least twelve students.
 
-    Args:
-        alone: every exercise's wrong answer has a student of its own. Else two or three students share them: right
-            answers take most of what a grading takes, and so each of them is run beside wrong ones once or twice.
+    Wrong answers of every other exercise share a student: right answers take most of what a grading takes, and so each
+    of them is run beside wrong ones once or twice.
     """
     first, last = lab.exercises[0].id, lab.exercises[-1].id
     everything = {c.id: "not attempted" for c in lab.exercises}
@@ -65,7 +64,7 @@ def sample_class(lab: Lab, *, alone: bool = False) -> list[Student]:
     right = {v.exercise: v.source for v in reversed(lab.variants(right=True))}  # the first ones, as gate 5 begins
     students.append(_student("bella", "all right, every exercise written another way", answered(lab, right)))
     one_each = list({v.exercise: v for v in wrong}.values())
-    halves = [[v] for v in one_each] if alone else [one_each[::2], one_each[1::2]]
+    halves = one_each[::2], one_each[1::2]
     for number, variants in enumerate(group for half in halves for group in together(lab, half)):
         notebook = answered(lab, {v.exercise: v.source for v in variants})
         lost, about = {v.exercise: "failed" for v in variants}, "; ".join(v.about for v in variants)
