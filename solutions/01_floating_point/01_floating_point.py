@@ -2005,15 +2005,14 @@ print(data.note)
 weights = torch.cat([p.detach().flatten() for p in model.parameters() if p.dim() > 1])
 sizes = weights.abs().clamp(min=2.0**-24).log2()
 
-splits = [(e, 7 - e) for e in range(1, 7)]
+splits = {(e, 7 - e): minifloat_values(e, 7 - e).log2() for e in range(1, 7)}
 figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True, height_ratios=(3, 2))
 top.hist(
     sizes.numpy(), bins=np.arange(-20, 3.01, 0.25), color=COLOURS["sky"], weights=np.full(len(sizes), 100 / len(sizes))
 )
 top.set_ylabel("share of the weights (%)")
 top.set_title(f"{len(weights)} weights of ClassyClassifier, trained on {data.name}")
-for row, (e, m) in enumerate(splits):
-    positive = minifloat_values(e, m).log2()
+for row, ((e, _), positive) in enumerate(splits.items()):
     positive = positive[positive.isfinite()]
     normal = 2 - 2 ** (e - 1)  # exponent of the smallest normal value
     bottom.barh(row, positive[-1] - positive[0], left=positive[0], color=COLOURS["blue"], alpha=0.3, height=0.6)

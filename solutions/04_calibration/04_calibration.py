@@ -1384,14 +1384,16 @@ display(threshold_still({name: layers[name] for name in ("layer3_conv", "layer8_
 # %% tags=["explore"]
 from course_utils.quantization import entropy_curve
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
-for ax, name in zip(axes, ("layer3_conv", "layer7_fc"), strict=True):
+found = {}
+for name in ("layer3_conv", "layer7_fc"):
     pair = layers[name].magnitudes().pair()
-    for label, histogram, style in (("with the spike", pair, "-"), ("without", without_spike(pair), "--")):
-        thresholds, divergence = entropy_curve(histogram, 8)
-        colour = COLOURS["vermillion" if style == "-" else "blue"]
+    found[name] = [(*entropy_curve(h, 8), entropy_threshold(h, 8)) for h in (pair, without_spike(pair))]
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+styles = ("with the spike", "-", COLOURS["vermillion"]), ("without", "--", COLOURS["blue"])
+for ax, (name, curves) in zip(axes, found.items(), strict=True):
+    for (thresholds, divergence, chosen), (label, style, colour) in zip(curves, styles, strict=True):
         ax.plot(thresholds, divergence, style, color=colour, label=label)
-        chosen = entropy_threshold(histogram, 8)
         ax.plot(chosen, divergence[np.abs(thresholds - chosen).argmin()], "o", color=colour, markersize=8)
     ax.set_yscale("log")
     ax.set_title(f"input of {name}, 8 bits; dots: your choice")

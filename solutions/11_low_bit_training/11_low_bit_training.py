@@ -447,19 +447,20 @@ def share_lost(w, codes, alpha):
 
 
 factors = [k / 50 for k in range(101)]
+curves = {name: [share_lost(w, *ternary_weight(w[None], factor)) for factor in factors] for name, w in kinds.items()}
+signs = {name: share_lost(w, *binary_weight(w[None])) for name, w in kinds.items()}
 figure, ax = plt.subplots(figsize=(7.6, 3.8))
 print("                        signs   factor 0.7   best factor   its error   0.7 costs more by")
 for (name, w), colour, style in zip(
     kinds.items(), ("blue", "green", "vermillion", "black"), ("-", "--", "-.", ":"), strict=True
 ):
-    curve = [share_lost(w, *ternary_weight(w[None], factor)) for factor in factors]
     threshold, alpha = optimal_ternary(w)  # by trying every k
     least = share_lost(w, w.sign() * (w.abs() > threshold), alpha)
     best = threshold / float(w.abs().mean())
-    ax.plot(factors, curve, style, color=COLOURS[colour], label=name)
+    ax.plot(factors, curves[name], style, color=COLOURS[colour], label=name)
     ax.plot(best, least, "o", color=COLOURS[colour])
-    signs, seven = share_lost(w, *binary_weight(w[None])), share_lost(w, *ternary_weight(w[None]))
-    print(f"{name:22s}{signs:7.4f}{seven:13.4f}{best:14.3f}{least:12.4f}{100 * (seven / least - 1):15.2f} %")
+    seven = curves[name][factors.index(0.7)]
+    print(f"{name:22s}{signs[name]:7.4f}{seven:13.4f}{best:14.3f}{least:12.4f}{100 * (seven / least - 1):15.2f} %")
 ax.axvline(0.7, color="0.5", linewidth=1)
 ax.set_xlabel("threshold, in units of the mean magnitude")
 ax.set_ylabel("squared error\n(share of the squares)")
