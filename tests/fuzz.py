@@ -252,7 +252,7 @@ def _grow(data: st.DataObject, folder: Path) -> None:
 
 
 def _write(path: bytes, content: bytes) -> None:
-    with open(path, "wb") as file:  # noqa: PTH123
+    with open(path, "xb") as file:  # noqa: PTH123  not through a link or a pipe that was drawn before: it never ends
         file.write(content)
 
 

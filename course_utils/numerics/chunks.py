@@ -77,8 +77,8 @@ def largest_finite(x: Tensor, signed: bool = True) -> float:
     """The largest magnitude of the finite numbers (the largest number, if not ``signed``); 0 if none is above."""
     x = x.detach()
     if runs_compiled(x):
-        zero = REAL[torch.promote_types(x.dtype, torch.float32)](0)
-        bits = in_slices(lambda x, shared: compiled_loops().largest_finite(x, zero, signed, shared), x)
+        infinity = REAL[torch.promote_types(x.dtype, torch.float32)](math.inf)
+        bits = in_slices(lambda x, shared: compiled_loops().largest_finite(x, infinity, signed, shared), x)
         return float(np.int64(bits).view(np.float64))
     largest = 0.0
     for block in x.reshape(-1).split(block_length(x)) if x.numel() else ():

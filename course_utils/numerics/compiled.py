@@ -12,8 +12,8 @@ They are kept in ``__pycache__`` beside Python's own where that folder can be wr
 where not. ``parallel=True`` is left out on purpose: it starts threads that a fork does not survive. The loops give up
 Python's lock instead, and `chunks` runs one and the same on several threads, which share out slices among them.
 
-Each kind of format (`Float` and `AnyFloat`, `Fixed`, `Exponent`) brings ``_value`` (a number, rounded), ``_code`` (its
-code) and ``_decoded`` (a code's value). Three loops over a tensor and two over its blocks serve them all.
+Each kind of format (`Nearest`, `Float` and `AnyFloat`, `Fixed`, `Exponent`) brings ``_value`` (a number, rounded),
+``_code`` (its code) and ``_decoded`` (a code's value). Three loops over a tensor and two over its blocks serve all.
 
 Slices
 ------
@@ -55,6 +55,7 @@ __all__ = [
     "Exponent",
     "Fixed",
     "Float",
+    "Nearest",
     "PowerOfTwo",
     "TwoLevels",
     "decode",
@@ -233,8 +234,22 @@ def _given(argument) -> bool:
 # The kinds of formats. Their fields are numpy scalars of the input's width, floats and integers both.
 
 
+class Nearest(NamedTuple):
+    """A floating-point format with mantissa bits and subnormals, to nearest even, saturating: what most tensors are
+    rounded to. Rounding is left to the processor's addition: of a number so large that its last bit is the step."""
+
+    lowest: np.floating  # the power of two at which the first normal binade begins
+    largest: np.floating
+    large: np.floating  # that number, in times of the binade
+    exponent: np.integer  # where the exponent is in the input's bits
+    drop: np.integer  # the input's mantissa bits less the format's
+    offset: np.integer  # what remains of lowest's bits after dropping so many
+    nan_code: np.integer
+    sign: np.integer
+
+
 class Float(NamedTuple):
-    """A floating-point format with mantissa bits and subnormals, saturating: what most tensors are rounded to."""
+    """The same, with the other roundings, and with exponents as far as the input's reach."""
 
     lowest: np.floating  # the powers of two at which the first and the last normal binade begin
     highest: np.floating
@@ -314,6 +329,16 @@ def _in_steps(size, f):
 
 
 @inner
+def _sum(x, f):
+    """``|x|``, clamped, and the large number of its binade: their sum, the number, and the binade."""
+    size = abs(x)
+    size = f.largest if size > f.largest else size  # NaN stays
+    binade = max(_number(_and(_bits(size), f.exponent)), f.lowest)
+    large = binade * f.large
+    return size + large, large, binade
+
+
+@inner
 def _rounded(x, f, draw):
     """``|x|`` in steps of its binade, rounded; and the binade. First clamped: the largest value rounds to itself."""
     size = abs(x)
@@ -353,7 +378,13 @@ def _value(x, f, draw):
 
 @overload(_value)
 def _(x, f, draw):
-    if f.instance_class is Float:
+    if f.instance_class is Nearest:
+
+        def value(x, f, draw):
+            total, large, _ = _sum(x, f)
+            return np.copysign(total - large, x)
+
+    elif f.instance_class is Float:
 
         def value(x, f, draw):
             q, binade = _rounded(x, f, draw)
@@ -386,7 +417,15 @@ def _code(x, f, draw):
 
 @overload(_code)
 def _(x, f, draw):
-    if f.instance_class is Float:
+    if f.instance_class is Nearest:
+
+        def code(x, f, draw):
+            total, large, binade = _sum(x, f)
+            steps = _sub(_bits(total), _bits(large))
+            c = f.nan_code if x != x else _add(steps, _sub(_shr(_bits(binade), f.drop), f.offset))
+            return _or(c, f.sign) if _bits(x) < 0 else c
+
+    elif f.instance_class is Float:
 
         def code(x, f, draw):
             q, binade = _rounded(x, f, draw)
@@ -586,7 +625,7 @@ class TwoLevels(NamedTuple):
     tensor_scale: np.floating
     largest: np.floating  # of the elements
     least: np.floating  # of the scales
-    scales: Float
+    scales: Nearest
     zero: np.floating
 
 
@@ -684,17 +723,18 @@ def _scales(x, size, rule, runs, codes, each):
     each run."""
     for k in range(x.size // RUN):
         runs[k] = _load(_largest_of_run(x, k))
-    n = size // RUN
-    for k in range(codes.size if n > 1 else 0):
-        largest = _bits(runs[k * n])
-        for j in range(1, n):
-            largest = max(largest, _bits(runs[k * n + j]))
-        runs[k] = _number(largest)
+    left = x.size // RUN
+    while left > codes.size:  # halved until there is one for each block
+        left //= 2
+        for k in range(left):
+            runs[k] = _number(max(_bits(runs[2 * k]), _bits(runs[2 * k + 1])))
     for k in range(codes.size):
         runs[k], codes[k] = _scale(runs[k], rule)
-    for k in range(codes.size):
-        for j in range(k * n, (k + 1) * n):
-            _fill_run(each, j, runs[k])
+    shift = 0
+    while size >> shift > RUN:
+        shift += 1
+    for k in range(x.size // RUN):
+        _fill_run(each, k, runs[k >> shift])
 
 
 @inner
@@ -760,22 +800,23 @@ def encode_blocks(x, y, codes, size, f, key, rule, shared):
 
 
 @loop
-def largest_finite(x, zero, signed, shared):
+def largest_finite(x, infinity, signed, shared):
     """Finds the largest of the finite numbers (of their magnitudes, if ``signed``), as the bits of a float64; 0 if none
-    is above."""
+    is above. ``infinity`` is of the width to compute in."""
     start, end = _next(shared, x.size)
     while start < end:
-        _found(shared, _bits(np.float64(_largest_of_slice(x[start:end], zero, signed))))
+        _found(shared, _bits(np.float64(_largest_of_slice(x[start:end], infinity, signed))))
         _done(shared, end - start)
         start, end = _next(shared, x.size)
 
 
 @inner
-def _largest_of_slice(x, zero, signed):
-    largest = _bits(zero)
+def _largest_of_slice(x, infinity, signed):
+    infinite = _bits(infinity)
+    largest = none = _sub(infinite, infinite)
     for i in range(x.size):
-        value = abs(_load(x[i])) if signed else _load(x[i])
-        largest = max(largest, _bits(value) if (value > 0) & (value < np.inf) else _bits(zero))
+        bits = _bits(abs(_load(x[i])) if signed else _load(x[i]))  # in the order of the numbers, from 0 on
+        largest = max(largest, bits if bits < infinite else none)
     return _number(largest)
 
 
@@ -786,18 +827,24 @@ _MANTISSA = {np.float32: 23, np.float64: 52}
 
 
 @cache
-def float_format(f, real: type, rounding: str, overflow: str) -> Float | AnyFloat:
+def float_format(f, real: type, rounding: str, overflow: str) -> Nearest | Float | AnyFloat:
     """A `formats.FloatFormat`."""
     integer, mantissa, m = _INTEGER[real], _MANTISSA[real], f.mantissa_bits
     infinite = ((1 << 8 * real().itemsize - 1) - 1) >> mantissa << mantissa  # the bits of infinity
     bias = np.finfo(real).maxexp - 1
+    usual = overflow == "saturate" and f.subnormals and m > 0
+    if usual and rounding == "nearest-even" and 0 < mantissa - m < bias - f.max_exponent:
+        return Nearest(
+            *map(real, (2.0**f.min_exponent, f.largest, 2.0 ** (mantissa - m))),
+            *map(integer, (infinite, mantissa - m, (f.min_exponent + bias) << m, f._nan_code, 1 << (f.bits - 1))),
+        )
     common = Float(
         *map(real, (2.0**f.min_exponent, 2.0**f.max_exponent, 2.0**-m, 2.0**m, f.largest)),
         _more(rounding, real),
         *map(integer, (infinite, (2 * bias) << mantissa, 1 << (mantissa - 1), mantissa - m)),
         *map(integer, ((f.min_exponent + bias) << m, f._nan_code, 1 << (f.bits - 1) if f.bits < 32 else 0)),
     )
-    if overflow == "saturate" and f.subnormals and m:
+    if usual:
         return common
     infinity, infinity_code = f.largest, f._largest_code
     if overflow == "infinity":
