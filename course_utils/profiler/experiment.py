@@ -26,6 +26,7 @@ from course_utils.profiler.guesses import Batch
 from course_utils.profiler.recreation import Recreation, recreate
 from course_utils.profiler.subjects import Subject, subject
 from course_utils.quantization import real_quantization
+from course_utils.quantization.observers import Observer
 
 __all__ = ["Experiment", "ExperimentError", "Layer", "read_experiment", "run", "run_on", "write_experiment"]
 
@@ -168,6 +169,7 @@ def run_on(
     *,
     prepare: Callable[[Tensor], Tensor] = lambda images: images,
     fully_quantized: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    observers: dict[str, Observer] | None = None,
     data: str = "",
     classes: tuple[str, ...] = (),
     progress: Callable[[Iterable], Iterable] = iter,
@@ -181,11 +183,12 @@ def run_on(
         images, labels, prepare: see `profile`.
         calibration: samples, (n, ...), which go through ``prepare``, too.
         fully_quantized: networks to run beside, in place of the one that torch makes; see ``others`` of `profile`.
+        observers: one dict for several runs of the same model with the same samples; see `recreate`.
         data: one line that says what the images are.
         classes: their names; progress, each: see `profile`.
     """
     batches = prepare(calibration).split(configuration.batch_size)
-    made = recreate(model, configuration.choices, batches, ranges=configuration.ranges)
+    made = recreate(model, configuration.choices, batches, ranges=configuration.ranges, observers=observers)
     others, missing = {}, {}
     if configuration.fully_quantized and fully_quantized:
         others = dict(fully_quantized)

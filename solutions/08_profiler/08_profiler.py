@@ -132,12 +132,13 @@ images, labels = normalize(test_set.images[:200]), test_set.labels[:200]
 drawn = torch.randperm(len(train_set.images), generator=torch.Generator().manual_seed(0))[:100]
 calibration = normalize(train_set.images[drawn])  # the thesis' 100 samples
 print({kind: len(names) for kind, names in profiler.layers_of(mobilenet).items()})
+observers = {}  # what calibration has seen of the activations: the same for all settings
 
 
 def experiment(*choices):
     """The tool on the MobileNetV2: layers as they are chosen, the rest in float."""
-    settings = profiler.Configuration("mobilenetv2", choices)
-    return profiler.run_on(mobilenet, images, labels, calibration, settings)
+    settings = profiler.Configuration("mobilenetv2", choices, fully_quantized=False)
+    return profiler.run_on(mobilenet, images, labels, calibration, settings, observers=observers)
 
 
 runs = {"A": experiment(profiler.Choice("conv"))}

@@ -30,6 +30,7 @@ from course_utils.profiler.graph import rows
 from course_utils.profiler.guesses import first_and_fifth
 from course_utils.profiler.page import extremes
 from course_utils.quantization import real_quantization
+from course_utils.quantization.observers import Observer
 
 GOOD = """\
 network = "classyclassifier"
@@ -224,6 +225,25 @@ def test_the_fully_quantized_network_is_torchs_own_or_named_as_missing(monkeypat
     made = run_on(model, x, labels, calibration, off)
     assert list(made.profile.outcomes) == ["reference", "recreated"]
     assert not made.missing
+
+
+def test_runs_that_share_observers_observe_once_and_give_the_same(monkeypatch):
+    model, x, calibration, labels = filled(Block()), images(30), images(20), torch.arange(30) % 4
+    seen, observed, observe = {}, [], Observer.observe
+    monkeypatch.setattr(Observer, "observe", lambda self, values: observed.append(self) or observe(self, values))
+
+    def ratios_of(*choices: Choice, **shared: dict) -> dict:
+        configuration = Configuration("here", choices, fully_quantized=False)
+        return run_on(model, x, labels, calibration, configuration, **shared).profile.ratios
+
+    ratios_of(Choice("conv"), observers=seen)
+    assert observed
+    observed.clear()
+    of_depthwise = ratios_of(Choice("depthwise"), observers=seen)
+    assert of_depthwise == ratios_of(Choice("depthwise"))
+    observed.clear()
+    assert ratios_of(Choice("depthwise"), observers=seen) == of_depthwise
+    assert not observed
 
 
 def test_folders_that_are_no_experiments_are_named(experiment, tmp_path):
