@@ -49,27 +49,34 @@ class ImageSet:
     note: str
 
 
-def classification_data(train: bool, root: str | Path | None = None, name: str | None = None) -> ImageSet:
+def classification_data(
+    train: bool, root: str | Path | None = None, name: str | None = None, count: int | None = None
+) -> ImageSet:
     """CIFAR-10 if it is here, else the generated shapes (10,000 images of each set); or the one that is asked for.
 
     Args:
         train: the training set or the test set.
         root: see `cifar.cifar10`.
         name: ``"cifar10"`` or ``"shapes"``, if not what is here.
+        count: how many images, from the first one on; by default all. Fewer shapes are drawn sooner; of CIFAR-10 there
+            are no more than there are.
 
     Raises:
         DataError: if CIFAR-10 is here but damaged, or asked for and not here; it is not replaced by shapes behind your
             back. Or if no set is called so.
+        ValueError: if the count is negative.
     """
+    if count is not None and count < 0:
+        raise ValueError(f"a count of images is 0 or more, not {count}")
     if name not in (None, "cifar10", "shapes"):
         raise DataError(f"no set of images is called {name!r}; there are cifar10, shapes")
     part = "training" if train else "test"
     folder = cifar.find(root)
     if name == "cifar10" or (name is None and folder is not None):
-        images, labels = cifar.cifar10(train, root)
+        images, labels = (of_all[:count] for of_all in cifar.cifar10(train, root))
         note = f"Data: CIFAR-10, {len(images):,} {part} images from {folder}"
         return ImageSet("cifar10", images, labels, cifar.CLASSES, note)
-    images, labels = generated.shapes(train)
+    images, labels = generated.shapes(train, 10_000 if count is None else count)
     note = f"Data: generated shapes, {len(images):,} {part} images"
     if name is None:
         note += f", because CIFAR-10 is not here (`{COMMAND} data --fetch cifar10` fetches it)"

@@ -195,6 +195,18 @@ def test_classification_data_says_which_data_it_is(packed):
     assert "\n" not in fallback.note + real.note
 
 
+@pytest.mark.parametrize("name", ["shapes", "cifar10"])
+def test_some_images_are_the_first_of_all(packed, name):
+    some = data.classification_data(train=True, root=packed, name=name, count=7)
+    everything = data.classification_data(train=True, root=packed, name=name)
+    assert len(some.images) == len(some.labels) == 7 < len(everything.images)
+    assert torch.equal(some.images, everything.images[:7])
+    assert torch.equal(some.labels, everything.labels[:7])
+    assert " 7 training images" in some.note
+    with pytest.raises(ValueError, match="not -1"):
+        data.classification_data(train=True, root=packed, name=name, count=-1)
+
+
 def test_damaged_data_is_not_replaced_by_shapes(packed):
     truncated(packed / "cifar10" / "test_batch.zip")
     with pytest.raises(DataError):
