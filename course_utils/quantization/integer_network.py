@@ -53,6 +53,7 @@ CORRECTIONS = (None, "layer", "channel")
 ACCUMULATORS = ("exact", "wrap", "saturate")
 CUTS = ("both", "scale", "weights")
 LEAK_BITS = 8
+_FEW = 5  # images of a convolution in float64: torch unfolds all of a call, and of so few that stays in the cache
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class CodeLayer(nn.Module):
         single = self.reach < 2**24 and torch.get_float32_matmul_precision() == "highest"
         self.dtype = torch.float32 if single else torch.float64
         self._weight, self._bias = self.weight_q.to(self.dtype), self.bias_q.to(self.dtype)
-        if self.ways is not None:
+        if self.ways is not None and single:
             self._weight = self._weight.contiguous(memory_format=torch.channels_last)
 
     def accumulate(self, codes: Tensor) -> Tensor:
@@ -226,7 +227,9 @@ class CodeLayer(nn.Module):
             acc = functional.linear(codes, self._weight, self._bias)
         else:
             with torch.backends.nnpack.flags(enabled=False):  # it transforms, and does not add whole numbers
-                acc = functional.conv2d(codes, self._weight, self._bias, **self.ways)
+                parts = codes.split(_FEW) if self.dtype == torch.float64 and len(codes) > _FEW else [codes]
+                sums = [functional.conv2d(part, self._weight, self._bias, **self.ways) for part in parts]
+                acc = sums[0] if len(sums) == 1 else torch.cat(sums)
         if self.reach > INT32_MAX and acc.numel():
             self.largest_sum = max(self.largest_sum, int(acc.abs().max()))
             if self.scheme.accumulator == "wrap":
@@ -288,10 +291,10 @@ class CodeLayer(nn.Module):
 
     def correct(self, codes: Tensor, wanted: Tensor) -> None:
         """Moves the bias so that the mean of the sums over these codes is ``wanted``, (out,) real numbers."""
-        acc = self.accumulate(codes).double()
+        acc = self.accumulate(codes)
         axes = (0, 2, 3) if self.ways is not None else tuple(range(acc.dim() - 1))
         units = self.input.q * self.q_w
-        error = acc.mean(axes) / units - wanted
+        error = acc.mean(axes, dtype=torch.float64) / units - wanted
         # from the bias as it is rounded, which the error is of: so that only one rounding is left
         self.real_bias = self.bias_q / units - (error if self.scheme.bias_correction == "channel" else error.mean())
         self._prepare()
