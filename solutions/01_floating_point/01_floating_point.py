@@ -2053,7 +2053,8 @@ def noise_ratio_db(x, y):
     return 10 * math.log10(float(x.double().square().sum() / (x.double() - y.double()).square().sum()))
 
 
-images, labels = normalize(data.images[:1000]), data.labels[:1000]
+# the three colours of a pixel side by side in memory: convolutions and pooling are quicker so
+images, labels = normalize(data.images[:1000]).to(memory_format=torch.channels_last), data.labels[:1000]
 reference = 100 * accuracy(model, images, labels)
 print(f"{data.name}, {len(images)} test images, float32 weights: {reference:.2f} % correct\n")
 for n in (8, 6):
