@@ -2372,7 +2372,8 @@ def with_quantized_weights(network, quantize):
     return changed
 
 
-images, labels = normalize(data.images[:2000]), data.labels[:2000]
+# the three colours of a pixel side by side in memory: convolutions and pooling are quicker so
+images, labels = normalize(data.images[:2000]).to(memory_format=torch.channels_last), data.labels[:2000]
 with torch.no_grad():
     outputs = model(images)
 print(f"output SQNR of ClassyClassifier, {len(images)} images of {data.name}, weights quantized (dB)")
