@@ -2017,7 +2017,7 @@ print(f"{data.name}, {len(images)} test images, float: {100 * accuracy(model, im
 print(f"{'setting':28s} {'correct':>9s} {'SQNR (dB)':>10s} {'mean error (steps)':>19s}")
 for name, layers in settings.items():
     with torch.no_grad():
-        outputs = torch.cat([run_in_whole_numbers(layers, part) for part in images.split(500)])
+        outputs = torch.cat([run_in_whole_numbers(layers, part) for part in images.split(100)])
     share = 100 * float((outputs.argmax(1) == labels).double().mean())
     mean = float((outputs - reference).mean()) / step
     print(f"{name:28s} {share:7.2f} % {affine.sqnr_db(reference, outputs):10.2f} {mean:+19.3f}")
