@@ -2238,8 +2238,9 @@ if missing["pt2e"]:
     print(f"The row PT2E is left out: {missing['pt2e']}.")
 else:
     networks["PT2E"] = quantize(model, batches[0], batches, how="pt2e")
-# small batches stay in the processor's cache
-shares = {name: accuracy(network, images, labels, batch_size=50) for name, network in networks.items()}
+# small batches stay in the processor's cache, and pooling is quicker with a pixel's channels side by side
+test_set = images.contiguous(memory_format=torch.channels_last), labels
+shares = {name: accuracy(network, *test_set, batch_size=100) for name, network in networks.items()}
 print(f"correct, of {len(images):,} test images of {data.name}")
 for name, share in shares.items():
     print(f"{name:18s} {share:.4f}")
@@ -2430,16 +2431,14 @@ for seed in SEEDS:
     state = g.get_state()
 
     network = on_grids(model, BITS, calibration)
-    results["PTQ"].append(100 * accuracy(network, images, labels, batch_size=50))
+    results["PTQ"].append(100 * accuracy(network, *test_set, batch_size=100))
     losses.append(train(network, g))
-    results["QAT"].append(100 * accuracy(network, images, labels, batch_size=50))
+    results["QAT"].append(100 * accuracy(network, *test_set, batch_size=100))
 
     g.set_state(state)  # the control sees the very same training batches
     longer = copy.deepcopy(model)
     train(longer, g)
-    results["float, then PTQ"].append(
-        100 * accuracy(on_grids(longer, BITS, calibration), images, labels, batch_size=50)
-    )
+    results["float, then PTQ"].append(100 * accuracy(on_grids(longer, BITS, calibration), *test_set, batch_size=100))
 reference = 100 * shares["float"]
 print(
     f"{data.name}, {len(images):,} test images, {BITS} bits, {STEPS} steps, float: {reference:.2f} %; "
