@@ -1183,6 +1183,7 @@ with check("fold_batch_norms"):
         ("norm(conv(x))", "conv", "norm", right_after, "find the norm's node, and from it the convolution's"),
         ("norm2(other(norm(conv(x)).relu()))", "conv other", "norm norm2", every, "go through all nodes"),
         ("(lambda y: y + y.tanh())(norm(conv(x)))", "conv", "norm", right_after, "who uses the norm does not matter"),
+        ("torch.cat([x, norm(conv(x))])", "conv", "norm", right_after, "its users may have it in a list, too"),
         ("(lambda y, z: norm(y) + z)(conv(x), other(x))", "conv", "norm", right_after, "what is the norm called with?"),
         ("relu(my_norm(my_conv(norm(other(x)))))", "other my_conv", "norm my_norm", every, "of derived classes, too"),
         ("norm(conv(x).relu()) - norm2(x)", "", "", stays, what_it_is),

@@ -1775,7 +1775,8 @@ with check("quantize_network"):
     volume = drawn("h(d(a(x).unsqueeze(1)).squeeze(1))", a=("Conv2d", conv(3, 4)), h=("Conv2d", conv(4, 2)),
                    d=("Conv3d", conv(1, 1)))  # fmt: skip
     look(*volume, images_of(1, 5), images_of(2, 5), ["weight", "input"])
-    writing = drawn("(lambda y: b(y) + i(y))(a(x) - 2)", a=("Conv2d", conv(3, 3)), b=("Conv2d", conv(3, 3)),
+    # called in another order than they are listed
+    writing = drawn("(lambda y: b(y) + i(y))(a(x) - 2)", b=("Conv2d", conv(3, 3)), a=("Conv2d", conv(3, 3)),
                     i=("ReLU", {"inplace": True}))  # fmt: skip
     look(*writing, images_of(2, 5), images_of(1, 6), everything)
     chain, many = "x", {}
