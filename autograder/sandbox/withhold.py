@@ -184,7 +184,8 @@ def _operator(entry: str) -> str | None:
 
 
 def _modules_below(entry: str) -> list[str]:
-    return [name for name in sys.modules if f"{name}.".startswith(f"{entry}.")]
+    below = f"{entry}."
+    return [name for name in sys.modules if name == entry or name.startswith(below)]
 
 
 def _installed_at(package: str) -> list[Path]:
