@@ -372,6 +372,7 @@ with check("percentile_range"):
     try_percentile(every, "one value, 3.25, and p = 99.9", torch.tensor([3.25]), 99.9, 3.25, 3.25)
     try_percentile(every, "values -3, -1 and p = 75", torch.tensor([-1.0, -3.0]), 75, -2.5, -1.5, 1e-12)
     try_percentile(every, "seven times -2 and p = 90", torch.full((7,), -2.0), 90, -2.0, -2.0)
+    try_percentile(every, "three times 0 and p = 90", torch.zeros(3), 90, 0.0, 0.0)
     for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
         grid = torch.tensor([[30.0, 10.0], [50.0, 20.0], [40.0, 60.0]], dtype=dtype)
         for form, values in (("shape (3, 2)", grid), ("shape (2, 3), a transposed view", grid.T)):
@@ -1556,11 +1557,11 @@ def calibrated(weights, *lists_of_batches, training=True):
 
 @probe
 def calibrated_after_failure(weights, batches, bad, training):
-    """The statistics of a call after one that raised because of its last batch; the network between the two."""
+    """The statistics of a call after one that raised because of its last batch, or had none; the network between."""
     network = network_of(weights, training)
     quantizer = QuantizerForClassyClassifier(network)
     try:
-        quantizer.calibrate([*batches, bad])
+        quantizer.calibrate([] if bad is None else [*batches, bad])
     except (ValueError, RuntimeError):
         look = state_of(network)
     quantizer.calibrate(batches)
@@ -1723,6 +1724,7 @@ with check("quantizer_for_classy_classifier"):
     for bad, facts in (
         (broken, "one -inf in the last batch"),
         (torch.zeros(1, 3, 5, 5), "a last batch of tiny images"),
+        (None, "no batch"),
     ):
         for training in (True, False):
             after, look = calibrated_after_failure(weights, examples[:2], bad, training)
@@ -1743,6 +1745,10 @@ with check("quantizer_for_classy_classifier"):
     expect_equal(entry["max"], [float(batch.max()) for batch in many], lists, given=facts, hint="are all looked at?")
     averages = [sum(entry["min"]) / 67, sum(entry["max"]) / 67]
     expect_close([entry["avg_min"], entry["avg_max"]], averages, means, within=1e-9, given=facts, hint=hints[means])
+    stored = examples[1].permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    rule, facts = "how the images are stored does not matter", "a batch with its colours last in memory"
+    entry = expect_returns(lambda: calibrated(weights, [stored])[0]["layer1_conv"], rule, given=facts)
+    expect_equal([entry["min"], entry["max"]], [[-2.0], [4.0]], rule, given=f"{facts}, from -2 to 4")
     above = torch.linspace(2, 4, 3 * 32 * 32).reshape(1, 3, 32, 32)
     entry = calibrated(weights, [examples[0], above])[0]["layer1_conv"]
     facts = "two batches, from -1 to 1 and from 2 to 4"
@@ -1948,23 +1954,30 @@ with check("quantizer_for_classy_classifier"):
     facts = "calibration_input_stats has no entries of pooling and flattening"
     results = expect_returns(lambda: run_on_grids(weights, x, fewer), rule, given=facts, hint=hint)
     expect_close(results[0], float_logits, rule, within=0.03, given=facts, hint=hint)  # as above
-    # half of layer7_fc's outputs are -1 and half are 1, and layer8_fc takes the mean of what ReLU leaves
-    network = ClassyClassifier()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.layer7_fc.bias.copy_(torch.tensor([-1.0, 1.0]).repeat(42))
-        network.layer8_fc.weight.fill_(1 / 84)
-    weights = {key: value.detach() for key, value in network.state_dict().items()}
-    grids = dict.fromkeys(LAYERS, (1 / 16, 0)) | {"layer8_fc": (1 / 64, 128), "output": (1 / 64, 128)}
-    expect_close(
-        run_on_grids(weights, x, grids)[0],
-        torch.full((3, 10), 0.5),
-        "ReLU on codes is max(q, zeropoint)",
-        within=1 / 64,
-        given="layer7_fc gives -1 and 1 in equal parts, layer8_fc takes the mean; zero point 128 between them",
-        hint="the zero point is that of the grid on which the layer's output stands",
-    )
+    rule, hint = "an entry is found by its name", "the entry of which name comes after a layer with weights?"
+    turned = run_on_grids(weights, x, dict(reversed(grids.items())))[0]
+    expect_close(turned, usual, rule, within=1e-6, given="the same entries in another order", hint=hint)
+    grids = dict.fromkeys((*LAYERS, "output"), (1 / 64, 128))
+    for before_relu in ("layer1_conv", "layer3_conv", "layer6_fc", "layer7_fc"):
+        network, behind = ClassyClassifier(), False
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.zero_()
+            for layer_name, layer in network.named_children():
+                if behind and hasattr(layer, "weight"):
+                    layer.weight.fill_(1 / layer.weight[0].numel())
+                if layer_name == before_relu:
+                    layer.bias.copy_(torch.tensor([-1.0, 1.0]).repeat(len(layer.bias) // 2))
+                    behind = True
+        weights = {key: value.detach() for key, value in network.state_dict().items()}
+        expect_close(
+            run_on_grids(weights, x, grids)[0],
+            torch.full((3, 10), 0.5),
+            "ReLU on codes is max(q, zeropoint)",
+            within=1 / 64,
+            given=f"{before_relu} gives -1 and 1 in equal parts, all layers behind take the mean; zero points 128",
+            hint="the zero point is that of the grid on which the layer's output stands",
+        )
     ### BEGIN HIDDEN TESTS
     g = generator()
     relu_after = ("layer1_conv", "layer3_conv", "layer6_fc", "layer7_fc")
