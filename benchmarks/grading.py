@@ -261,6 +261,7 @@ def at(measured: dict[int, float], size: int) -> float:
 def draw(seconds: dict[str, dict[int, float]], largest: int, path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2), layout="constrained")
     colours = {"otter": "#8c510a", "nbgrader": "#bf812d", "1 worker": "#35978f", "2 workers": "#01665e"}
@@ -276,6 +277,8 @@ def draw(seconds: dict[str, dict[int, float]], largest: int, path: Path) -> None
     axes.set(xlabel="submissions", ylabel="seconds, whole command", xscale="log", yscale="log")
     ticks = sorted({size for measured in seconds.values() for size in measured})
     axes.set_xticks(ticks, [str(size) for size in ticks])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.set_xlim(right=5 * largest)  # room for the names
     axes.set_title("Seconds to grade a class (dashed: a straight line through what was measured)", fontsize=10)
