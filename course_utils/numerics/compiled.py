@@ -2,7 +2,7 @@
 and `low_bit.xnor`.
 
 They import this module when they first meet a large tensor on the CPU, and do without it when numba is missing:
-torch's own operations give the same result, at a half to a sixth of the speed.
+torch's own operations give the same result, at a half to a seventh of the speed.
 
 Why numba and not ``torch.compile``: both reach the speed of a copy, but torch.compile calls a C++ compiler, which many
 a student's machine lacks (it then raises), takes ten seconds for its first kernel, and forks worker processes. Numba

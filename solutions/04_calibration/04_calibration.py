@@ -1482,7 +1482,8 @@ class QuantizerForClassyClassifier:
         the one before.
 
         Args:
-            batches: iterable of float tensors (B, 3, 32, 32), to be gone through once. B may differ. None is changed.
+            batches: iterable of float tensors (B, 3, 32, 32), contiguous or not, to be gone through once. B may differ.
+                None is changed.
 
         Raises:
             ValueError: if there is no batch, or if a batch contains NaN or infinity.
@@ -1518,8 +1519,8 @@ class QuantizerForClassyClassifier:
         """Runs the network on codes.
 
         The grids are read from calibration_input_stats at every call ("input_scalefactor" and "input_zeropoint" of the
-        layers with weights and of "output"; no other entry is needed), so that another method's ranges can be written
-        there.
+        layers with weights and of "output", in whatever order they stand; no other entry is needed), so that another
+        method's ranges can be written there.
 
         Args:
             x: float32 tensor (B, 3, 32, 32), contiguous or not. It is not changed.
