@@ -979,7 +979,8 @@ def fold_batch_norms(graph_module, fuse):
 
     A norm, an nn.BatchNorm2d, is absorbed if its input is the result of an nn.Conv2d that nothing else uses (the
     network's output counts as a use), of a layer that the graph calls only once and of which it reads no weight or bias
-    elsewhere. All others stay. Derived classes count, of both kinds.
+    elsewhere. All others stay; but where fuse returns an nn.Conv2d, a norm right behind an absorbed one may go as well.
+    Derived classes count, of both kinds.
 
     Args:
         graph_module: torch.fx.GraphModule in eval mode, as symbolic_trace returns it: each layer has one target in it,
@@ -1032,7 +1033,7 @@ with check("fold_batch_norms"):
 
         def fuse(conv, bn):
             pairs.append([[str(c) for c in type(layer).__mro__] for layer in (conv, bn)])
-            made.append(Both().train(len(made) % 2 == 0))
+            made.append(Both().train(bool(conv.weight.sum() > 0)))  # some in this mode, some in that
             made[-1].both = [copy.deepcopy(conv), copy.deepcopy(bn)]  # in a list: no layers of the network
             with torch.no_grad():
                 for p in conv.parameters():
@@ -1104,7 +1105,7 @@ with check("fold_batch_norms"):
         for node, state in zip(left, got["states"], strict=True):
             before = {k: v for k, v in state_of(own.get_submodule(node.target)).items() if not k.endswith(".grad")}
             if node.target in convs:
-                before = {"class": "Both", "mode": str(convs.index(node.target) % 2 == 0)}
+                before = {"class": "Both", "mode": str(bool(own.get_submodule(node.target).weight.sum() > 0))}
             expect_unchanged(before, state, "a norm that is not folded stays, and so do other layers, as they are")
         # of a norm that is read, but not called, the numbers must stay, the layer need not
         read = {node.target.rpartition(".")[0] for node in own.graph.nodes if node.op == "get_attr"}
@@ -1208,6 +1209,8 @@ with check("fold_batch_norms"):
     names = "what calls a layer is a call_module node: methods and arguments may have a layer's name"
     of_names = "norm(x) + norm2(x.abs()) - conv(x) * other(x)", "", "", names, "ask for node.op"
     look_at(*of_names, conv="x", other="abs")
+    counted = "norm(conv(x)) + norm2(other(x.abs()))", "conv other", "norm norm2", names, "count what calls layers only"
+    look_at(*counted, conv="x", other="abs")
     similar = "only who reads its own weight or bias keeps a convolution"
     hint = "other is m.conv2, third is m.con, conv is m.conv: compare whole paths, up to the last dot"
     places = {"conv": "m.conv", "other": "m.conv2", "third": "m.con"}

@@ -1468,7 +1468,9 @@ def quantize_network(model, images, convert=None, choose=None):
 
     Args:
         model: nn.Module in eval mode that contains convolutions (it is none itself), each of which runs once, called as
-            in conv(x). Nothing in it changes by running. It is not changed, not even if it cannot run on images.
+            in conv(x). Nothing in it changes by running. No two layers share a parameter, classes derived from
+            nn.Conv2d compute what that computes, and hooks of others only look on. It is not changed, not even if it
+            cannot run on images.
         images: float tensor (B, C, H, W), what the model takes; examples for choosing the inputs' splits.
         convert: function (value, word_length, exponent_bits) -> tensor; None means symbolic_convert.
         choose: function (data, word_length) -> exponent_bits; None means search.
