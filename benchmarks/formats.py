@@ -13,8 +13,8 @@ word all are 0, and per tensor it is 3. "encode" and "decode" are from float32 t
 each returns for NaN, infinities, -0 and a number too large, and how many of a million numbers it rounds otherwise than
 the first line does. The others are this kit's alone: every method, of several formats the slowest (float16, bfloat16
 and float64 compared with a copy in that dtype), and what two threads gain by the clock on the wall, at three sizes: the
-fastest of many calls on one thread, divided by the fastest of as many on two, in turns. For that both cores have to be
-free for a moment now and then. ``--gpu`` prints every method as a CUDA GPU has it, and no other table.
+median of many calls on one thread, divided by that of as many on two, five at a time in turns, as a call pays for what
+the one before it has left. For that both cores have to be free. ``--gpu`` prints every method as a CUDA GPU has it, and no other table.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--only`` names some.
 ``--write`` puts the tables into docs/numerics.md and the chart beside it.
@@ -45,6 +45,7 @@ INTEGERS = ["int8", "int8 per channel", "int8 per block", "channel, zeros", "blo
 CASES = [*FLOATS, "e4m3 stochastic", *CODES, *BLOCKED, *INTEGERS]
 CHANNELS, BLOCK, SCALE, ZERO_POINT = 1024, 32, 0.03, 3
 ENOUGH = 2.0  # seconds: what is so slow has fewer rounds
+IN_A_ROW = 5  # calls on as many threads
 CLONE = "torch.clone"
 PROBES = [math.nan, math.inf, -math.inf, -0.0, 1e9]
 
@@ -420,7 +421,7 @@ def serve_methods(compiled: bool, elements: int, rounds: int, pipe) -> None:
 
 
 def serve_threads(elements: int, tries: int, pipe) -> None:
-    """In a process of its own: sends row -> the fastest call on one thread, in times of the fastest one on two."""
+    """In a process of its own: sends row -> a call on one thread, in times of one on two."""
     import torch
 
     x = torch.randn(CHANNELS, elements // CHANNELS, generator=torch.Generator().manual_seed(0))
@@ -429,15 +430,15 @@ def serve_threads(elements: int, tries: int, pipe) -> None:
         for name, calls in methods(x).items():
             found[name] = math.inf
             for call, t, _ in calls:
-                fastest = {1: math.inf, 2: math.inf}
-                for turn in range(2 * tries):
-                    threads = 1 + turn % 2
+                seconds = {1: [], 2: []}
+                for number in range(2 * tries):
+                    threads = 1 + number // IN_A_ROW % 2
                     torch.set_num_threads(threads)
                     start = time.perf_counter()
                     result = call(t)
-                    fastest[threads] = min(fastest[threads], time.perf_counter() - start)
+                    seconds[threads].append(time.perf_counter() - start)
                     del result
-                found[name] = min(found[name], fastest[1] / fastest[2])
+                found[name] = min(found[name], statistics.median(seconds[1]) / statistics.median(seconds[2]))
     pipe.send(found)
 
 

@@ -213,15 +213,15 @@ def in_slices(loop: Callable, x: Tensor, *more: np.ndarray, unit: int = 1) -> in
     Returns:
         The largest of what the slices found; 0 if nothing.
     """
-    numbers, shared = _numbers(x), compiled_loops().slices(max(SLICE, unit))
-    job = [lambda: loop(numbers, *more, shared)]
+    arrays, shared = (_numbers(x), *more), compiled_loops().slices(max(SLICE, unit))
+    job = [(loop, arrays, shared)]
     with contextlib.suppress(RuntimeError):  # no more threads: the limit is reached, or Python is about to end
         for helper in range(min(torch.get_num_threads(), -(-x.numel() // max(SLICE, unit))) - 1):
             _jobs(os.getpid(), helper).put(job)
-    _do(job)
+    loop(*arrays, shared)
     job.clear()  # a helper that begins yet has nothing to do, and does not keep the tensors
     while not compiled_loops().finished(shared, x.numel()):
-        time.sleep(1e-4)  # a helper has lost its core in the middle of a slice
+        time.sleep(1e-4)  # a helper has lost its core
     return int(shared[2])
 
 
@@ -236,15 +236,21 @@ def _jobs(process: int, helper: int) -> SimpleQueue:
     def help() -> None:
         while True:
             with contextlib.suppress(Exception):  # the caller meets it, too; no slice is lost: it comes before one
-                _do(jobs.get())
+                _help(jobs.get())
 
     threading.Thread(target=help, name=f"numerics {helper}", daemon=True).start()
     return jobs
 
 
-def _do(job: list[Callable]) -> None:
-    for run in job:
-        run()
+def _help(job: list[tuple]) -> None:
+    """Takes part in what `in_slices` runs, and lets go of the arrays before that returns."""
+    for loop, arrays, shared in job:
+        compiled_loops().held(shared, 1)
+        try:
+            loop(*arrays, shared)
+        finally:
+            del arrays
+            compiled_loops().held(shared, -1)
 
 
 def empty(shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, np.ndarray]:

@@ -63,6 +63,7 @@ __all__ = [
     "encode_blocks",
     "fake_quantize",
     "finished",
+    "held",
     "largest_finite",
     "quantize",
     "quantize_blocks",
@@ -496,16 +497,16 @@ def _(c, f):
     return decoded
 
 
-# What threads that run the same loop share: `slices`, four numbers.
+# What threads that run the same loop share: `slices`, five numbers.
 
 
 def slices(length: int) -> np.ndarray:
-    """Of so many elements each. How many elements have been taken and how many are done, and the largest of what the
-    slices found (see each loop) are 0 yet."""
-    return np.array([0, 0, 0, length])
+    """Of so many elements each. How many elements have been taken and how many are done, the largest of what the slices
+    found (see each loop), and how many helpers hold the arrays are 0 yet."""
+    return np.array([0, 0, 0, 0, length])
 
 
-_LENGTH = 3
+_LENGTH = 4
 
 
 def _shared(operation: str, place: int):
@@ -524,7 +525,7 @@ def _shared(operation: str, place: int):
     return call
 
 
-_taken, _done, _found = _shared("add", 0), _shared("add", 1), _shared("max", 2)
+_taken, _done, _found, _held = _shared("add", 0), _shared("add", 1), _shared("max", 2), _shared("add", 3)
 
 
 @inner
@@ -535,10 +536,21 @@ def _next(shared, size):
 
 
 @loop
+def held(shared, change):
+    """Says that a helper holds the arrays from now on (1), or no more (-1).
+
+    One that let go later would do so when it next gets Python's lock, perhaps after the next result was begun: which
+    would then be written to fresh pages, and take three times as long.
+    """
+    _held(shared, change)
+
+
+@loop
 def finished(shared, size):
-    """Whether all ``size`` elements are done; where not, after giving the others the time of a slice."""
+    """Whether all ``size`` elements are done and no helper holds the arrays; where not, after giving the others the
+    time of a slice."""
     tries = 2**12
-    while tries and _done(shared, 0) < size:
+    while tries and (_done(shared, 0) < size or _held(shared, 0) > 0):
         tries -= 1
     return tries > 0
 

@@ -1092,8 +1092,9 @@ with check("recreate"):
     def pick(things):
         return things[int(torch.randint(len(things), (1,), generator=g))]
 
-    for _ in range(6):  # networks and configurations that nobody has seen
-        letters = ["abcdepqklm"[n] for n in torch.randperm(10, generator=g)[:5]]
+    for depth in (3, 4, 5, 6, 7, pick(range(2, 10))):  # networks, inputs and configurations that nobody has seen
+        x = torch.randn(pick(range(1, 4)), 4, pick(range(1, 7)), 6, generator=g, dtype=torch.float64)
+        letters = ["abcdepqklm"[n] for n in torch.randperm(10, generator=g)[:depth]]
         kinds = [KINDS[1 if letter in "pq" else 2 if letter in "klm" else 0] for letter in letters]
         config, chosen, calls, options = [], {}, [], []
         for _ in range(3):

@@ -216,17 +216,27 @@ def test_no_more_threads_to_be_had(small_slices, monkeypatch):
         assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
 
 
-def test_nobody_waits_for_a_thread_that_has_not_begun(small_slices):
+@pytest.fixture
+def busy():
+    """The first helper has other work as long as the test runs; set when it has ended all the same."""
+    free, ended = threading.Event(), threading.Event()
+
+    def other_work(shared):
+        free.wait(60)
+        ended.set()
+
+    chunks._jobs(os.getpid(), 0).put([(other_work, (), compiled.slices(64))])
+    yield ended
+    free.set()
+    assert ended.wait(60)
+
+
+def test_nobody_waits_for_a_thread_that_has_not_begun(small_slices, busy):
     """Other work has it; a slice is what one waits for at most."""
     torch.set_num_threads(2)
-    free, ended = threading.Event(), threading.Event()
-    chunks._jobs(os.getpid(), 0).put([lambda: free.wait(60), ended.set])
-    try:
-        x = torch.randn(999, generator=torch.Generator().manual_seed(5))
-        assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
-        assert not ended.is_set()
-    finally:
-        free.set()
+    x = torch.randn(999, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
+    assert not busy.is_set()
 
 
 def test_another_thread_takes_part(small_slices):
@@ -270,22 +280,36 @@ def test_a_thread_survives_what_a_job_raises(small_slices):
     test_another_thread_takes_part(None)
 
 
-def test_no_thread_keeps_the_tensors(small_slices):
-    """Not one that has worked on them, and not one that has other work, and these before it."""
-    torch.set_num_threads(3)
-    free = threading.Event()
-    chunks._jobs(os.getpid(), 0).put([lambda: free.wait(60)])
+def test_no_thread_keeps_the_tensors_to_come(small_slices, busy):
+    """Not one that has other work, and these before it."""
+    torch.set_num_threads(2)
     y, numbers = chunks.empty(torch.Size([999]), torch.float32)
     f = compiled.fixed_format(FixedPoint(4, 4), np.float32, "nearest-even")
     chunks.in_slices(lambda x, y, shared: compiled.quantize(x, y, f, None, shared), torch.ones(999), numbers)
     assert y.unique().tolist() == [1.0]
     kept = weakref.ref(numbers)
     del y, numbers
-    deadline = time.monotonic() + 30
-    while kept() is not None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert kept() is None and not busy.is_set()
+
+
+def test_no_thread_keeps_the_tensors_of_a_call_that_has_returned(small_slices):
+    """Else the next result gets fresh pages, as this one's are still taken when it is begun."""
+    torch.set_num_threads(2)
+    taken = threading.Event()
+
+    def loop(x, y, shared):
+        if threading.current_thread() is threading.main_thread():
+            assert taken.wait(60)
+            return
+        shared[1] = x.size  # done
+        taken.set()
+        time.sleep(0.1)  # before it lets go
+
+    y, numbers = chunks.empty(torch.Size([999]), torch.float32)
+    chunks.in_slices(loop, torch.ones(999), numbers)
+    kept = weakref.ref(numbers)
+    del y, numbers
     assert kept() is None
-    free.set()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
