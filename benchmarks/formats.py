@@ -14,7 +14,8 @@ each returns for NaN, infinities, -0 and a number too large, and how many of a m
 the first line does. The others are this kit's alone: every method, of several formats the slowest (float16, bfloat16
 and float64 compared with a copy in that dtype), and what two threads gain by the clock on the wall, at three sizes: the
 median of many calls on one thread, divided by that of as many on two, five at a time in turns, as a call pays for what
-the one before it has left. For that both cores have to be free. ``--gpu`` prints every method as a CUDA GPU has it, and no other table.
+the one before it has left. For that both cores have to be free. ``--gpu`` prints every method as a CUDA GPU has it, and
+no other table.
 
 Peers come by ``pip install '.[dev,bench]'``; what is not installed is left out, by name. ``--only`` names some.
 ``--write`` puts the tables into docs/numerics.md and the chart beside it.

@@ -152,6 +152,8 @@ def watched(function: Callable[..., Any], rule: str, *, hint: str = "") -> Calla
     The grader hears of tensors and arrays that a student's function changes, not of lists, dicts and objects: watch
     over these within a `probe`, by `state_of`.
 
+    Not for use within `expect_returns`, which would take the broken rule for an error of the call.
+
     Args:
         rule, hint: see `expect`.
     """

@@ -181,10 +181,9 @@ def _is_stub(error: BaseException | None) -> bool:
 
 
 def _passes_through(error: Exception) -> bool:
-    """Whether an error says that there is nothing to check, or which rule is broken (see `watched`), rather than how the
-    answer does on an input."""
+    """Whether an error says that there is nothing to check, rather than how the answer does on an input."""
     missed = check.active is not None and check.active.misses(error)
-    return missed or _is_stub(error) or isinstance(error, Unavailable | CheckFailed)
+    return missed or _is_stub(error) or isinstance(error, Unavailable)
 
 
 def _held(rule: str) -> None:

@@ -230,12 +230,8 @@ class BlockFormat:
             self._rule(loops, tensor_scale, real),
         )
         (y, numbers), (scales, codes) = empty(blocks.shape, result), empty(blocks.shape[:-1], torch.uint8)
-        key = draw_key(rounding, generator)
-
-        def run(x, y, scales, shared) -> None:
-            getattr(loops, loop)(x, y, scales, self.block_size, described, key, rule, shared)
-
-        in_slices(run, blocks, numbers, codes, unit=self.block_size)
+        key, size = draw_key(rounding, generator), self.block_size
+        in_slices(loop, blocks, numbers, codes, size, described, key, rule, unit=size)
         return y, scales, tensor_scale
 
     def _rule(self, loops, tensor_scale: Tensor | None, real: type):

@@ -5,14 +5,9 @@ Stands on torch, and on `compiled` (numba) where numba is installed.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import threading
-import time
 from collections.abc import Callable
 from functools import cache, lru_cache
-from queue import SimpleQueue
 from types import ModuleType
 
 import numpy as np
@@ -78,7 +73,7 @@ def largest_finite(x: Tensor, signed: bool = True) -> float:
     x = x.detach()
     if runs_compiled(x):
         infinity = REAL[torch.promote_types(x.dtype, torch.float32)](math.inf)
-        bits = in_slices(lambda x, shared: compiled_loops().largest_finite(x, infinity, signed, shared), x)
+        bits = in_slices("largest_finite", x, infinity, signed)
         return float(np.int64(bits).view(np.float64))
     largest = 0.0
     for block in x.reshape(-1).split(block_length(x)) if x.numel() else ():
@@ -110,7 +105,7 @@ def quantized(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype,
     y, numbers = empty(x.shape, result)
     described = f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
     key = draw_key(rounding, generator)
-    in_slices(lambda x, y, shared: compiled_loops().quantize(x, y, described, key, shared), x, numbers)
+    in_slices("quantize", x, numbers, described, key)
     return y
 
 
@@ -127,7 +122,7 @@ def encoded(f, x: Tensor, rounding, overflow, generator, compute: torch.dtype, w
     y, codes = empty(x.shape, f.code_dtype)
     described = f._compiled(compiled_loops(), REAL[compute], rounding, overflow)
     key = draw_key(rounding, generator)
-    if in_slices(lambda x, y, shared: compiled_loops().encode(x, y, described, key, shared), x, codes):
+    if in_slices("encode", x, codes, described, key):
         require_no_nan(f)
     return y
 
@@ -157,7 +152,7 @@ def decoded(f, codes: Tensor) -> Tensor:
     codes = require_integers(codes)
     if runs_compiled(codes) and f.bits <= 31:
         (y, numbers), described = empty(codes.shape, f.dtype), f._compiled_codes(compiled_loops())
-        if in_slices(lambda codes, y, shared: compiled_loops().decode(codes, y, described, shared), codes, numbers):
+        if in_slices("decode", codes, numbers, described):
             require_range(codes, *f.code_range)
         return y
     require_range(codes, *f.code_range)
@@ -197,60 +192,24 @@ def _looked_up(table: Tensor, indices: Tensor) -> Tensor:
     return in_blocks(work, indices, indices.dtype, table.dtype)
 
 
-def in_slices(loop: Callable, x: Tensor, *more: np.ndarray, unit: int = 1) -> int:
+def in_slices(loop: str, x: Tensor, *more, unit: int = 1) -> int:
     """Runs a compiled loop on a tensor; if it is longer than a slice, on several threads, which share out the slices.
 
     The results are the same. How many threads is what torch has been told (``torch.set_num_threads``), which is one
-    while grading. They are Python's own: the loops give up its lock. None is started before it is needed, and where the
-    system refuses another one, those that there are do the work.
+    while grading.
 
     Args:
-        loop: ``loop(x, *more, shared)`` on arrays of one dimension, which calls one of `compiled`.
+        loop: its name in `compiled`.
         x: on the CPU.
-        more: of one dimension; see `empty`.
+        more: the loop's other arguments, arrays of one dimension (see `empty`) among them.
         unit: no slice ends within so many elements, a power of two.
 
     Returns:
         The largest of what the slices found; 0 if nothing.
     """
-    arrays, shared = (_numbers(x), *more), compiled_loops().slices(max(SLICE, unit))
-    job = [(loop, arrays, shared)]
-    with contextlib.suppress(RuntimeError):  # no more threads: the limit is reached, or Python is about to end
-        for helper in range(min(torch.get_num_threads(), -(-x.numel() // max(SLICE, unit))) - 1):
-            _jobs(os.getpid(), helper).put(job)
-    loop(*arrays, shared)
-    job.clear()  # a helper that begins yet has nothing to do, and does not keep the tensors
-    while not compiled_loops().finished(shared, x.numel()):
-        time.sleep(1e-4)  # a helper has lost its core
-    return int(shared[2])
-
-
-@cache
-def _jobs(process: int, helper: int) -> SimpleQueue:
-    """Where a thread waits for jobs, which runs from now on. Those of a process are not in its forks: hence the key.
-
-    Why not ``ThreadPoolExecutor``: it takes 50 us to hand over a job, for which this takes 15.
-    """
-    jobs: SimpleQueue = SimpleQueue()
-
-    def help() -> None:
-        while True:
-            with contextlib.suppress(Exception):  # the caller meets it, too; no slice is lost: it comes before one
-                _help(jobs.get())
-
-    threading.Thread(target=help, name=f"numerics {helper}", daemon=True).start()
-    return jobs
-
-
-def _help(job: list[tuple]) -> None:
-    """Takes part in what `in_slices` runs, and lets go of the arrays before that returns."""
-    for loop, arrays, shared in job:
-        compiled_loops().held(shared, 1)
-        try:
-            loop(*arrays, shared)
-        finally:
-            del arrays
-            compiled_loops().held(shared, -1)
+    length = max(SLICE, unit)
+    threads = min(torch.get_num_threads(), -(-x.numel() // length))
+    return compiled_loops().run(loop, threads, _numbers(x), *more, compiled_loops().slices(length))
 
 
 def empty(shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, np.ndarray]:
@@ -271,7 +230,7 @@ def _numpy_dtype(dtype: torch.dtype) -> np.dtype:
 
 def _numbers(x: Tensor) -> np.ndarray:
     """A tensor's numbers in one dimension."""
-    x = x.detach().contiguous()
+    x = (x.detach() if x.requires_grad else x).contiguous()
     return (x.view(BITS[x.dtype]) if x.dtype in BITS else x).numpy().reshape(-1)
 
 

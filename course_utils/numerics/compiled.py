@@ -9,8 +9,7 @@ a student's machine lacks (it then raises), takes ten seconds for its first kern
 brings its compiler along. What the loops are about is in their arguments, so one compilation serves every format of a
 kind; another one is due for another dtype, and for stochastic rounding. Each takes a fifth of a second to a second.
 They are kept in ``__pycache__`` beside Python's own where that folder can be written, and made anew for each process
-where not. ``parallel=True`` is left out on purpose: it starts threads that a fork does not survive. The loops give up
-Python's lock instead, and `chunks` runs one and the same on several threads, which share out slices among them.
+where not.
 
 Each kind of format (`Nearest`, `Float` and `AnyFloat`, `Fixed`, `Exponent`) brings ``_value`` (a number, rounded),
 ``_code`` (its code) and ``_decoded`` (a code's value). Three loops over a tensor and two over its blocks serve all.
@@ -18,8 +17,8 @@ Each kind of format (`Nearest`, `Float` and `AnyFloat`, `Fixed`, `Exponent`) bri
 Slices
 ------
 A thread that runs a loop takes the tensor's next slice until there is none, by an addition to a number that all of them
-share. It needs nothing else of the others and no lock of Python's: a thread that wakes late, or that has to share its
-core, does fewer slices, and nobody waits for one that has not begun.
+share: one that wakes late, or that has to share its core, does fewer slices. The threads are numba's: OpenMP's where
+that is installed. See `run`.
 
 Random numbers for stochastic rounding
 --------------------------------------
@@ -38,6 +37,7 @@ import contextlib
 import math
 import os
 import platform
+import threading
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,7 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import njit, prange, types
 from numba.core.caching import FunctionCache
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
@@ -62,11 +62,10 @@ __all__ = [
     "encode",
     "encode_blocks",
     "fake_quantize",
-    "finished",
-    "held",
     "largest_finite",
     "quantize",
     "quantize_blocks",
+    "run",
     "slices",
     "sum_in_cells",
     "xnor_products",
@@ -81,9 +80,9 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
-def loop(function):
+def loop(function, parallel: bool = False):
     """Compiled at the first call with arguments of new types; what is compiled is kept, if it can be."""
-    dispatcher = njit(error_model="numpy", nogil=True)(function)
+    dispatcher = njit(error_model="numpy", nogil=True, parallel=parallel)(function)
     if os.access(Path(__file__).parent, os.W_OK):
         dispatcher._cache = _Cache(function)
     return dispatcher
@@ -267,16 +266,19 @@ class Float(NamedTuple):
     sign: np.integer
 
 
-class AnyFloat(NamedTuple):
-    """Any floating-point format, and what else may be asked of it."""
-
-    float: Float
-    beyond: np.floating  # what finite numbers become that round to more than the largest
-    infinity: np.floating  # what infinity becomes
-    beyond_code: np.integer
-    infinity_code: np.integer
-    flush: np.floating  # smaller results become zero; 0 keeps the subnormals
-    odd: np.integer  # 1 where ties look at the exponent: without mantissa bits, to nearest even; else 0
+AnyFloat = NamedTuple(
+    "AnyFloat",
+    [
+        *Float.__annotations__.items(),  # not a Float: numba hands no tuple within a tuple to threads
+        ("beyond", np.floating),  # what finite numbers become that round to more than the largest
+        ("infinity", np.floating),  # what infinity becomes
+        ("beyond_code", np.integer),
+        ("infinity_code", np.integer),
+        ("flush", np.floating),  # smaller results become zero; 0 keeps the subnormals
+        ("odd", np.integer),  # 1 where ties look at the exponent: without mantissa bits, to nearest even; else 0
+    ],
+)
+AnyFloat.__doc__ = """Any floating-point format, and what else may be asked of it."""
 
 
 class FloatCodes(NamedTuple):
@@ -351,11 +353,11 @@ def _rounded(x, f, draw):
 @inner
 def _rounded_any(x, f, draw):
     """The same, not clamped, and looking at the exponent of ties."""
-    q, binade = _in_steps(abs(x), f.float)
-    odd = _and(_sub(_shr(_bits(binade), f.float.drop), f.float.offset), f.odd) != 0
+    q, binade = _in_steps(abs(x), f)
+    odd = _and(_sub(_shr(_bits(binade), f.drop), f.offset), f.odd) != 0
     if (q == 1.5) & odd:  # there is no mantissa bit, and this power of two has an even code: 1.5 goes down to 1
-        q = f.float.spacing
-    return _whole(q, f.float.more, draw), binade
+        q = f.spacing
+    return _whole(q, f.more, draw), binade
 
 
 @inner
@@ -395,8 +397,8 @@ def _(x, f, draw):
 
         def value(x, f, draw):
             q, binade = _rounded_any(x, f, draw)
-            r = q * (binade * f.float.spacing)
-            r = f.beyond if r > f.float.largest else r
+            r = q * (binade * f.spacing)
+            r = f.beyond if r > f.largest else r
             r = f.infinity if abs(x) == np.inf else r
             r = f.flush - f.flush if r < f.flush else r
             return np.copysign(r, x)
@@ -437,13 +439,13 @@ def _(x, f, draw):
 
         def code(x, f, draw):
             q, binade = _rounded_any(x, f, draw)
-            r = q * (binade * f.float.spacing)
-            c = _index(q, binade, f.float)
-            c = f.beyond_code if r > f.float.largest else c
+            r = q * (binade * f.spacing)
+            c = _index(q, binade, f)
+            c = f.beyond_code if r > f.largest else c
             c = f.infinity_code if abs(x) == np.inf else c
-            c = f.float.nan_code if x != x else c
+            c = f.nan_code if x != x else c
             c = _sub(c, c) if r < f.flush else c
-            return _or(c, f.float.sign) if _bits(x) < 0 else c
+            return _or(c, f.sign) if _bits(x) < 0 else c
 
     elif f.instance_class is Fixed:
 
@@ -497,16 +499,16 @@ def _(c, f):
     return decoded
 
 
-# What threads that run the same loop share: `slices`, five numbers.
+# What threads that run the same loop share: `slices`, three numbers.
 
 
 def slices(length: int) -> np.ndarray:
-    """Of so many elements each. How many elements have been taken and how many are done, the largest of what the slices
-    found (see each loop), and how many helpers hold the arrays are 0 yet."""
-    return np.array([0, 0, 0, 0, length])
+    """Of so many elements each. How many elements have been taken, and the largest of what the slices found (see each
+    loop), are 0 yet."""
+    return np.array([0, 0, length])
 
 
-_LENGTH = 4
+_LENGTH = 2
 
 
 def _shared(operation: str, place: int):
@@ -525,7 +527,7 @@ def _shared(operation: str, place: int):
     return call
 
 
-_taken, _done, _found, _held = _shared("add", 0), _shared("add", 1), _shared("max", 2), _shared("add", 3)
+_taken, _found = _shared("add", 0), _shared("max", 1)
 
 
 @inner
@@ -535,24 +537,45 @@ def _next(shared, size):
     return start, min(start + shared[_LENGTH], size)
 
 
-@loop
-def held(shared, change):
-    """Says that a helper holds the arrays from now on (1), or no more (-1).
+_one_at_a_time = threading.Lock()  # not every kind of numba's threads can serve two calls
+_may_have_threads = True
 
-    One that let go later would do so when it next gets Python's lock, perhaps after the next result was begun: which
-    would then be written to fresh pages, and take three times as long.
+
+def _have_no_threads() -> None:
+    global _may_have_threads
+    _may_have_threads = False
+
+
+if hasattr(os, "register_at_fork"):  # OpenMP's threads do not survive a fork, and numba would end the process
+    os.register_at_fork(after_in_child=_have_no_threads)
+
+
+def run(name: str, threads: int, *arguments) -> int:
+    """Runs a loop over slices, on so many threads if it can have them.
+
+    It cannot in a fork, nor while another thread of Python's has them: then this one does all the work.
+
+    Args:
+        name: of the loop; the function ``<name>_on_threads`` runs it on several.
+        arguments: of the loop; the last is `slices`.
+
+    Returns:
+        The largest of what the slices found; 0 if nothing.
     """
-    _held(shared, change)
+    if threads > 1 and _may_have_threads and _one_at_a_time.acquire(blocking=False):
+        try:
+            _on_threads(name)(threads, *arguments)
+        finally:
+            _one_at_a_time.release()
+    else:
+        globals()[name](*arguments)
+    return int(arguments[-1][1])
 
 
-@loop
-def finished(shared, size):
-    """Whether all ``size`` elements are done and no helper holds the arrays; where not, after giving the others the
-    time of a slice."""
-    tries = 2**12
-    while tries and (_done(shared, 0) < size or _held(shared, 0) > 0):
-        tries -= 1
-    return tries > 0
+@cache
+def _on_threads(name: str):
+    """Compiled when it is needed: what numba imports for it takes a quarter of a second."""
+    return loop(globals()[f"{name}_on_threads"], parallel=True)
 
 
 # The loops over a tensor. ``key`` is a uint64, and None without chance.
@@ -569,8 +592,12 @@ def quantize(x, y, f, key, shared):
     start, end = _next(shared, x.size)
     while start < end:
         _quantize_slice(x[start:end], y[start:end], f, _moved(key, start))
-        _done(shared, end - start)
         start, end = _next(shared, x.size)
+
+
+def quantize_on_threads(threads, x, y, f, key, shared):
+    for _ in prange(threads):
+        quantize(x, y, f, key, shared)
 
 
 @inner
@@ -585,8 +612,12 @@ def encode(x, codes, f, key, shared):
     start, end = _next(shared, x.size)
     while start < end:
         _found(shared, _encode_slice(x[start:end], codes[start:end], f, _moved(key, start)))
-        _done(shared, end - start)
         start, end = _next(shared, x.size)
+
+
+def encode_on_threads(threads, x, codes, f, key, shared):
+    for _ in prange(threads):
+        encode(x, codes, f, key, shared)
 
 
 @inner
@@ -605,8 +636,12 @@ def decode(codes, y, f, shared):
     start, end = _next(shared, codes.size)
     while start < end:
         _found(shared, _decode_slice(codes[start:end], y[start:end], f))
-        _done(shared, end - start)
         start, end = _next(shared, codes.size)
+
+
+def decode_on_threads(threads, codes, y, f, shared):
+    for _ in prange(threads):
+        decode(codes, y, f, shared)
 
 
 @inner
@@ -631,14 +666,19 @@ class PowerOfTwo(NamedTuple):
     smallest: np.integer
 
 
-class TwoLevels(NamedTuple):
+TwoLevels = NamedTuple(
+    "TwoLevels",
+    [
+        *Nearest.__annotations__.items(),  # the scales' format
+        ("tensor_scale", np.floating),
+        ("largest_element", np.floating),
+        ("least_scale", np.floating),
+        ("zero", np.floating),
+    ],
+)
+TwoLevels.__doc__ = (
     """NVFP4: a sixth of the largest, in units of the tensor's scale, rounded to e4m3, but not to zero."""
-
-    tensor_scale: np.floating
-    largest: np.floating  # of the elements
-    least: np.floating  # of the scales
-    scales: Nearest
-    zero: np.floating
+)
 
 
 def _scale(largest, rule):
@@ -657,11 +697,11 @@ def _(largest, rule):
     else:
 
         def scale(largest, rule):
-            wanted = max(largest / rule.largest / rule.tensor_scale, rule.least)
+            wanted = max(largest / rule.largest_element / rule.tensor_scale, rule.least_scale)
             if not largest < np.inf:
                 wanted = abs(largest - largest)
-            value = _value(wanted, rule.scales, None)
-            return value * rule.tensor_scale, np.int64(_code(wanted, rule.scales, None))
+            scales = Nearest(*rule[:8])
+            return _value(wanted, scales, None) * rule.tensor_scale, np.int64(_code(wanted, scales, None))
 
     return scale
 
@@ -791,8 +831,12 @@ def quantize_blocks(x, y, codes, size, f, key, rule, shared):
             piece, scales = x[start:stop], each[: stop - start]
             _scales(piece, size, rule, runs, codes[start // size : stop // size], scales)
             _quantize_piece(piece, scales, y[start:stop], f, _moved(key, start), rule)
-        _done(shared, end - first)
         first, end = _next(shared, x.size)
+
+
+def quantize_blocks_on_threads(threads, x, y, codes, size, f, key, rule, shared):
+    for _ in prange(threads):
+        quantize_blocks(x, y, codes, size, f, key, rule, shared)
 
 
 @loop
@@ -807,8 +851,12 @@ def encode_blocks(x, y, codes, size, f, key, rule, shared):
             piece, scales = x[start:stop], each[: stop - start]
             _scales(piece, size, rule, runs, codes[start // size : stop // size], scales)
             _encode_piece(piece, scales, y[start:stop], f, _moved(key, start), rule)
-        _done(shared, end - first)
         first, end = _next(shared, x.size)
+
+
+def encode_blocks_on_threads(threads, x, y, codes, size, f, key, rule, shared):
+    for _ in prange(threads):
+        encode_blocks(x, y, codes, size, f, key, rule, shared)
 
 
 @loop
@@ -818,8 +866,12 @@ def largest_finite(x, infinity, signed, shared):
     start, end = _next(shared, x.size)
     while start < end:
         _found(shared, _bits(np.float64(_largest_of_slice(x[start:end], infinity, signed))))
-        _done(shared, end - start)
         start, end = _next(shared, x.size)
+
+
+def largest_finite_on_threads(threads, x, infinity, signed, shared):
+    for _ in prange(threads):
+        largest_finite(x, infinity, signed, shared)
 
 
 @inner
@@ -864,7 +916,7 @@ def float_format(f, real: type, rounding: str, overflow: str) -> Nearest | Float
         infinity_code = f._largest_code + 1 if f.has_infinity else f._nan_code
     finite = rounding == "toward-zero"  # then only infinity overflows
     return AnyFloat(
-        common,
+        *common,
         *map(real, (f.largest if finite else infinity, infinity)),
         *map(integer, (f._largest_code if finite else infinity_code, infinity_code)),
         real(0 if f.subnormals else f.smallest_normal),
@@ -923,7 +975,7 @@ def power_of_two(largest: float, real: type) -> PowerOfTwo:
 def two_levels(tensor_scale: float, largest: float, scales, real: type) -> TwoLevels:
     """The rule of NVFP4, for elements up to ``largest`` and scales in the format ``scales``."""
     rounded = float_format(scales, real, "nearest-even", "saturate")
-    return TwoLevels(*map(real, (tensor_scale, largest, scales.smallest)), rounded, real(0))
+    return TwoLevels(*rounded, *map(real, (tensor_scale, largest, scales.smallest, 0)))
 
 
 # What `affine` and `format_search` have compiled.

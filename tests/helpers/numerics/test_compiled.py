@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import weakref
 from pathlib import Path
 
 import gfloat
@@ -202,120 +200,61 @@ def test_what_one_slice_finds_is_found(small_slices):
         FORMATS["e2m1"].decode(codes)
 
 
-def test_no_more_threads_to_be_had(small_slices, monkeypatch):
-    """As under a limit of processes: the calling thread does it all."""
-
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
-
-    chunks._jobs.cache_clear()
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    torch.set_num_threads(4)
-    x = torch.randn(999, generator=torch.Generator().manual_seed(5))
-    for _ in range(2):
-        assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
-
-
 @pytest.fixture
-def busy():
-    """The first helper has other work as long as the test runs; set when it has ended all the same."""
-    free, ended = threading.Event(), threading.Event()
+def run_by(monkeypatch):
+    """Has `compiled.run` call a loop of the test's, and tell it how many threads it has: 1 where it runs alone."""
 
-    def other_work(shared):
-        free.wait(60)
-        ended.set()
+    def run(threads, loop):
+        compiled.run("decode", threads, loop, compiled.slices(64))
 
-    chunks._jobs(os.getpid(), 0).put([(other_work, (), compiled.slices(64))])
-    yield ended
-    free.set()
-    assert ended.wait(60)
+    monkeypatch.setattr(compiled, "decode", lambda loop, shared: loop(1))
+    monkeypatch.setattr(compiled, "_on_threads", lambda name: lambda threads, loop, shared: loop(threads))
+    return run
 
 
-def test_nobody_waits_for_a_thread_that_has_not_begun(small_slices, busy):
-    """Other work has it; a slice is what one waits for at most."""
+def test_a_tensor_of_several_slices_has_several_threads(small_slices):
     torch.set_num_threads(2)
-    x = torch.randn(999, generator=torch.Generator().manual_seed(5))
-    assert torch.equal(FORMATS["e4m3"].quantize(x), x.to(torch.float8_e4m3fn).float())
-    assert not busy.is_set()
+    for elements, wanted in ((64, 1), (65, 2), (999, 2)):
+        seen = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "run", lambda name, threads, *_, seen=seen: seen.append(threads))
+            chunks.in_slices("decode", torch.ones(elements))
+        assert seen == [wanted]
 
 
-def test_another_thread_takes_part(small_slices):
-    torch.set_num_threads(2)
-    both = threading.Barrier(2)
+def test_who_comes_while_another_has_the_threads_works_alone(run_by):
+    first, second, seen = threading.Event(), threading.Event(), []
 
-    def loop(x, shared):
-        both.wait(10)
-        shared[1] = x.size  # done
+    def waits(threads):
+        seen.append(threads)
+        first.set()
+        assert second.wait(60)
 
-    chunks.in_slices(loop, torch.ones(999))
-
-
-def test_a_slice_that_has_begun_is_waited_for(small_slices):
-    torch.set_num_threads(2)
-    begun, done = threading.Event(), []
-
-    def loop(x, shared):
-        if threading.current_thread() is threading.main_thread():
-            assert begun.wait(60)
-            return
-        begun.set()
-        time.sleep(0.1)
-        done.append(x.size)
-        shared[1] = x.size
-
-    chunks.in_slices(loop, torch.ones(999))
-    assert done == [999]
+    other = threading.Thread(target=run_by, args=(2, waits))
+    other.start()
+    assert first.wait(60)
+    run_by(2, seen.append)
+    second.set()
+    other.join()
+    run_by(2, seen.append)
+    assert seen == [2, 1, 2]
 
 
-def test_a_thread_survives_what_a_job_raises(small_slices):
-    torch.set_num_threads(2)
-    both = threading.Barrier(2)
-
-    def refuse(x, shared):
-        both.wait(10)
+def test_what_a_loop_raises_leaves_the_threads_to_others(run_by):
+    def refuse(threads):
         raise MemoryError
 
+    seen = []
     with pytest.raises(MemoryError):
-        chunks.in_slices(refuse, torch.ones(999))
-    test_another_thread_takes_part(None)
-
-
-def test_no_thread_keeps_the_tensors_to_come(small_slices, busy):
-    """Not one that has other work, and these before it."""
-    torch.set_num_threads(2)
-    y, numbers = chunks.empty(torch.Size([999]), torch.float32)
-    f = compiled.fixed_format(FixedPoint(4, 4), np.float32, "nearest-even")
-    chunks.in_slices(lambda x, y, shared: compiled.quantize(x, y, f, None, shared), torch.ones(999), numbers)
-    assert y.unique().tolist() == [1.0]
-    kept = weakref.ref(numbers)
-    del y, numbers
-    assert kept() is None and not busy.is_set()
-
-
-def test_no_thread_keeps_the_tensors_of_a_call_that_has_returned(small_slices):
-    """Else the next result gets fresh pages, as this one's are still taken when it is begun."""
-    torch.set_num_threads(2)
-    taken = threading.Event()
-
-    def loop(x, y, shared):
-        if threading.current_thread() is threading.main_thread():
-            assert taken.wait(60)
-            return
-        shared[1] = x.size  # done
-        taken.set()
-        time.sleep(0.1)  # before it lets go
-
-    y, numbers = chunks.empty(torch.Size([999]), torch.float32)
-    chunks.in_slices(loop, torch.ones(999), numbers)
-    kept = weakref.ref(numbers)
-    del y, numbers
-    assert kept() is None
+        run_by(2, refuse)
+    run_by(2, seen.append)
+    assert seen == [2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # later Pythons warn of every fork of a process with threads
-def test_a_fork_has_threads_of_its_own(small_slices):
-    """The parent has used its threads, the child cannot: it must not wait for them, and starts others."""
+def test_a_fork_does_without_threads(small_slices):
+    """The parent has used its threads. The child would wait for them for ever, or numba would end it."""
     torch.set_num_threads(2)
     x = torch.linspace(-9, 9, 1000)
     y = FORMATS["e4m3"].quantize(x)
@@ -324,12 +263,10 @@ def test_a_fork_has_threads_of_its_own(small_slices):
         same_there = False
         try:
             same_there = torch.equal(FORMATS["e4m3"].quantize(x), y)
-            test_another_thread_takes_part(None)
-        except threading.BrokenBarrierError:
-            same_there = False
         finally:
             os._exit(not same_there)
     assert os.waitpid(child, 0)[1] == 0
+    assert torch.equal(FORMATS["e4m3"].quantize(x), y)
 
 
 @pytest.fixture(scope="module")
