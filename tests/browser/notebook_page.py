@@ -64,7 +64,7 @@ def open_notebook(page: Page, address: str) -> Locator:
 
 
 def _when_ready(page: Page) -> Locator:
-    notebook = page.locator(".jp-NotebookPanel")
+    notebook = page.locator(".jp-NotebookPanel:visible")  # others may be open beneath: JupyterLab remembers what was
     notebook.locator(".jp-Cell").first.wait_for()
     expect(page.get_by_text(KERNEL_IS_READY)).to_be_visible(timeout=90_000)
     return notebook

@@ -118,6 +118,7 @@ def test_on_a_new_computer_it_asks_nothing_and_calls_no_untouched_notebook_chang
     expect(page.locator(QUESTIONS)).to_have_count(0)
     expect(changed).to_have_count(0)
 
+    page.locator(".lm-DockPanel .lm-TabBar-tabLabel", has_text=f"{LABS[1]}.ipynb").click()
     notebook.locator(".jp-CodeCell", has_text="YOUR CODE HERE").first.locator(".cm-content").click()
     page.keyboard.type("# mine")
     expect(changed).not_to_have_count(0)  # so it would have been seen
