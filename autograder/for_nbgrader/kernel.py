@@ -55,6 +55,7 @@ def main() -> None:
     connection = json.loads(Path(sys.argv[1]).read_bytes())
     listeners = {connection[name]: _listen(f"{connection['ip']}-{connection[name]}") for name in PORTS}
 
+    import torch  # noqa: F401  behind the walls its libraries alone could take the memory that an answer may have
     from ipykernel.kernelapp import IPKernelApp
 
     here = Path.cwd()

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nbgrader.api import Gradebook
 from autograder import ROOT
 from autograder.for_nbgrader.plain import rebuild
 from autograder.grading.grader import Grader
+from autograder.sandbox import walls
 
 CONFIG = """
 from nbgrader.converters import Autograde
@@ -156,38 +158,54 @@ print(os.path.exists("FOLDER"), [f for f in folders if os.access(f, os.W_OK)], l
 """
 
 
-@pytest.mark.timeout(600)
-def test_a_kernel_that_starts_again_opens_nothing_that_the_last_one_made(tmp_path, grader: Grader):
-    """A kernel that laid a link in the place of its connection file had a file outside overwritten."""
-    walls = grader.walls()
-    if "files" not in walls:
-        pytest.skip(f"NOT TRIED: this system's sandbox has only {', '.join(walls)}")
+@pytest.fixture
+def manager(tmp_path: Path, grader: Grader) -> Iterator[KernelManager]:
+    """Of a sandboxed kernel, which runs."""
+    standing = grader.walls()
+    if "files" not in standing:
+        pytest.skip(f"NOT TRIED: this system's sandbox has only {', '.join(standing)}")
     specs = KernelSpecManager(kernel_dirs=[str(ROOT / "autograder" / "for_nbgrader" / "kernels")])
     manager = KernelManager(kernel_name="sandboxed", kernel_spec_manager=specs)
     tmp_path.chmod(0o755)  # inside, the kernel is nobody
     manager.start_kernel(cwd=str(tmp_path))
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+def told(manager: KernelManager, source: str, last: str = "") -> str:
+    """What a kernel prints of a cell, or the error; then it is given the ``last`` cell."""
+    client, parts = manager.blocking_client(), []
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    client.execute_interactive(
+        source,
+        timeout=60,
+        output_hook=lambda m: parts.append(m["content"].get("text", m["content"].get("evalue", ""))),
+    )
+    client.execute(last)
+    client.stop_channels()
+    return "".join(parts).strip()
+
+
+@pytest.mark.timeout(600)
+def test_a_kernel_that_starts_again_opens_nothing_that_the_last_one_made(manager: KernelManager):
+    """A kernel that laid a link in the place of its connection file had a file outside overwritten."""
     folder = Path(manager.ip).parent
-    try:
-        for start in range(3):
-            if start:
-                manager.restart_kernel(now=True)
-            client = manager.blocking_client()
-            client.start_channels()
-            client.wait_for_ready(timeout=120)
-            told: list[str] = []
-            client.execute_interactive(
-                LOOK.replace("FOLDER", str(folder)),
-                timeout=60,
-                output_hook=lambda m, told=told: told.append(m["content"].get("text", m["content"].get("evalue", ""))),
-            )
-            assert "".join(told).strip() == "False [] True", start
-            assert sorted(p.name for p in folder.iterdir()) == ["k-1", "k-2", "k-3", "k-4", "k-5"]
-            assert all(p.is_socket() for p in folder.iterdir()), "nothing there has a size"
-            client.execute("import os; os._exit(0)")
-            client.stop_channels()
-    finally:
-        manager.shutdown_kernel(now=True)
+    for start in range(3):
+        if start:
+            manager.restart_kernel(now=True)
+        seen = told(manager, LOOK.replace("FOLDER", str(folder)), "import os; os._exit(0)")
+        assert seen == "False [] True", start
+        assert sorted(p.name for p in folder.iterdir()) == ["k-1", "k-2", "k-3", "k-4", "k-5"]
+        assert all(p.is_socket() for p in folder.iterdir()), "nothing there has a size"
+    manager.shutdown_kernel(now=True)
     assert not folder.exists()
+
+
+def test_torch_takes_nothing_of_the_memory_that_an_answer_may_have(manager: KernelManager):
+    """Its libraries alone are larger than that, if they are those for a GPU."""
+    source = f"import torch, matplotlib.pyplot\nprint(len(torch.ones({walls.MEMORY // 2}, dtype=torch.uint8)))"
+    assert told(manager, source) == str(walls.MEMORY // 2)
 
 
 def test_only_answers_are_the_students():

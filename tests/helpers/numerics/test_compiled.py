@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import gfloat
+import numba
 import numpy as np
 import pytest
 import torch
@@ -220,6 +221,12 @@ def test_a_tensor_of_several_slices_has_several_threads(small_slices):
             patch.setattr(compiled, "run", lambda name, threads, *_, seen=seen: seen.append(threads))
             chunks.in_slices("decode", torch.ones(elements))
         assert seen == [wanted]
+
+
+def test_threads_are_started(small_slices):
+    torch.set_num_threads(2)
+    FORMATS["e4m3"].quantize(torch.ones(999))
+    assert numba.threading_layer()  # raises as long as nothing has run on several threads
 
 
 def test_who_comes_while_another_has_the_threads_works_alone(run_by):
