@@ -1087,22 +1087,24 @@ with check("fold_batch_norms"):
                 hint="which of the two comes first, and of which class is each?",
             )
         nodes = [node for node in own.graph.nodes if node.op == "call_module"]
-        left = [node for node in nodes if node not in absorbed(nodes)]
+        by_path = lambda pair: pair[0]  # noqa: E731  a node may stand anywhere between those it takes from and its users
+        left = [n for _, n in sorted(((n.target, n) for n in nodes if n not in absorbed(nodes)), key=by_path)]
         called = [target for op, target in got["nodes"] if op == "call_module"]
-        came = [state["class"] for state in got["states"]]
-        places = [target for target, what in zip(called, came, strict=True) if what == "Both"]
-        expect(sorted(places) == sorted(convs), rule, given=given, expected=convs, got=places, hint=hint)
+        called = sorted(zip(called, got["states"], strict=True), key=by_path)
+        places = [target for target, state in called if state["class"] == "Both"]
+        expect(places == sorted(convs), rule, given=given, expected=convs, got=places, hint=hint)
         expect_equal(
-            came,
+            [state["class"] for _, state in called],
             ["Both" if n.target in convs else type(own.get_submodule(n.target)).__name__ for n in left],
             "the absorbed norms' nodes are gone",
-            given=f"{given}: the classes of all called layers",
+            given=f"{given}: the classes of all called layers, by their paths",
             hint="what becomes of the norm's node?",
         )
         name = lambda t: t if isinstance(t, str) else t.__name__  # noqa: E731
         kept = [[n.op, name(n.target)] for n in own.graph.nodes if n not in absorbed(nodes)]
-        expect_equal(got["nodes"], kept, "all other nodes stay", given=given, hint="which nodes do you take out?")
-        for node, state in zip(left, got["states"], strict=True):
+        stay, hint = "all other nodes stay", "which nodes do you take out?"
+        expect_equal(sorted(got["nodes"]), sorted(kept), stay, given=given, hint=hint)
+        for node, (_, state) in zip(left, called, strict=True):
             before = {k: v for k, v in state_of(own.get_submodule(node.target)).items() if not k.endswith(".grad")}
             if node.target in convs:
                 before = {"class": "Both", "mode": str(bool(own.get_submodule(node.target).weight.sum() > 0))}

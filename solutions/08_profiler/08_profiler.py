@@ -990,7 +990,7 @@ with check("recreate"):
         program: of the model. becomes: what the new network computes, with the number of the call taken off. calls:
         what make is handed, a layer and perhaps its ReLU each. options: of each call, if not the first table's of all.
         """
-        used = [name for name in known if re.search(rf"\b{name}\(", program)]
+        used = [name for name in known if re.search(rf"\b{name}[(.]", program)]
         paths = draw_paths(used, g)
         shuffled = torch.randperm(len(used), generator=g).tolist()  # attributes in another order than the calls
         layers = {used[n]: (paths[used[n]], *known[used[n]]) for n in shuffled}
@@ -1059,6 +1059,7 @@ with check("recreate"):
         (gone, "r(b(r(a(r(x)))))", [{**conv4, "indices": [0]}], "a:ReLU", "r(b(r(a(r(x))) - 1))"),
         (gone, "u(b(u(a(u(x)))))", [conv4], "a:ReLU6 b:ReLU6", "u(b(u(a(u(x))) - 1)) - 2"),
         (gone, "s(r(a(x)))", [conv4], "a:ReLU", "s(r(a(x)) - 1)"),
+        (computes, "r(a(x)) * n.weight.mean()", [conv8], "a", "r(a(x) - 1) * n.weight.mean()"),
         (alone, "torch.relu(a(x)) + b(x).relu()", [conv4], "a b", "torch.relu(a(x) - 1) + (b(x) - 2).relu()"),
     ]:  # fmt: skip
         try_recreate(rule, program, config, calls, becomes, options)
